@@ -1,0 +1,52 @@
+# One vocabulary for people, hooks and CI. `make help` lists it.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+FLIGHTLINE := $(BIN)/python -m include.runtime
+DAYS ?= 10
+DRIFT_DAY ?= 4
+export PYTHONPATH := .
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status clean test check format lock docs
+
+help: ## What can be run
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.ready: requirements.txt include/runtime/bootstrap.sh
+	@bash include/runtime/bootstrap.sh $(VENV)
+
+demo: $(VENV)/.ready ## Set everything up, run the whole loop in Airflow, leave the web UIs open (DAYS=10 DRIFT_DAY=4|none)
+	@$(FLIGHTLINE) demo --days $(DAYS) --drift-day $(DRIFT_DAY)
+
+up: $(VENV)/.ready ## Start PostgreSQL, MLflow and Airflow on this machine
+	@$(FLIGHTLINE) up
+
+down: ## Stop everything that was started here
+	@[ ! -e $(VENV)/.ready ] || $(FLIGHTLINE) down
+
+status: $(VENV)/.ready ## What runs, where, as which process
+	@$(FLIGHTLINE) status
+
+clean: down ## Stop, and delete all state (var/); the environment (.venv) stays
+	@rm -rf var
+	@echo "Deleted var/"
+
+test: $(VENV)/.ready ## All tests; sets up all that they need
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.ready ## Lint, layering and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.ready ## Format the code and sort its imports
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format .
+
+docs: $(VENV)/.ready ## Write docs/dags.md anew from the DAGs
+	@$(BIN)/python -m include.orchestration.catalogue docs/dags.md
+
+lock: $(VENV)/.ready ## Resolve pyproject.toml into requirements.txt, for Python 3.11 and 3.12
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --index-strategy unsafe-best-match \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' -o requirements.txt pyproject.toml

@@ -1,0 +1,45 @@
+"""
+Compacts the model's Delta tables and removes files that no kept version needs.
+
+**Runs when:** each Sunday night.
+
+**Reads:** the Delta log of every table of the model.
+
+**Writes:** rewritten files; table versions older than the retention can no longer be read afterwards.
+
+**Safe to re-run:** yes.
+
+**When it fails:** a table is being written at the same moment; the retry finds it free.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+
+from include.models import catalogue
+from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.runs import workspace_of
+
+
+def maintain_tables(model: str) -> None:
+    spec = catalogue.load(model)
+
+    @dag(
+        **dag_defaults(spec, "maintain_tables", Tag.MAINTENANCE),
+        schedule=CronTriggerTimetable("0 3 * * 0", timezone="UTC"),
+        doc_md=__doc__,
+    )
+    def build() -> None:
+        @task
+        def compact_and_vacuum(**context) -> dict:
+            from include.lakehouse import maintenance
+
+            return maintenance.maintain(workspace_of(context))
+
+        compact_and_vacuum()
+
+    build()
+
+
+for model in catalogue.valid():
+    maintain_tables(model)

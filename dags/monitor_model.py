@@ -1,0 +1,78 @@
+"""
+Measures drift and performance of a day's predictions, and decides what follows from them.
+
+**Runs when:** a day's `predictions` are there (drift alone), and again when its `labels` are.
+
+**Reads:** the day's features, predictions and labels; the training set of the version that predicted.
+
+**Writes:** that day's partition of `metrics_<model>`, and a row in `decisions`.
+
+**Safe to re-run:** yes. The same tables give the same metrics and the same branch.
+
+**When it fails:** a table of the day is missing; the message says which DAG writes it.
+`alert_root_cause` fails on purpose: performance fell and no feature drifted, so a person has to look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from airflow.sdk import Label, PartitionedAssetTimetable, dag, task
+
+from include.models import catalogue
+from include.orchestration.assets import assets_of
+from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.runs import day_of, workspace_of
+
+
+def monitor_model(model: str) -> None:
+    spec, assets = catalogue.load(model), assets_of(model)
+
+    @dag(
+        **dag_defaults(spec, "monitor_model", Tag.MONITORING),
+        schedule=PartitionedAssetTimetable(assets=assets.predictions | assets.labels),
+        doc_md=__doc__,
+    )
+    def build() -> None:
+        @task
+        def measure_window(**context) -> dict:
+            from include.monitoring import review
+
+            return asdict(review.measure(workspace_of(context), day_of(context)))
+
+        @task.branch
+        def decide(**context) -> str:
+            from include.monitoring import review
+
+            return review.decide(workspace_of(context), day_of(context), context["run_id"]).branch
+
+        @task
+        def no_action() -> None:
+            print("Performance holds and nothing drifted, or nothing can be said yet; the decision says which.")
+
+        @task
+        def record_drift() -> None:
+            print("Features drifted, and that is no reason to retrain now; the decision says why.")
+
+        @task(outlets=[assets.retraining_requested])
+        def request_retraining() -> None:
+            print("A training is asked for, with the data known after this day.")
+
+        @task(retries=0)
+        def alert_root_cause(**context) -> None:
+            from include.monitoring import review
+
+            review.alert(workspace_of(context), day_of(context))
+
+        decision = decide()
+        measure_window() >> decision
+        decision >> Label("no harm, no drift") >> no_action()
+        decision >> Label("drift, no harm (yet)") >> record_drift()
+        decision >> Label("harm and drift") >> request_retraining()
+        decision >> Label("harm without drift") >> alert_root_cause()
+
+    build()
+
+
+for model in catalogue.valid():
+    monitor_model(model)

@@ -1,0 +1,115 @@
+"""
+Takes a registered version through the gates into production, or says why not.
+
+**Runs when:** `candidate`: a version was registered; its number is the partition key. Or triggered with a number.
+
+**Reads:** the version in the registry; the test rows of its training set; the version in production.
+
+**Writes:** aliases and the tag `stage` in the registry, `alias_history`, a row in `decisions` for each gate.
+
+**Safe to re-run:** yes. Moving the alias is the one step that counts, and moving it twice changes nothing.
+
+**When it fails:** a gate that rejects is a branch, no failure. `wait_for_approval` waits for a person in prod, and
+rejects when nobody answers.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import Label, PartitionedAssetTimetable, TriggerRule, dag, task
+from flightline.approval import ApprovalBranchOperator
+
+from include.models import catalogue
+from include.orchestration.assets import assets_of
+from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.runs import version_of, workspace_of
+
+
+def promote_model(model: str) -> None:
+    spec, assets = catalogue.load(model), assets_of(model)
+    any_branch = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+
+    @dag(
+        **dag_defaults(spec, "promote_model", Tag.REGISTRY) | {"max_active_runs": 1},
+        schedule=PartitionedAssetTimetable(assets=assets.candidate),
+        doc_md=__doc__,
+        render_template_as_native_obj=False,
+    )
+    def build() -> None:
+        @task.branch
+        def check_staging_gate(**context) -> str:
+            from include.registry import stages
+
+            verdict = stages.check_staging(workspace_of(context), version_of(context), context["run_id"])
+            return "move_to_staging" if verdict.passed else "reject_candidate"
+
+        @task
+        def move_to_staging(**context) -> None:
+            from include.registry import stages
+
+            stages.move_to_staging(workspace_of(context), version_of(context))
+
+        @task.branch
+        def check_production_gate(**context) -> str:
+            from include.registry import stages
+
+            workspace = workspace_of(context)
+            verdict = stages.check_production(workspace, version_of(context), context["run_id"])
+            context["ti"].xcom_push("evidence", stages.evidence(verdict))
+            if not verdict.passed:
+                return "reject_candidate"
+            approver = getattr(workspace.spec.approval, workspace.places.environment)
+            return "wait_for_approval" if approver == "person" else "approve_automatically"
+
+        wait_for_approval = ApprovalBranchOperator(
+            task_id="wait_for_approval",
+            subject=f"Put version {{{{ dag_run.partition_key }}}} of {model} into production?",
+            body="{{ ti.xcom_pull(task_ids='check_production_gate', key='evidence') }}",
+            approved="promote_version",
+            rejected="reject_candidate",
+            response_timeout=timedelta(days=3),
+        )
+
+        @task
+        def approve_automatically() -> None:
+            print("model.yaml asks for no person's approval in this environment.")
+
+        @task(outlets=[assets.production], trigger_rule=any_branch)
+        def promote_version(**context) -> None:
+            from include.registry import stages
+
+            answered_by = context["ti"].xcom_pull(task_ids="wait_for_approval", key="answered_by")
+            actor = answered_by or "policy"
+            stages.promote(workspace_of(context), version_of(context), context["run_id"], actor)
+
+        @task(trigger_rule=any_branch)
+        def reject_candidate(**context) -> None:
+            from include.registry import stages
+
+            answered_by = context["ti"].xcom_pull(task_ids="wait_for_approval", key="answered_by")
+            stages.reject(workspace_of(context), version_of(context), context["run_id"], answered_by or "gate")
+
+        @task
+        def check_drift(**context) -> list[str]:
+            from include.registry import stages
+
+            return stages.check_drift(workspace_of(context), version_of(context), context["run_id"])
+
+        staging_gate, production_gate = check_staging_gate(), check_production_gate()
+        automatic, promoted, rejected = approve_automatically(), promote_version(), reject_candidate()
+
+        staging_gate >> Label("passed") >> move_to_staging() >> production_gate
+        staging_gate >> Label("failed") >> rejected
+        production_gate >> Label("passed, policy approves") >> automatic >> promoted
+        production_gate >> Label("passed, a person approves") >> wait_for_approval
+        production_gate >> Label("failed") >> rejected
+        wait_for_approval >> Label("approved") >> promoted
+        wait_for_approval >> Label("rejected, or no answer") >> rejected
+        rejected >> check_drift()
+
+    build()
+
+
+for model in catalogue.valid():
+    promote_model(model)

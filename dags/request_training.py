@@ -1,0 +1,42 @@
+"""
+Asks for a training with the data known after a day: the weekly one, the first one, or one by hand.
+
+**Runs when:** each Monday; or triggered with a day as partition key.
+
+**Reads:** nothing.
+
+**Writes:** a row in `decisions`; its event starts `train_model`.
+
+**Safe to re-run:** yes; each run asks for one more training.
+
+**When it fails:** the partition key is no day; the message says so.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import dag, task
+
+from include.models import catalogue
+from include.orchestration.assets import assets_of
+from include.orchestration.defaults import Tag, dag_defaults, weekly
+from include.orchestration.runs import day_of, workspace_of
+
+
+def request_training(model: str) -> None:
+    spec, assets = catalogue.load(model), assets_of(model)
+
+    @dag(**dag_defaults(spec, "request_training", Tag.TRAINING), schedule=weekly(), doc_md=__doc__)
+    def build() -> None:
+        @task(outlets=[assets.retraining_requested])
+        def request(**context) -> None:
+            from include.training import requests
+
+            requests.record(workspace_of(context), day_of(context), context["run_id"])
+
+        request()
+
+    build()
+
+
+for model in catalogue.valid():
+    request_training(model)

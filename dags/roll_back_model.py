@@ -1,0 +1,75 @@
+"""
+Puts an earlier version back into production, after it has scored rows of its training set.
+
+**Runs when:** by hand. A dry run by default: it scores and says what would change.
+
+**Reads:** the version in the registry, the test rows of its training set.
+
+**Writes:** (no dry run) the alias `production`, the tag `stage`, `alias_history`, a row in `decisions`.
+
+**Safe to re-run:** yes.
+
+**When it fails:** the version does not exist, was never promoted, or does not predict; nothing has changed then.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import Label, Param, dag, task
+
+from include.models import catalogue
+from include.orchestration.assets import assets_of
+from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.runs import workspace_of
+
+
+def roll_back_model(model: str) -> None:
+    spec, assets = catalogue.load(model), assets_of(model)
+
+    @dag(
+        **dag_defaults(spec, "roll_back_model", Tag.REGISTRY) | {"max_active_runs": 1},
+        schedule=None,
+        doc_md=__doc__,
+        params={
+            "version": Param(1, type="integer", minimum=1, description="Number of the version to go back to."),
+            "reason": Param("", type="string", description="Why; kept in the decisions."),
+            "dry_run": Param(True, type="boolean", description="Only say what would change."),
+        },
+    )
+    def build() -> None:
+        @task
+        def smoke_score(params: dict) -> dict:
+            from include.registry import stages
+            from include.workspace import open_workspace
+
+            return stages.smoke_score(open_workspace(model), str(params["version"]))
+
+        @task.branch
+        def choose_action(params: dict) -> str:
+            return "report_only" if params["dry_run"] else "roll_back"
+
+        @task
+        def report_only(params: dict) -> None:
+            print(f"Dry run: version {params['version']} scores; run again with dry_run off to put it in production.")
+
+        @task(outlets=[assets.production])
+        def roll_back(params: dict, **context) -> None:
+            from include.registry import stages
+
+            stages.roll_back(
+                workspace_of(context),
+                str(params["version"]),
+                at=context["dag_run"].run_after,
+                run_id=context["run_id"],
+                reason=params["reason"],
+            )
+
+        action = choose_action()
+        smoke_score() >> action
+        action >> Label("dry run") >> report_only()
+        action >> Label("for real") >> roll_back()
+
+    build()
+
+
+for model in catalogue.valid():
+    roll_back_model(model)

@@ -1,0 +1,109 @@
+"""
+Fits a baseline and a tuned candidate on all labels known by then, and registers the better one.
+
+**Runs when:** `retraining_requested` for a day: by the retraining policy, weekly, or by hand (`request_training`).
+
+**Reads:** `labels_<model>` that had arrived, joined point in time to their features through Feast.
+
+**Writes:** `training_sets_<model>`; two runs in the MLflow experiment `<model>/training`; a registered version.
+
+**Safe to re-run:** yes. The same run replaces its own training set and its own MLflow runs.
+
+**When it fails:** `wait_for_features`: the features of that day never came; `build_training_set`: no labels yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+
+from airflow.sdk import Label, PartitionedAssetTimetable, TriggerRule, dag, task
+from flightline.sensors import FeatureFreshnessSensor
+
+from include.models import catalogue
+from include.orchestration.assets import assets_of
+from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.runs import day_of, workspace_of
+
+
+def train_model(model: str) -> None:
+    spec, assets = catalogue.load(model), assets_of(model)
+
+    @dag(
+        **dag_defaults(spec, "train_model", Tag.TRAINING) | {"max_active_runs": 1},
+        schedule=PartitionedAssetTimetable(assets=assets.retraining_requested),
+        doc_md=__doc__,
+    )
+    def build() -> None:
+        wait_for_features = FeatureFreshnessSensor(
+            task_id="wait_for_features", model=model, deadline=timedelta(hours=6)
+        )
+
+        @task
+        def build_training_set(**context) -> dict:
+            from include.features import store
+            from include.lakehouse.times import labels_known_after
+            from include.training import training_set
+
+            workspace = workspace_of(context)
+            as_of = labels_known_after(workspace.spec, day_of(context))
+            return asdict(training_set.build(workspace.spec, workspace.lake, store.open_store(), as_of))
+
+        @task
+        def train_baseline(training_set: dict, **context) -> dict:
+            from include.training import candidate
+            from include.training.training_set import TrainingSetRef
+
+            workspace, ref = workspace_of(context), TrainingSetRef(**training_set)
+            return asdict(candidate.fit_baseline(workspace.spec, workspace.lake, ref, context["run_id"]))
+
+        @task
+        def tune(training_set: dict, **context) -> dict:
+            from include.training import candidate
+            from include.training.training_set import TrainingSetRef
+
+            workspace, ref = workspace_of(context), TrainingSetRef(**training_set)
+            return asdict(candidate.fit_tuned(workspace.spec, workspace.lake, ref, context["run_id"]))
+
+        @task.branch
+        def choose_candidate(baseline: dict, tuned: dict) -> str:
+            from include.training import candidate
+            from include.training.tracking import RunRef
+
+            return f"keep_{candidate.better_of(RunRef(**baseline), RunRef(**tuned)).run_name}"
+
+        @task
+        def keep_baseline(baseline: dict) -> dict:
+            return baseline
+
+        @task
+        def keep_tuned(tuned: dict) -> dict:
+            return tuned
+
+        @task(outlets=[assets.candidate], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+        def register_candidate(kept: list, training_set: dict, outlet_events=None, **context) -> str:
+            from include.registry import versions
+            from include.training.tracking import RunRef
+            from include.training.training_set import TrainingSetRef
+
+            run, ref = RunRef(**next(run for run in kept if run)), TrainingSetRef(**training_set)
+            version = versions.register(workspace_of(context).spec, run, ref).version
+            outlet_events[assets.candidate].add_partitions(version)
+            return version
+
+        training_set = build_training_set()
+        baseline, tuned = train_baseline(training_set), tune(training_set)
+        chosen = choose_candidate(baseline, tuned)
+        kept_baseline, kept_tuned = keep_baseline(baseline), keep_tuned(tuned)
+
+        wait_for_features >> training_set
+        baseline >> tuned  # one after the other: each uses all cores
+        chosen >> Label("tuning brought nothing") >> kept_baseline
+        chosen >> Label("tuned is better on validation") >> kept_tuned
+        register_candidate([kept_baseline, kept_tuned], training_set)
+
+    build()
+
+
+for model in catalogue.valid():
+    train_model(model)

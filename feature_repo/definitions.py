@@ -1,0 +1,13 @@
+"""What `feast apply` registers: the Feast objects of every model, made from its folder in include/models."""
+
+from include import places
+from include.features import definitions
+from include.models import catalogue
+
+specs = [catalogue.load(name) for name in catalogue.registered()]
+definitions.check_names(specs)
+
+# Feast collects what it finds as attributes of this module.
+for spec in specs:
+    for number, item in enumerate(definitions.feast_objects(spec, places.from_environment().lakehouse_uri)):
+        globals()[f"{spec.name}_{number}"] = item

@@ -1,0 +1,145 @@
+"""The Feast objects of a model: all of them come from its model.yaml and its features.sql."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import PurePath
+
+import pyarrow as pa
+from feast import Entity, FeatureService, FeatureView, Field, ValueType
+from feast.feast_object import FeastObject
+from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
+
+from include.errors import ConfigError
+from include.features.query import BATCH_DATE, EVENT_TIMESTAMP, feature_schema
+from include.features.source import DeltaSource
+from include.models.spec import ModelSpec
+
+FEAST_TYPES: dict[pa.DataType, FeastType] = {
+    pa.bool_(): Bool,
+    pa.int32(): Int32,
+    pa.int64(): Int64,
+    pa.float32(): Float32,
+    pa.float64(): Float64,
+    pa.string(): String,
+}
+KEY_TYPES = {
+    "integer": (ValueType.INT64, Int64),
+    "number": (ValueType.DOUBLE, Float64),
+    "text": (ValueType.STRING, String),
+}
+
+
+def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
+    """Entity, source, feature view and feature service of one model, each after those that it needs.
+
+    Args:
+        lakehouse_uri: absolute folder or URL below which the Delta tables live; the registry keeps it.
+
+    Raises:
+        ConfigError: features.sql is wrong, or model.yaml describes a feature that it does not select.
+    """
+    if "://" not in lakehouse_uri and not PurePath(lakehouse_uri).is_absolute():
+        raise ConfigError(
+            f"FLIGHTLINE_LAKEHOUSE_URI is the relative path {lakehouse_uri!r}",
+            fix="Make it absolute: the feature registry is read from other folders, too",
+        )
+    tags = {"model": spec.name, **spec.features.tags}
+    value_type, key_type = KEY_TYPES[spec.columns[spec.entity.key].type]
+    entity = Entity(
+        name=spec.entity.name,
+        join_keys=[spec.entity.key],
+        value_type=value_type,
+        description=spec.entity.description,
+    )
+    table = spec.table("features")
+    source = DeltaSource(
+        name=table,
+        path=f"{lakehouse_uri}/{table}",
+        timestamp_field=EVENT_TIMESTAMP,
+        date_partition_column=BATCH_DATE,
+        description=f"Delta table made from {spec.table('clean')} by include/models/{spec.name}/features.sql",
+        tags=tags,
+        owner=spec.owner,
+    )
+    view = FeatureView(
+        name=view_name(spec),
+        entities=[entity],
+        schema=[Field(name=spec.entity.key, dtype=key_type), *_fields(spec)],
+        source=source,
+        ttl=timedelta(days=spec.features.ttl_days),
+        online=True,
+        description=f"Features of {spec.name}",
+        tags=tags,
+        owner=spec.owner,
+    )
+    service = FeatureService(
+        name=spec.features.service,
+        features=[view],
+        description=spec.description,
+        tags=tags,
+        owner=spec.owner,
+    )
+    return [entity, source, view, service]
+
+
+def view_name(spec: ModelSpec) -> str:
+    """Name of the model's feature view: ``<entity>_features`` unless model.yaml gives another."""
+    return spec.features.view or f"{spec.entity.name}_features"
+
+
+def check_names(specs: Iterable[ModelSpec]) -> None:
+    """Refuse two models whose Feast objects would overwrite each other.
+
+    An entity may be shared by models that describe it in the same words.
+
+    Raises:
+        ConfigError: naming both models and the key to change.
+    """
+    views: dict[str, ModelSpec] = {}
+    services: dict[str, ModelSpec] = {}
+    entities: dict[str, ModelSpec] = {}
+    for spec in specs:
+        for key, name, taken in (
+            ("features.view", view_name(spec), views),
+            ("features.service", spec.features.service, services),
+        ):
+            other = taken.setdefault(name, spec)
+            if other is not spec:
+                raise _clash(spec, other, key, name, "Give it a name of its own")
+        other = entities.setdefault(spec.entity.name, spec)
+        if _entity_of(other) != _entity_of(spec):
+            fix = "Describe the entity in the same words, or rename it"
+            raise _clash(spec, other, "entity.name", spec.entity.name, fix)
+
+
+def _entity_of(spec: ModelSpec) -> tuple[object, ...]:
+    return spec.entity.key, spec.entity.description, spec.columns[spec.entity.key].type
+
+
+def _clash(spec: ModelSpec, other: ModelSpec, key: str, name: str, fix: str) -> ConfigError:
+    return ConfigError(
+        f"key {key}: {name!r} is also the one of model {other.name}",
+        where=f"include/models/{spec.name}/model.yaml",
+        fix=fix,
+    )
+
+
+def _fields(spec: ModelSpec) -> list[Field]:
+    schema = feature_schema(spec)
+    described = spec.features.descriptions
+    unknown = sorted(set(described) - set(schema))
+    if unknown:
+        raise ConfigError(
+            f"key features.descriptions: features.sql selects no {', '.join(unknown)}",
+            where=f"include/models/{spec.name}/model.yaml",
+        )
+    return [
+        Field(name=name, dtype=FEAST_TYPES[kind], description=_description(spec, name)) for name, kind in schema.items()
+    ]
+
+
+def _description(spec: ModelSpec, feature: str) -> str:
+    column = spec.columns.get(feature)
+    return spec.features.descriptions.get(feature) or (column.description if column else "")

@@ -1,0 +1,149 @@
+"""The features of one day: ``features.sql`` over the day's accepted rows, checked before they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import ConfigError, DataError
+from include.lakehouse.tables import Lakehouse
+from include.models.spec import ModelSpec
+
+EVENT_TIMESTAMP = "event_timestamp"
+BATCH_DATE = "batch_date"
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+COLUMN_TYPES = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
+FEATURE_TYPES = (pa.bool_(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string())
+
+
+@dataclass(frozen=True)
+class FeatureCounts:
+    """What ``write`` left in the features table."""
+
+    rows: int
+    features: int
+    table_version: int
+
+
+def feature_schema(spec: ModelSpec) -> dict[str, pa.DataType]:
+    """Names and types of the features, in the order of the SQL. No table is read.
+
+    Raises:
+        ConfigError: the SQL is wrong, or gives no key, no time, the target, or a type no feature has.
+    """
+    schema = _run(spec, _empty_clean(spec)).schema
+    _check_schema(spec, schema)
+    return {field.name: field.type for field in schema if field.name not in (spec.entity.key, EVENT_TIMESTAMP)}
+
+
+def compute(spec: ModelSpec, lake: Lakehouse, day: date) -> pa.Table:
+    """Features of one day: the entity key, ``event_timestamp`` and the features; one row per key.
+
+    Raises:
+        ConfigError: the SQL is wrong, or gives the wrong columns.
+        DataError: a key or time is null, out of the day or repeated, or a number is not finite.
+    """
+    clean = lake.read(spec.table("clean"), where=[(BATCH_DATE, "=", day)])
+    features = _run(spec, clean)
+    _check_schema(spec, features.schema)
+    _check_rows(spec, features, day)
+    return features
+
+
+def write(spec: ModelSpec, lake: Lakehouse, day: date) -> FeatureCounts:
+    """Compute one day and make it the day's partition of the features table."""
+    features = compute(spec, lake, day)
+    names = feature_schema(spec)
+    rows = features.append_column(BATCH_DATE, pa.repeat(pa.scalar(day, pa.date32()), features.num_rows))
+    version = lake.replace_partition(spec.table("features"), rows, {BATCH_DATE: day})
+    return FeatureCounts(rows=features.num_rows, features=len(names), table_version=version)
+
+
+def day_start(day: date) -> datetime:
+    """The event time of every row of a day."""
+    return datetime.combine(day, time(), tzinfo=UTC)
+
+
+def day_end(day: date) -> datetime:
+    """The last moment of a day, in the microseconds that tables keep."""
+    return day_start(day) + timedelta(days=1) - timedelta(microseconds=1)
+
+
+def _empty_clean(spec: ModelSpec) -> pa.Table:
+    fields = {name: COLUMN_TYPES[column.type] for name, column in spec.columns.items()}
+    return pa.schema({**fields, EVENT_TIMESTAMP: TIMESTAMP, BATCH_DATE: pa.date32()}).empty_table()
+
+
+def _run(spec: ModelSpec, clean: pa.Table) -> pa.Table:
+    """Run the SQL in a DuckDB of its own, in which the clean table is the only one."""
+    path = spec.folder / "features.sql"
+    sql = path.read_text(encoding="utf-8")
+    with duckdb.connect(config={"python_enable_replacements": False}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register(spec.table("clean"), clean)
+        connection.execute("SET enable_external_access = false")
+        try:
+            statements = connection.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise ConfigError("holds something other than one SELECT", where=_where(spec))
+            features = connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise ConfigError(_first_line(error), where=_where(spec)) from None
+    return features.combine_chunks()
+
+
+def _check_schema(spec: ModelSpec, schema: pa.Schema) -> None:
+    def refuse(what: str, fix: str) -> ConfigError:
+        return ConfigError(what, where=_where(spec), fix=fix)
+
+    for name in (spec.entity.key, EVENT_TIMESTAMP):
+        if name not in schema.names:
+            raise refuse(f"does not select {name}", "Every feature row needs the entity's key and its event time")
+    for name in (spec.target, BATCH_DATE):
+        if name in schema.names:
+            raise refuse(f"selects {name}, which is no feature", f"Remove {name} from the SELECT")
+    repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if repeated:
+        raise refuse(f"selects {', '.join(repeated)} more than once", "Give every column a name of its own")
+    if len(schema) == 2:
+        raise refuse("selects no feature", "Add at least one column")
+    for field in schema:
+        expected = (TIMESTAMP,) if field.name == EVENT_TIMESTAMP else FEATURE_TYPES
+        if field.type not in expected:
+            types = ", ".join(str(item) for item in expected)
+            raise refuse(f"{field.name} is of type {field.type}", f"CAST it to one of: {types}")
+
+
+def _check_rows(spec: ModelSpec, features: pa.Table, day: date) -> None:
+    where = f"{spec.table('features')} of {day}"
+    fix = f"Change {_where(spec)}"
+    key, at = features[spec.entity.key], features[EVENT_TIMESTAMP]
+    for name in (spec.entity.key, EVENT_TIMESTAMP):
+        if features[name].null_count:
+            raise DataError(f"{name} is null in {features[name].null_count} rows", where=where, fix=fix)
+    first, last = pa.scalar(day_start(day), TIMESTAMP), pa.scalar(day_end(day), TIMESTAMP)
+    outside = pc.or_(pc.less(at, first), pc.greater(at, last))
+    if pc.any(outside).as_py():
+        raise DataError(f"{pc.sum(outside).as_py()} rows have an event time outside the day", where=where, fix=fix)
+    repeats = features.num_rows - pa.table({"key": key, "at": at}).group_by(["key", "at"]).aggregate([]).num_rows
+    if repeats:
+        raise DataError(f"{repeats} rows repeat an entity key at the same time", where=where, fix=fix)
+    for field in features.schema:
+        if pa.types.is_floating(field.type):
+            wrong = pc.sum(pc.invert(pc.is_finite(features[field.name]))).as_py()
+            if wrong:
+                raise DataError(f"{field.name} is infinite or not a number in {wrong} rows", where=where, fix=fix)
+
+
+def _where(spec: ModelSpec) -> str:
+    return f"include/models/{spec.name}/features.sql"
+
+
+def _first_line(error: duckdb.Error) -> str:
+    """What DuckDB says, in one line: the excerpt with its caret would not fit one."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(line for line in lines if line and not set(line) <= {"^", "~", " "})

@@ -1,0 +1,197 @@
+"""Delta tables as Feast's data sources and saved datasets, by its extension points for both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from feast.data_source import DataSource
+from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
+from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as SavedDatasetStorageProto
+from feast.repo_config import RepoConfig
+from feast.saved_dataset import SavedDatasetStorage
+from feast.type_map import pa_to_feast_value_type
+from feast.value_type import ValueType
+
+from include.errors import DataError
+from include.features.point_in_time import TIMESTAMP
+
+
+class DeltaSource(DataSource):
+    """A Delta table that holds the rows of one feature view.
+
+    Args:
+        path: folder or object-store URL of the table.
+        date_partition_column: the partition column, derived from the event time, that is no feature.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        name: str | None = None,
+        timestamp_field: str | None = None,
+        created_timestamp_column: str | None = None,
+        field_mapping: dict[str, str] | None = None,
+        date_partition_column: str | None = None,
+        description: str = "",
+        tags: dict[str, str] | None = None,
+        owner: str = "",
+    ) -> None:
+        super().__init__(
+            name=name or path,
+            timestamp_field=timestamp_field,
+            created_timestamp_column=created_timestamp_column,
+            field_mapping=field_mapping,
+            date_partition_column=date_partition_column,
+            description=description,
+            tags=tags,
+            owner=owner,
+        )
+        self.path = path
+
+    # Feast compares sources to find out what has changed; it keeps them in sets, too.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DeltaSource) and self.path == other.path and bool(super().__eq__(other))
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.path))
+
+    def source_type(self) -> DataSourceProto.SourceType.ValueType:
+        return DataSourceProto.CUSTOM_SOURCE
+
+    def open(self, version: int | None = None) -> DeltaTable:
+        """Open the table, optionally as of an earlier version.
+
+        Raises:
+            DataError: the table has never been written.
+        """
+        try:
+            return DeltaTable(self.path, version=version)
+        except TableNotFoundError:
+            raise DataError(
+                f"the table of source {self.name} does not exist",
+                where=self.path,
+                fix="Run the DAG that builds the features first",
+            ) from None
+
+    def validate(self, config: RepoConfig) -> None:
+        """Check that the table has the time columns. A table that is yet to be written passes."""
+        if not DeltaTable.is_deltatable(self.path):
+            return
+        columns = {field.name for field in self.open().schema().fields}
+        for column in (self.timestamp_field, self.created_timestamp_column):
+            if column and source_column(self, column) not in columns:
+                raise DataError(f"the table of source {self.name} has no column {column}", where=self.path)
+
+    @staticmethod
+    def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:
+        return pa_to_feast_value_type
+
+    def get_table_column_names_and_types(self, config: RepoConfig) -> Iterable[tuple[str, str]]:
+        fields = arrow_schema(self.open())
+        return [(field.name, str(field.type)) for field in fields if field.name != self.date_partition_column]
+
+    def get_table_query_string(self) -> str:
+        return self.path
+
+    def _to_proto_impl(self) -> DataSourceProto:
+        return DataSourceProto(
+            name=self.name,
+            type=DataSourceProto.CUSTOM_SOURCE,
+            data_source_class_type=f"{type(self).__module__}.{type(self).__qualname__}",
+            custom_options=_options(self.path),
+            timestamp_field=self.timestamp_field,
+            created_timestamp_column=self.created_timestamp_column,
+            field_mapping=self.field_mapping,
+            date_partition_column=self.date_partition_column,
+            description=self.description,
+            tags=self.tags,
+            owner=self.owner,
+        )
+
+    def _set_timestamps_in_proto(self, data_source_proto: DataSourceProto) -> None:
+        """Leave registration times out: with them, ``feast plan`` reports a change where there is none."""
+
+    @staticmethod
+    def from_proto(data_source: DataSourceProto) -> DeltaSource:
+        return DeltaSource(
+            path=json.loads(data_source.custom_options.configuration)["path"],
+            name=data_source.name,
+            timestamp_field=data_source.timestamp_field,
+            created_timestamp_column=data_source.created_timestamp_column,
+            field_mapping=dict(data_source.field_mapping),
+            date_partition_column=data_source.date_partition_column,
+            description=data_source.description,
+            tags=dict(data_source.tags),
+            owner=data_source.owner,
+        )
+
+
+class SavedDatasetDeltaStorage(SavedDatasetStorage):
+    """Where a saved dataset is kept: a Delta table of its own."""
+
+    _proto_attr_name = "custom_storage"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @staticmethod
+    def from_proto(storage_proto: SavedDatasetStorageProto) -> SavedDatasetStorage:
+        return SavedDatasetDeltaStorage(json.loads(storage_proto.custom_storage.configuration)["path"])
+
+    def to_proto(self) -> SavedDatasetStorageProto:
+        return self._custom_storage_proto(_options(self.path))
+
+    def to_data_source(self) -> DeltaSource:
+        return DeltaSource(path=self.path)
+
+
+def arrow_schema(table: DeltaTable) -> pa.Schema:
+    """Columns of a Delta table as pyarrow types."""
+    return table.to_pyarrow_dataset().schema
+
+
+def source_column(source: DataSource, name: str) -> str:
+    """The column of the source that a mapped name stands for."""
+    return next((column for column, mapped in source.field_mapping.items() if mapped == name), name)
+
+
+def scan(
+    source: DeltaSource,
+    table: DeltaTable,
+    columns: Sequence[str],
+    timestamp: str,
+    created: str | None,
+    start: datetime | None,
+    end: datetime | None,
+) -> ds.Scanner:
+    """Columns of the rows from ``start`` to ``end``, times in microseconds, UTC; no other file is opened."""
+    dataset = table.to_pyarrow_dataset()
+    missing = sorted(set(columns) - set(dataset.schema.names))
+    if missing:
+        raise DataError(
+            f"the table of source {source.name} has no column {', '.join(missing)}",
+            where=f"{source.path}, version {table.version()}",
+            fix="Build the features again",
+        )
+    projection = {name: ds.field(name) for name in columns}
+    for name in filter(None, (timestamp, created)):
+        projection[name] = ds.field(name).cast(TIMESTAMP)
+    kind = dataset.schema.field(timestamp).type
+    period = ds.scalar(True)
+    if start is not None:
+        period = period & (ds.field(timestamp) >= pa.scalar(start, TIMESTAMP).cast(kind))
+    if end is not None:
+        period = period & (ds.field(timestamp) <= pa.scalar(end, TIMESTAMP).cast(kind))
+    return dataset.scanner(columns=projection, filter=period)
+
+
+def _options(path: str) -> Any:
+    return DataSourceProto.CustomSourceOptions(configuration=json.dumps({"path": path}).encode())

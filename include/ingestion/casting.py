@@ -1,0 +1,83 @@
+"""From strings as delivered to the types of model.yaml, without losing a value that does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.models.spec import ModelSpec
+
+ColumnType = Literal["integer", "number", "text"]
+
+_ARROW_TYPES: dict[ColumnType, pa.DataType] = {
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "text": pa.string(),
+}
+_REASONS: dict[ColumnType, str] = {
+    "integer": "not_an_integer",
+    "number": "not_a_number",
+    "text": "not_a_text",
+}
+
+# Plain decimal notation. Not taken: inf, nan, hexadecimal, thousands separators.
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+# At most 18 digits, so that it fits 64 bits. Some tools write 7.0 for 7 where a column has nulls.
+_INTEGER = r"^[+-]?\d{1,18}(\.0*)?$"
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Typed columns, and the cells that are null there only because their value does not fit the type."""
+
+    columns: pa.Table
+    misfits: dict[str, pa.BooleanArray]
+    """By column, one flag a row. Only columns that have such cells."""
+
+
+def types(spec: ModelSpec) -> dict[str, ColumnType]:
+    return {name: column.type for name, column in spec.columns.items()}
+
+
+def schema(columns: Mapping[str, ColumnType]) -> pa.Schema:
+    return pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in columns.items()])
+
+
+def reason(kind: ColumnType, column: str) -> str:
+    """The reason code of a misfit, e.g. ``not_a_number:total_rooms``."""
+    return f"{_REASONS[kind]}:{column}"
+
+
+def cast(table: pa.Table, columns: Mapping[str, ColumnType]) -> Cast:
+    """Cast the named columns of a table of strings. Null stays null; a column that is absent is all null.
+
+    Spaces around a number are ignored. A number that is not finite as float64 does not fit.
+    """
+    typed: dict[str, pa.Array] = {}
+    misfits: dict[str, pa.BooleanArray] = {}
+    for name, kind in columns.items():
+        if name not in table.column_names:
+            typed[name] = pa.nulls(table.num_rows, _ARROW_TYPES[kind])
+            continue
+        delivered = table[name].combine_chunks()
+        typed[name] = _typed(delivered, kind)
+        misfit = pc.and_(pc.is_valid(delivered), pc.is_null(typed[name]))
+        if pc.any(misfit).as_py():
+            misfits[name] = misfit
+    return Cast(pa.table(typed, schema=schema(columns)), misfits)
+
+
+def _typed(strings: pa.Array, kind: ColumnType) -> pa.Array:
+    if kind == "text":
+        return strings
+    trimmed = pc.utf8_trim_whitespace(strings)
+    fits = pc.match_substring_regex(trimmed, _INTEGER if kind == "integer" else _NUMBER)
+    plain = pc.replace_substring_regex(pc.if_else(fits, trimmed, None), r"^\+", "")
+    if kind == "integer":
+        return pc.replace_substring_regex(plain, r"\..*$", "").cast(pa.int64())
+    numbers = plain.cast(pa.float64())
+    return pc.if_else(pc.is_finite(numbers), numbers, None)

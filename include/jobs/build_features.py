@@ -1,0 +1,22 @@
+"""Compute, materialise and check a day's features: what the DAG build_features does."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from include.features import query, store
+from include.features.store import Parity
+from include.jobs.command import run_for_day
+from include.workspace import Workspace
+
+
+def build(workspace: Workspace, day: date, run_id: str) -> Parity:
+    query.write(workspace.spec, workspace.lake, day)
+    feast = store.open_store()
+    store.apply(feast, workspace.spec)
+    store.materialize(feast, workspace.spec, day)
+    return store.check_parity(feast, workspace.spec, workspace.lake, day)
+
+
+if __name__ == "__main__":
+    run_for_day("build_features", build)

@@ -1,0 +1,27 @@
+-- One row per row of clean_california_housing: the entity's key, the event time, and the features.
+-- Plain SQL that means the same on DuckDB and on Spark.
+SELECT
+    listing_id,
+    event_timestamp,
+    longitude,
+    latitude,
+    housing_median_age,
+    total_rooms,
+    total_bedrooms,
+    population,
+    households,
+    median_income,
+    total_rooms / households AS rooms_per_household,
+    total_bedrooms / total_rooms AS bedrooms_per_room,
+    total_rooms / total_bedrooms AS rooms_per_bedroom,
+    population / households AS population_per_household,
+    longitude + latitude AS longitude_plus_latitude,
+    longitude - latitude AS longitude_minus_latitude,
+    sqrt(power(longitude + 118.24, 2) + power(latitude - 34.05, 2)) AS degrees_to_los_angeles,
+    sqrt(power(longitude + 122.42, 2) + power(latitude - 37.77, 2)) AS degrees_to_san_francisco,
+    CASE WHEN ocean_proximity = '<1H OCEAN' THEN 1 ELSE 0 END AS ocean_proximity_1h_ocean,
+    CASE WHEN ocean_proximity = 'INLAND' THEN 1 ELSE 0 END AS ocean_proximity_inland,
+    CASE WHEN ocean_proximity = 'ISLAND' THEN 1 ELSE 0 END AS ocean_proximity_island,
+    CASE WHEN ocean_proximity = 'NEAR BAY' THEN 1 ELSE 0 END AS ocean_proximity_near_bay,
+    CASE WHEN ocean_proximity = 'NEAR OCEAN' THEN 1 ELSE 0 END AS ocean_proximity_near_ocean
+FROM clean_california_housing

@@ -1,0 +1,96 @@
+"""The registered models: every folder below include/models that has a model.yaml."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from include.errors import ConfigError
+from include.models.spec import ModelSpec
+
+MODELS = Path(__file__).resolve().parent
+FILES = ("model.yaml", "features.sql", "expectations.yaml")
+
+
+def registered(root: Path = MODELS) -> tuple[str, ...]:
+    """Names of the model folders, sorted. A folder counts as soon as one of its three files is there."""
+    return tuple(
+        sorted(
+            folder.name
+            for folder in root.iterdir()
+            if folder.is_dir() and any((folder / file).exists() for file in FILES)
+        )
+    )
+
+
+@cache
+def load(name: str, root: Path = MODELS) -> ModelSpec:
+    """Load and check one model.
+
+    Raises:
+        ConfigError: naming file and key.
+    """
+    folder = root / name
+    for file in FILES:
+        if not (folder / file).is_file():
+            raise ConfigError(f"{file} is missing", where=_short(folder), fix="Every model needs " + ", ".join(FILES))
+    path = folder / "model.yaml"
+    content = read_yaml(path)
+    try:
+        spec = ModelSpec.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(error), where=_short(path)) from None
+    if spec.name != name:
+        raise ConfigError(f"key name: is {spec.name!r} but the folder is {name!r}", where=_short(path))
+    spec._folder = folder
+    return spec
+
+
+def problem(name: str, root: Path = MODELS) -> ConfigError | None:
+    """What is wrong with a model's folder, or None: all three files, and that they fit together."""
+    # Imported here: who only reads model.yaml needs neither DuckDB nor Arrow.
+    from include.features import query
+    from include.quality import expectations
+
+    try:
+        spec = load(name, root)
+        query.feature_schema(spec)
+        expectations.load(spec)
+    except ConfigError as error:
+        return error
+    return None
+
+
+def valid(root: Path = MODELS) -> tuple[str, ...]:
+    """The models whose folders are in order: those that get DAGs. dags/check_models.py shows the others."""
+    return tuple(name for name in registered(root) if problem(name, root) is None)
+
+
+def read_yaml(path: Path) -> object:
+    """Parse a YAML file.
+
+    Raises:
+        ConfigError: naming file, line and column.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"not valid YAML{place}: {error.problem}", where=_short(path)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        parts.append(f"key {key}: {message}" if key else message)
+    return "; ".join(parts)
+
+
+def _short(path: Path) -> str:
+    return "/".join(path.parts[path.parts.index("include") :]) if "include" in path.parts else str(path)

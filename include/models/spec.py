@@ -1,0 +1,206 @@
+"""The specification of one model: the schema of ``model.yaml``, frozen and strict."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Entity(Section):
+    """What a row is about."""
+
+    name: Name
+    key: Name
+    description: str
+
+
+class Column(Section):
+    """A column of a delivery."""
+
+    type: Literal["integer", "number", "text"]
+    description: str
+
+
+class Deliveries(Section):
+    """When batches and labels are expected."""
+
+    schedule: str
+    first_day: date
+    last_day: date | None = None
+    deadline_minutes: int = Field(gt=0)
+    label_delay_days: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _days_in_order(self) -> Deliveries:
+        if self.last_day is not None and self.last_day < self.first_day:
+            raise ValueError("last_day is before first_day")
+        return self
+
+
+class Ingestion(Section):
+    quarantine_budget: Share
+
+
+class Features(Section):
+    service: Name
+    ttl_days: int = Field(gt=0)
+    view: Name | None = None
+    """Name of the feature view, ``<entity>_features`` by default."""
+    tags: dict[str, str] = {}
+    descriptions: dict[Name, str] = {}
+    """Of features; one that is a delivered column has the column's description."""
+
+
+class SearchRange(Section):
+    """The range of one hyperparameter."""
+
+    kind: Literal["uniform", "log_uniform", "integer"]
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _bounds(self) -> SearchRange:
+        if not self.low < self.high:
+            raise ValueError("low is not below high")
+        if self.kind == "log_uniform" and self.low <= 0:
+            raise ValueError("low of a log_uniform range is not above 0")
+        return self
+
+
+class Search(Section):
+    """Hyperparameter search (hyperopt's TPE)."""
+
+    trials: int = Field(gt=0)
+    seed: int
+    space: dict[str, SearchRange] = Field(min_length=1)
+
+
+class Training(Section):
+    """How candidates are fitted."""
+
+    test_share: Share
+    seed: int
+    recent_windows: int = Field(gt=0)
+    recent_weight: float = Field(ge=1)
+    baseline: dict[str, float | int | str]
+    search: Search
+
+
+class ProductionGate(Section):
+    adjusted_r2: float
+    recent_windows: int = Field(gt=0)
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class Gates(Section):
+    production: ProductionGate
+
+
+class Approval(Section):
+    """Who approves a promotion, by environment."""
+
+    dev: Literal["automatic", "person"]
+    prod: Literal["automatic", "person"]
+
+
+class Drift(Section):
+    test: Literal["kolmogorov_smirnov"]
+    correction: Literal["holm", "benjamini_hochberg"]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    min_effect: Share
+
+
+class Performance(Section):
+    adjusted_r2: float
+
+
+class Retraining(Section):
+    """When a retraining is asked for."""
+
+    below_windows: int = Field(gt=0)
+    of_windows: int = Field(gt=0)
+    cooldown_days: int = Field(ge=0)
+    budget_requests: int = Field(ge=0)
+    budget_days: int = Field(gt=0)
+    drift_without_labels: Literal["record_drift", "request_retraining"]
+
+    @model_validator(mode="after")
+    def _n_of_m(self) -> Retraining:
+        if self.below_windows > self.of_windows:
+            raise ValueError("below_windows is above of_windows")
+        return self
+
+
+class Monitoring(Section):
+    drift: Drift
+    performance: Performance
+    retraining: Retraining
+
+
+class ReplayDrift(Section):
+    column: str
+    factor: float
+
+
+class Replay(Section):
+    """The outside system that the demo plays: where its data comes from and how it drifts."""
+
+    file_variable: str
+    url: str
+    bytes: int = Field(gt=0)
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sample: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    history_share: Annotated[float, Field(gt=0, lt=1)]
+    seed: int
+    drift: ReplayDrift
+
+
+class ModelSpec(Section):
+    """Everything that makes one model differ from another."""
+
+    name: Name
+    description: str
+    owner: str
+    entity: Entity
+    target: Name
+    deliveries: Deliveries
+    columns: dict[Name, Column]
+    ingestion: Ingestion
+    features: Features
+    training: Training
+    gates: Gates
+    approval: Approval
+    monitoring: Monitoring
+    replay: Replay
+
+    _folder: Path = PrivateAttr()
+
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
+    @model_validator(mode="after")
+    def _columns_exist(self) -> ModelSpec:
+        for key, column in (
+            ("entity.key", self.entity.key),
+            ("replay.drift.column", self.replay.drift.column),
+        ):
+            if column not in self.columns:
+                raise ValueError(f"{key}: column {column!r} is not among columns")
+        if self.target in self.columns:
+            raise ValueError(f"target: {self.target!r} is delivered with the labels, so it is no column")
+        return self
+
+    def table(self, layer: str) -> str:
+        """Name of this model's table in a layer, e.g. ``clean_california_housing``."""
+        return f"{layer}_{self.name}"

@@ -1,0 +1,45 @@
+"""The assets: the only contract between DAGs. Each is declared here, once.
+
+An event means that the data is audited or the version promoted, never that it was attempted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow.sdk import Asset
+
+
+@dataclass(frozen=True)
+class ModelAssets:
+    """The assets of one model. Partition keys are days (``2025-01-31``) but for ``candidate``."""
+
+    clean: Asset
+    """Rows that passed the expectations. From ingest_batch, to build_features."""
+    labels: Asset
+    """Labels of a day's rows. From ingest_labels, to monitor_model."""
+    features: Asset
+    """Features offline and online. From build_features, to score_batch."""
+    predictions: Asset
+    """Predictions of a day's rows. From score_batch, to monitor_model."""
+    retraining_requested: Asset
+    """A training is wanted on the data known after a day. From monitor_model and request_training, to train_model."""
+    candidate: Asset
+    """A registered version, its number being the partition key. From train_model, to promote_model."""
+    production: Asset
+    """A version went into production. From promote_model and roll_back_model, to whoever serves it."""
+
+
+def assets_of(model: str) -> ModelAssets:
+    def asset(name: str, group: str) -> Asset:
+        return Asset(name=f"{model}.{name}", uri=f"flightline://{model}/{name}", group=group)
+
+    return ModelAssets(
+        clean=asset("clean", "data"),
+        labels=asset("labels", "data"),
+        features=asset("features", "features"),
+        predictions=asset("predictions", "predictions"),
+        retraining_requested=asset("retraining_requested", "decisions"),
+        candidate=asset("candidate", "models"),
+        production=asset("production", "models"),
+    )

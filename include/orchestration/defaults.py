@@ -1,0 +1,61 @@
+"""What all DAGs share: default arguments, tags, schedules."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from airflow.sdk import CronPartitionTimetable
+
+from include.models.spec import ModelSpec
+
+KEY_FORMAT = "%Y-%m-%d"
+
+
+class Tag(StrEnum):
+    """The closed set of DAG tags, beside the model's name: the stage of the model's life."""
+
+    INGESTION = "ingestion"
+    FEATURES = "features"
+    TRAINING = "training"
+    REGISTRY = "registry"
+    SCORING = "scoring"
+    MONITORING = "monitoring"
+    MAINTENANCE = "maintenance"
+    DEMO = "demo"
+
+
+def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
+    """Arguments of ``@dag`` that every DAG of a model takes."""
+    return {
+        "dag_id": f"{spec.name}.{verb_noun}",
+        "start_date": _midnight(spec.deliveries.first_day),
+        # A source that has ended schedules nothing more; by hand and by assets its runs go on.
+        "end_date": _midnight(last) if (last := spec.deliveries.last_day) else None,
+        "catchup": False,
+        "max_active_runs": 16,
+        "tags": [spec.name, *tags],
+        "default_args": {
+            "owner": spec.owner,
+            "retries": 2,
+            "retry_delay": timedelta(seconds=10),
+            "retry_exponential_backoff": True,
+        },
+    }
+
+
+def daily(spec: ModelSpec, *, days_later: int = 0) -> CronPartitionTimetable:
+    """A partition per day; ``days_later`` is how long after its day a partition is run."""
+    return CronPartitionTimetable(
+        spec.deliveries.schedule, timezone="UTC", run_offset=-days_later, key_format=KEY_FORMAT
+    )
+
+
+def weekly() -> CronPartitionTimetable:
+    """A partition each Monday."""
+    return CronPartitionTimetable("0 6 * * 1", timezone="UTC", key_format=KEY_FORMAT)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

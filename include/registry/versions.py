@@ -1,0 +1,197 @@
+"""Versions of a model in MLflow's registry.
+
+A version's stage is one of None, Staging, Production, Archived, held as its tag ``stage`` and, for the two
+that others look up, as the aliases ``staging`` and ``production``. The alias decides; the tag is for people.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from include.errors import DataError
+from include.models.spec import ModelSpec
+from include.training.tracking import RunRef
+from include.training.training_set import TrainingSetRef
+
+Stage = Literal["None", "Staging", "Production", "Archived"]
+STAGING, PRODUCTION = "staging", "production"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version as the registry holds it."""
+
+    model: str
+    version: str
+    stage: Stage
+    description: str
+    run_id: str
+    """Of the MLflow run that made it."""
+    tags: Mapping[str, str]
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.model}/{self.version}"
+
+    @property
+    def feature_service(self) -> str:
+        return self.tag("feature_service")
+
+    def tag(self, name: str) -> str:
+        """The value of a tag.
+
+        Raises:
+            DataError: the version was not registered by this package, or the tag was removed.
+        """
+        if name not in self.tags:
+            raise DataError(f"version {self.version} has no tag {name!r}", where=self.model, fix="Set it in MLflow")
+        return self.tags[name]
+
+
+def register(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> Version:
+    """Make the run's model a version of the registered model ``<model>``; repeated, the same version."""
+    client = MlflowClient()
+    _ensure_model(client, spec)
+    found = client.search_model_versions(f"name = '{spec.name}' and run_id = '{run_ref.mlflow_run_id}'")
+    if found:
+        return get(spec, str(min(int(item.version) for item in found)))
+    made = client.create_model_version(
+        spec.name,
+        source=run_ref.model_uri,
+        run_id=run_ref.mlflow_run_id,
+        model_id=run_ref.model_id,
+        description=describe(run_ref, ref),
+        tags=_tags(spec, run_ref, ref),
+    )
+    return _version(made)
+
+
+def get(spec: ModelSpec, version: str | int) -> Version:
+    """One version.
+
+    Raises:
+        DataError: the registry has no such version.
+    """
+    try:
+        return _version(MlflowClient().get_model_version(spec.name, str(version)))
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        raise DataError(
+            f"there is no version {version}", where=spec.name, fix="Look up its versions in MLflow"
+        ) from None
+
+
+def production(spec: ModelSpec) -> Version | None:
+    """The version that the alias ``production`` names now; None if there is none. Resolve it once per run."""
+    return by_alias(spec, PRODUCTION)
+
+
+def by_alias(spec: ModelSpec, alias: str) -> Version | None:
+    """The version that an alias names now; None if there is none, or no such model yet."""
+    try:
+        aliases = MlflowClient().get_registered_model(spec.name).aliases
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return None
+    return get(spec, aliases[alias]) if alias in aliases else None
+
+
+def in_stage(spec: ModelSpec, stage: Stage) -> list[Version]:
+    """Versions whose tag ``stage`` has that value, oldest first."""
+    found = MlflowClient().search_model_versions(f"name = '{spec.name}' and tag.stage = '{stage}'")
+    return sorted((_version(item) for item in found), key=lambda item: int(item.version))
+
+
+def set_stage(spec: ModelSpec, version: str | int, stage: Stage) -> Version:
+    """Put a version into a stage: its tag, and the alias ``staging``; the former one goes back to None.
+
+    The alias ``production`` is moved by `registry.promotion` alone.
+
+    Raises:
+        DataError: no such version or stage, Production is asked for, or the version is in production.
+    """
+    if stage not in get_args(Stage):
+        raise DataError(f"there is no stage {stage!r}", fix=f"Use one of {', '.join(get_args(Stage))}")
+    asked = get(spec, version)
+    serving = production(spec)
+    if stage == "Production" or (serving and serving.version == asked.version):
+        raise DataError(
+            f"version {asked.version} cannot be set to {stage}: production changes by promotion or roll-back",
+            where=spec.name,
+            fix=f"Use {spec.name}.promote_model or {spec.name}.roll_back_model",
+        )
+    client = MlflowClient()
+    staged = by_alias(spec, STAGING)
+    if stage == "Staging":
+        client.set_registered_model_alias(spec.name, STAGING, asked.version)
+        if staged and staged.version != asked.version and staged.stage == "Staging":
+            client.set_model_version_tag(spec.name, staged.version, "stage", "None")
+    elif staged and staged.version == asked.version:
+        client.delete_registered_model_alias(spec.name, STAGING)
+    client.set_model_version_tag(spec.name, asked.version, "stage", stage)
+    return get(spec, asked.version)
+
+
+def describe(run_ref: RunRef, ref: TrainingSetRef) -> str:
+    """What a person should know of a version before anything else."""
+    measured = run_ref.metrics
+    recent = f" ({', '.join(ref.recent)} weigh more)" if ref.recent else ""
+    text = (
+        f"LightGBM, {run_ref.run_name}. Fitted to {ref.train_rows + ref.validation_rows:,} rows of "
+        f"training set {ref.training_set}: windows {ref.first_window} to {ref.last_window}{recent}; "
+        f"{len(ref.features)} features of {ref.feature_service}.\n\n"
+        f"On {ref.test_rows:,} test rows: adjusted R2 {measured['adjusted_r2']:.4f}, "
+        f"RMSE {measured['rmse']:,.0f}, MAE {measured['mae']:,.0f}."
+    )
+    if "recent_adjusted_r2" in measured:
+        text += (
+            f" On the {measured['recent_rows']:,.0f} of them in the recent windows: adjusted R2 "
+            f"{measured['recent_adjusted_r2']:.4f}, RMSE {measured['recent_rmse']:,.0f}."
+        )
+    return text
+
+
+def _ensure_model(client: MlflowClient, spec: ModelSpec) -> None:
+    try:
+        client.create_registered_model(spec.name, tags={"owner": spec.owner}, description=spec.description)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
+
+
+def _tags(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, str]:
+    return {
+        "stage": "None",
+        "candidate": run_ref.run_name,
+        "training_set": ref.training_set,
+        "training_set.version": str(ref.table_version),
+        "data.version": ref.data_version,
+        "features": json.dumps(list(ref.features)),
+        "feature_service": ref.feature_service,
+        "split.seed": str(spec.training.seed),
+        "split.test_share": str(spec.training.test_share),
+        **{name: f"{value:.6g}" for name, value in run_ref.metrics.items() if name.endswith(("adjusted_r2", "rmse"))},
+    }
+
+
+def _version(found: ModelVersion) -> Version:
+    stages: tuple[Stage, ...] = get_args(Stage)
+    tag = found.tags.get("stage")
+    return Version(
+        model=found.name,
+        version=str(found.version),
+        stage=next((stage for stage in stages if stage == tag), "None"),
+        description=found.description or "",
+        run_id=found.run_id or "",
+        tags=dict(found.tags),
+    )

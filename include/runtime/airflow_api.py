@@ -1,0 +1,112 @@
+"""Airflow's REST API, as a person's browser would use it: log in, trigger, watch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from include.errors import StackError
+
+FINISHED = ("success", "failed")
+TOKEN_SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a DAG."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    partition: str | None
+    queued_at: str
+    seconds: float | None
+
+    @property
+    def finished(self) -> bool:
+        return self.state in FINISHED
+
+
+class AirflowApi:
+    """A logged-in client of one Airflow."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self.url = url
+        self._login = {"username": user, "password": password}
+        self._client = httpx.Client(base_url=url, timeout=30, transport=httpx.HTTPTransport(retries=3))
+        self._token_since = float("-inf")
+
+    def dag_ids(self, tag: str) -> list[str]:
+        found = self._call("GET", "/api/v2/dags", params={"tags": tag, "limit": 100})
+        return sorted(dag["dag_id"] for dag in found["dags"])
+
+    def import_errors(self) -> list[str]:
+        return [error["stack_trace"] for error in self._call("GET", "/api/v2/importErrors")["import_errors"]]
+
+    def unpause(self, dag_id: str) -> None:
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
+    def trigger(self, dag_id: str, *, partition: str | None = None, conf: dict[str, Any] | None = None) -> Run:
+        body = {"logical_date": None, "partition_key": partition, "conf": conf or {}}
+        return _run(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body))
+
+    def backfill(self, dag_id: str, first: str, last: str) -> int:
+        """Backfill a range of days; returns the backfill's id."""
+        body = {"dag_id": dag_id, "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        return int(self._call("POST", "/api/v2/backfills", json=body)["id"])
+
+    def run(self, dag_id: str, run_id: str) -> Run:
+        return _run(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}"))
+
+    def runs(self, dag_id: str) -> list[Run]:
+        """Runs of a DAG (``~`` for all DAGs), newest first, at most 100."""
+        params = {"order_by": "-run_after", "limit": 100}
+        return [_run(found) for found in self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns", params=params)["dag_runs"]]
+
+    def task_states(self, run: Run) -> dict[str, str]:
+        """Task id → state."""
+        path = f"/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances"
+        return {task["task_id"]: task["state"] for task in self._call("GET", path)["task_instances"]}
+
+    def assets_that_started(self, run: Run) -> set[str]:
+        """Names of the assets whose events started a run."""
+        path = f"/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/upstreamAssetEvents"
+        return {event["name"] for event in self._call("GET", path)["asset_events"]}
+
+    def answer(self, run: Run, task_id: str, option: str) -> None:
+        """Answer a task that waits for a person."""
+        path = f"/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances/{task_id}/-1/hitlDetails"
+        self._call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+
+    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        try:
+            response = self._client.request(method, path, headers=self._headers(), **arguments)
+        except httpx.HTTPError as error:
+            raise StackError(f"Airflow does not answer: {error}", where=self.url, fix="See `make status`") from None
+        if response.is_error:
+            raise StackError(f"Airflow refuses {method} {path}: {response.text[:300]}", where=self.url)
+        return response.json()
+
+    def _headers(self) -> dict[str, str]:
+        if time.monotonic() - self._token_since > TOKEN_SECONDS:
+            response = self._client.post("/auth/token", json=self._login)
+            if response.is_error:
+                raise StackError(f"Airflow refuses the log-in: {response.text[:200]}", where=self.url)
+            self._authorization = {"Authorization": f"Bearer {response.json()['access_token']}"}
+            self._token_since = time.monotonic()
+        return self._authorization
+
+
+def _run(found: dict[str, Any]) -> Run:
+    return Run(
+        dag_id=found["dag_id"],
+        run_id=found["dag_run_id"],
+        state=found["state"],
+        partition=found["partition_key"],
+        queued_at=found["queued_at"] or "",
+        seconds=found["duration"],
+    )

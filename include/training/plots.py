@@ -1,0 +1,163 @@
+"""Plots of a candidate, drawn without pyplot's global state so that they can be made in any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from include.models.spec import ModelSpec
+from include.training.metrics import Floats
+
+INK, MUTED, BLUE, RED = "#1f2933", "#7b8794", "#2a6f97", "#c8553d"
+MOST_FEATURES = 25
+HISTOGRAM_BINS = 60
+
+
+def all_of(
+    spec: ModelSpec,
+    features: list[str],
+    rows: pd.DataFrame,
+    predicted: Floats,
+    booster: lgb.Booster,
+    measured: Mapping[str, float],
+) -> dict[str, Figure]:
+    """The four plots by name, for test rows (``rows``) and one prediction per row."""
+    actual = rows[spec.target].to_numpy(dtype=np.float64)
+    caption = f"{len(rows):,} test rows · adjusted R² {measured['adjusted_r2']:.3f} · RMSE {measured['rmse']:,.0f}"
+    return {
+        "predicted_vs_actual": predicted_vs_actual(spec.target, actual, predicted, caption),
+        "residuals": residuals(spec.target, actual, predicted, caption),
+        "feature_importance": feature_importance(booster),
+        "correlation_heatmap": correlation_heatmap(rows[[*features, spec.target]]),
+    }
+
+
+def predicted_vs_actual(target: str, actual: Floats, predicted: Floats, caption: str) -> Figure:
+    """Density of the rows over actual (x) and predicted (y) values, with the line of a perfect model."""
+    figure = _figure(7.0, 6.2)
+    axes = figure.add_subplot()
+    low = float(np.minimum(actual, predicted).min())
+    high = float(np.maximum(actual, predicted).max())
+    cells = axes.hexbin(actual, predicted, gridsize=55, mincnt=1, bins="log", cmap="Blues", linewidths=0.1)
+    axes.plot([low, high], [low, high], color=RED, linewidth=1.3, label="perfect prediction")
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.legend(loc="upper left", frameon=False)
+    _label(axes, "Predicted against actual", caption, f"actual {target}", f"predicted {target}")
+    _thousands(axes, x=True, y=True)
+    bar = figure.colorbar(cells, ax=axes, shrink=0.8, label="rows per cell")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def residuals(target: str, actual: Floats, predicted: Floats, caption: str) -> Figure:
+    """Residuals over the prediction, with the middle 80 % by tenths, and their histogram."""
+    figure = _figure(9.5, 5.2)
+    axes, side = figure.subplots(1, 2, sharey=True, width_ratios=[4, 1])
+    residual = actual - predicted
+    axes.scatter(predicted, residual, s=6, alpha=0.25, color=BLUE, linewidths=0)
+    tenth = pd.qcut(pd.Series(predicted), 10, labels=False, duplicates="drop")
+    grouped = pd.DataFrame({"predicted": predicted, "residual": residual}).groupby(tenth, observed=True)
+    middle = grouped["predicted"].mean()
+    axes.plot(middle, grouped["residual"].median(), color=RED, linewidth=1.6, label="median")
+    axes.plot(
+        middle,
+        grouped["residual"].quantile(0.1),
+        color=RED,
+        linewidth=1,
+        linestyle="--",
+        label="10 % and 90 %",
+    )
+    axes.plot(middle, grouped["residual"].quantile(0.9), color=RED, linewidth=1, linestyle="--")
+    for panel in (axes, side):
+        panel.axhline(0, color=INK, linewidth=0.8)
+    axes.legend(loc="upper left", frameon=False, ncols=2)
+    side.hist(residual, bins=HISTOGRAM_BINS, orientation="horizontal", color=BLUE, alpha=0.8)
+    _label(axes, "Residuals", caption, f"predicted {target}", "actual - predicted")
+    _label(side, "", "", "rows", "")
+    _thousands(axes, x=True, y=True)
+    return figure
+
+
+def feature_importance(booster: lgb.Booster) -> Figure:
+    """Share of the total gain of each feature, the largest on top."""
+    gain = pd.Series(booster.feature_importance("gain"), index=booster.feature_name(), dtype=float)
+    share = (100 * gain / (gain.sum() or 1)).sort_values().tail(MOST_FEATURES)
+    figure = _figure(8.0, 1.4 + 0.26 * len(share))
+    axes = figure.add_subplot()
+    bars = axes.barh(share.index, share, color=BLUE, height=0.7)
+    axes.bar_label(bars, fmt="%.1f", padding=3, color=MUTED, fontsize=8)
+    axes.margins(x=0.1, y=0.01)
+    _label(axes, "Feature importance", "share of the total reduction of the loss", "percent of gain", "")
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
+def correlation_heatmap(frame: pd.DataFrame) -> Figure:
+    """Pearson correlation of features and target on the test rows; constant columns are left out."""
+    varying = frame.loc[:, frame.nunique() > 1]
+    correlation = varying.corr().to_numpy()
+    size = 3.2 + 0.36 * len(varying.columns)
+    figure = _figure(size + 0.8, size)
+    axes = figure.add_subplot()
+    image = axes.imshow(correlation, cmap="RdBu_r", vmin=-1, vmax=1)
+    ticks = range(len(varying.columns))
+    axes.set_xticks(ticks, varying.columns, rotation=90, fontsize=8)
+    axes.set_yticks(ticks, varying.columns, fontsize=8)
+    for row, column in np.argwhere(np.abs(correlation) >= 0.3):
+        if row != column:
+            value = correlation[row, column]
+            color = "white" if abs(value) > 0.6 else INK
+            axes.text(
+                column,
+                row,
+                f"{value:.1f}".replace("0.", "."),
+                ha="center",
+                va="center",
+                fontsize=6,
+                color=color,
+            )
+    _label(axes, "Correlation of features and target", "Pearson; numbers from ±0.3 on", "", "")
+    axes.grid(visible=False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.7)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure of so many inches with its own canvas."""
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _label(axes: Axes, title: str, caption: str, x: str, y: str) -> None:
+    if title:
+        axes.set_title(f"{title}\n", loc="left", fontsize=13, fontweight="bold", color=INK)
+        axes.annotate(
+            caption,
+            (0, 1),
+            (0, 6),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=9,
+            color=MUTED,
+        )
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=8)
+    axes.grid(visible=True, color="#e4e7eb", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _thousands(axes: Axes, *, x: bool, y: bool) -> None:
+    for axis, wanted in ((axes.xaxis, x), (axes.yaxis, y)):
+        if wanted:
+            axis.set_major_formatter(EngFormatter(sep=""))

@@ -1,0 +1,215 @@
+"""One MLflow run per fitted candidate, in the experiment ``<model>/training``.
+
+All calls go to the tracking server that the environment names (MLFLOW_TRACKING_URI).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+
+import lightgbm as lgb
+import mlflow
+import mlflow.lightgbm
+import pandas as pd
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.data.filesystem_dataset_source import FileSystemDatasetSource
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+from include.errors import DataError
+from include.lakehouse.tables import Lakehouse
+from include.models.spec import ModelSpec
+from include.places import PROJECT_ROOT
+from include.training.training_set import TrainingSetRef
+
+REQUIREMENTS = ("mlflow", "lightgbm", "numpy", "pandas", "scipy")
+EXAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class RunRef:
+    """Names a finished training run and repeats what was measured."""
+
+    mlflow_run_id: str
+    run_name: str
+    model_id: str
+    """The run's logged model; ``models:/<model_id>`` loads it."""
+    metrics: Mapping[str, float]
+
+    @property
+    def model_uri(self) -> str:
+        return f"models:/{self.model_id}"
+
+
+def experiment_id(spec: ModelSpec) -> str:
+    """The experiment that baseline and tuned candidates share; made when it is missing."""
+    client, name = MlflowClient(), f"{spec.name}/training"
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, tags={"model": spec.name, "owner": spec.owner}))
+        except MlflowException as error:
+            # Two candidates may start at once: the other one has made it.
+            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise
+            found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage != "active":
+        raise DataError(f"experiment {name!r} is deleted in MLflow", fix="Restore it in MLflow's web page")
+    return str(found.experiment_id)
+
+
+def finished(spec: ModelSpec, run_name: str, ref: TrainingSetRef, run_id: str) -> RunRef | None:
+    """What an earlier attempt of the same Airflow run has finished on the same data.
+
+    Runs of that name that did not finish, or were fitted to other data, are deleted.
+    """
+    client = MlflowClient()
+    runs = client.search_runs(
+        [experiment_id(spec)],
+        filter_string=f"tags.`airflow.run_id` = '{run_id}' AND attributes.run_name = '{run_name}'",
+    )
+    kept: RunRef | None = None
+    for run in runs:
+        same_data = all(run.data.tags.get(key) == value for key, value in _data_tags(ref).items())
+        if kept is None and run.info.status == "FINISHED" and same_data and _model_ids(run):
+            kept = _reference(run)
+        else:
+            client.delete_run(run.info.run_id)
+    return kept
+
+
+@contextmanager
+def started(
+    spec: ModelSpec, run_name: str, ref: TrainingSetRef, run_id: str, origin: str | None
+) -> Iterator[mlflow.ActiveRun]:
+    """An open MLflow run with its tags; it ends FAILED if the block raises.
+
+    Args:
+        run_id: of the Airflow run.
+        origin: where the data came from, e.g. ``generated sample``; None if not known.
+    """
+    tags = {"airflow.run_id": run_id, "model": spec.name, **_data_tags(ref)}
+    if origin:
+        tags["data.origin"] = origin
+    if sha := _git_sha():
+        tags["git.sha"] = sha
+    with mlflow.start_run(experiment_id=experiment_id(spec), run_name=run_name, tags=tags) as run:
+        yield run
+
+
+def log_dataset(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, frame: pd.DataFrame) -> None:
+    """Name the training set, with the table version that holds it, as the run's input."""
+    name = spec.table("training_sets")
+    dataset = from_pandas(
+        frame[[*ref.features, spec.target]],
+        source=_TableSource(lake.uri(name)),
+        targets=spec.target,
+        name=name,
+        digest=f"{ref.training_set}@{ref.table_version}"[:36],
+    )
+    mlflow.log_input(dataset, context="training")
+
+
+def log_model(spec: ModelSpec, ref: TrainingSetRef, booster: lgb.Booster, features: pd.DataFrame) -> str:
+    """Log the fitted model and return its id.
+
+    The signature has float64 features only, since MLflow refuses a missing value in an integer column.
+    The requirements are given because MLflow would find them by loading the model in another process.
+    """
+    example = features.head(EXAMPLE_ROWS)
+    info = mlflow.lightgbm.log_model(
+        booster,
+        name="model",
+        signature=infer_signature(example, booster.predict(example)),
+        input_example=example,
+        pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
+        metadata={
+            "model": spec.name,
+            "target": spec.target,
+            "features": list(ref.features),
+            "feature_service": ref.feature_service,
+            "training_set": ref.training_set,
+            "data_version": ref.data_version,
+        },
+    )
+    return str(info.model_id)
+
+
+def log_figures(figures: Mapping[str, Figure]) -> None:
+    """Store every figure as ``plots/<name>.png``."""
+    for name, figure in figures.items():
+        mlflow.log_figure(figure, f"plots/{name}.png")
+
+
+class _TableSource(FileSystemDatasetSource):
+    """The URI of a Delta table. (MLflow's own Delta source needs Spark.)"""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    @property
+    def uri(self) -> str:
+        return self._uri
+
+    @staticmethod
+    def _get_source_type() -> str:
+        return "delta_table_uri"
+
+    def load(self, dst_path: str | None = None) -> str:
+        return self._uri
+
+    @staticmethod
+    def _can_resolve(raw_source: object) -> bool:
+        return False
+
+    @classmethod
+    def _resolve(cls, raw_source: object) -> _TableSource:
+        return cls(str(raw_source))
+
+    def to_dict(self) -> dict[str, str]:
+        return {"uri": self._uri}
+
+    @classmethod
+    def from_dict(cls, source_dict: dict[str, str]) -> _TableSource:
+        return cls(source_dict["uri"])
+
+
+def _data_tags(ref: TrainingSetRef) -> dict[str, str]:
+    return {"training_set": ref.training_set, "data.version": ref.data_version}
+
+
+def _reference(run: Run) -> RunRef:
+    return RunRef(
+        mlflow_run_id=run.info.run_id,
+        run_name=run.info.run_name,
+        model_id=_model_ids(run)[0],
+        metrics=dict(run.data.metrics),
+    )
+
+
+def _model_ids(run: Run) -> list[str]:
+    return [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
+
+
+def _git_sha() -> str | None:
+    """The commit of the package, or None where there is no git or no repository."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    answer = subprocess.run(
+        [git, "-C", str(PROJECT_ROOT), "rev-parse", "--verify", "-q", "HEAD"],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    return answer.stdout.strip() or None

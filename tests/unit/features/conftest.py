@@ -1,0 +1,93 @@
+"""A small lakehouse, models made from text, and a feature store on the session's PostgreSQL."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from sqlalchemy import make_url
+
+from include.features import query
+from include.lakehouse.tables import Lakehouse
+from include.models import catalogue
+from include.models.spec import ModelSpec
+from include.places import Places
+
+DAY = date(2025, 1, 2)
+SQL = """
+SELECT listing_id, event_timestamp, median_income, total_rooms / households AS rooms_per_household,
+       CASE WHEN ocean_proximity = 'INLAND' THEN 1 ELSE 0 END AS inland
+FROM clean_california_housing
+"""
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lakehouse:
+    folder = str(tmp_path / "lake")
+    return Lakehouse(Places(environment="dev", landing_uri=folder, lakehouse_uri=folder, mlflow_uri=folder))
+
+
+@pytest.fixture
+def make_spec(tmp_path: Path) -> Callable[..., ModelSpec]:
+    """Return a function that makes a model: california_housing with other SQL and lines of model.yaml."""
+
+    def make(sql: str = SQL, *, name: str = "california_housing", **replaced: str) -> ModelSpec:
+        root = tmp_path / f"models_{len(list(tmp_path.iterdir()))}"
+        shutil.copytree(catalogue.MODELS / "california_housing", root / name)
+        text = (root / name / "model.yaml").read_text()
+        start, end = text.index("  descriptions:"), text.index("\ntraining:")
+        text = text[:start] + text[end:]
+        for old, new in {"name: california_housing\n": f"name: {name}\n", **replaced}.items():
+            assert old in text
+            text = text.replace(old, new, 1)
+        (root / name / "model.yaml").write_text(text)
+        (root / name / "features.sql").write_text(sql)
+        return catalogue.load(name, root)
+
+    return make
+
+
+@pytest.fixture
+def spec(make_spec: Callable[..., ModelSpec]) -> ModelSpec:
+    return make_spec()
+
+
+@pytest.fixture
+def put_clean(lake: Lakehouse) -> Callable[..., None]:
+    """Return a function that makes clean rows of a day: one for each key, with columns replaced."""
+
+    def put(spec: ModelSpec, keys: list[int], day: date = DAY, **columns: list[object]) -> None:
+        rows = len(keys)
+        values: dict[str, object] = {}
+        for name, column in spec.columns.items():
+            fill = "INLAND" if column.type == "text" else 2
+            values[name] = pa.array(columns.get(name, [fill] * rows), query.COLUMN_TYPES[column.type])
+        values[spec.entity.key] = pa.array(keys, pa.int64())
+        values["event_timestamp"] = pa.array([query.day_start(day)] * rows, query.TIMESTAMP)
+        values["batch_date"] = pa.array([day] * rows, pa.date32())
+        lake.replace_partition(spec.table("clean"), pa.table(values), {"batch_date": day})
+
+    return put
+
+
+@pytest.fixture
+def feast_environment(postgres: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables of feature_store.yaml: an empty database and the lakehouse of ``lake``."""
+    url = postgres.create_database()  # type: ignore[attr-defined]
+    folder = str(tmp_path / "lake")
+    for name, value in {
+        "FLIGHTLINE_LAKEHOUSE_URI": folder,
+        "FLIGHTLINE_LANDING_URI": folder,
+        "MLFLOW_TRACKING_URI": folder,
+        "FLIGHTLINE_FEAST_REGISTRY": url,
+        "FLIGHTLINE_FEAST_ONLINE_HOST": str(postgres.socket_folder),  # type: ignore[attr-defined]
+        "FLIGHTLINE_FEAST_ONLINE_PORT": "5432",
+        "FLIGHTLINE_FEAST_ONLINE_DATABASE": str(make_url(url).database),
+        "FLIGHTLINE_FEAST_ONLINE_USER": "postgres",
+        "FLIGHTLINE_FEAST_ONLINE_PASSWORD": "",
+    }.items():
+        monkeypatch.setenv(name, value)

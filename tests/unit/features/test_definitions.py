@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from feast import Entity, FeatureService, FeatureView
+from feast.data_source import DataSource
+from feast.saved_dataset import SavedDatasetStorage
+from feast.types import Float64, Int32, Int64
+
+from include.errors import ConfigError
+from include.features.definitions import check_names, feast_objects
+from include.features.source import DeltaSource, SavedDatasetDeltaStorage
+
+SERVICE = "service: california_housing_v1"
+
+
+def test_objects_come_from_the_model_folder(make_spec):
+    spec = make_spec(**{"  ttl_days: 400\n": "  ttl_days: 30\n  descriptions: {inland: 1 if inland}\n"})
+    entity, source, view, service = feast_objects(spec, "s3://bucket/lake")
+    assert isinstance(entity, Entity)
+    assert (entity.name, entity.join_key) == ("listing", "listing_id")
+    assert isinstance(source, DeltaSource)
+    assert source.path == "s3://bucket/lake/features_california_housing"
+    assert isinstance(view, FeatureView)
+    assert view.name == "listing_features"
+    assert (view.ttl, view.online, view.owner) == (timedelta(days=30), True, "data-platform")
+    assert view.tags == {"model": "california_housing", "domain": "housing"}
+    types = {field.name: field.dtype for field in view.schema}
+    assert types == {
+        "listing_id": Int64,
+        "median_income": Float64,
+        "rooms_per_household": Float64,
+        "inland": Int32,
+    }
+    described = {field.name: field.description for field in view.features}
+    assert described["inland"] == "1 if inland"
+    assert described["median_income"] == "Median household income, in 10,000 US dollars"
+    assert isinstance(service, FeatureService)
+    assert service.name == "california_housing_v1"
+
+
+def test_a_description_of_no_feature_names_the_key(make_spec):
+    spec = make_spec(**{"  ttl_days: 400\n": "  ttl_days: 400\n  descriptions: {rooms: many}\n"})
+    with pytest.raises(ConfigError, match=r"model.yaml: key features.descriptions: features.sql selects no rooms"):
+        feast_objects(spec, "/lake")
+
+
+def test_a_relative_lakehouse_is_refused(spec):
+    with pytest.raises(ConfigError, match="FLIGHTLINE_LAKEHOUSE_URI is the relative path 'var/lake'"):
+        feast_objects(spec, "var/lake")
+
+
+def test_models_may_share_an_entity_but_no_view_or_service(make_spec):
+    first = make_spec()
+    same_view = make_spec(name="rents", **{SERVICE: "service: rents_v1"})
+    same_service = make_spec(name="rents", **{SERVICE: f"{SERVICE}\n  view: rents_features"})
+    other_entity = make_spec(
+        name="rents",
+        **{
+            SERVICE: "service: rents_v1\n  view: rents_features",
+            "description: One census block group": "description: A",
+        },
+    )
+    apart = make_spec(name="rents", **{SERVICE: "service: rents_v1\n  view: rents_features"})
+    check_names([first, apart])
+    for second, key in (
+        (same_view, "features.view: 'listing_features'"),
+        (same_service, "features.service: 'california_housing_v1'"),
+        (other_entity, "entity.name: 'listing'"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            check_names([first, second])
+        assert f"include/models/rents/model.yaml: key {key} is also the one of model california_housing" in str(
+            caught.value
+        )
+
+
+def test_source_and_storage_survive_the_registry():
+    source = DeltaSource(
+        path="/lake/features_x",
+        name="features_x",
+        timestamp_field="at",
+        created_timestamp_column="known",
+        field_mapping={"a": "b"},
+        date_partition_column="batch_date",
+        description="d",
+        tags={"model": "x"},
+        owner="o",
+    )
+    assert DataSource.from_proto(source.to_proto()) == source
+    assert DataSource.from_proto(source.to_proto()) != DeltaSource(path="/elsewhere", name="features_x")
+    storage = SavedDatasetStorage.from_proto(SavedDatasetDeltaStorage("/lake/saved").to_proto())
+    assert isinstance(storage, SavedDatasetDeltaStorage)
+    assert storage.path == "/lake/saved"

@@ -1,0 +1,167 @@
+"""The feature store on a real PostgreSQL: registry and online store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from include.errors import ConfigError, DataError
+from include.features import query
+from include.features import store as feature_store
+from include.places import PROJECT_ROOT
+
+DAY, NEXT_DAY, LATER = date(2025, 1, 2), date(2025, 1, 3), date(2025, 3, 1)
+
+
+@pytest.fixture
+def store(feast_environment):
+    return feature_store.open_store()
+
+
+@pytest.fixture
+def build(store, spec, lake, put_clean):
+    """Return a function that brings one day online: rows of the given keys, all with one income."""
+    feature_store.apply(store, spec)
+
+    def build(day, keys, income, *, materialize=True):
+        put_clean(spec, keys, day, median_income=[income] * len(keys))
+        query.write(spec, lake, day)
+        if materialize:
+            feature_store.materialize(store, spec, day)
+
+    return build
+
+
+def online_income(store, keys):
+    rows = [{"listing_id": key} for key in keys]
+    return store.get_online_features(features=["listing_features:median_income"], entity_rows=rows).to_dict()[
+        "median_income"
+    ]
+
+
+@pytest.mark.parametrize("variable", feature_store.VARIABLES)
+def test_a_missing_variable_is_named(feast_environment, variable):
+    environ = {name: value for name, value in os.environ.items() if name != variable}
+    with pytest.raises(ConfigError, match=variable):
+        feature_store.open_store(environ)
+
+
+def test_a_registry_elsewhere_is_refused(feast_environment, monkeypatch, tmp_path):
+    monkeypatch.setenv("FLIGHTLINE_FEAST_REGISTRY", f"sqlite:///{tmp_path}/registry.db")
+    with pytest.raises(ConfigError, match="is a sqlite database"):
+        feature_store.open_store()
+
+
+def test_apply_changes_only_what_differs(store, spec, make_spec, build):
+    assert not feature_store.apply(store, spec)
+    build(DAY, [1], 5.0)
+    assert not feature_store.apply(store, spec)
+    longer = make_spec(**{"ttl_days: 400": "ttl_days: 500"})
+    assert feature_store.apply(store, longer)
+    assert store.get_feature_view("listing_features").ttl.days == 500
+    assert len(store.get_feature_view("listing_features").materialization_intervals) == 1
+    assert not feature_store.apply(feature_store.open_store(), longer)
+
+
+def test_apply_refuses_the_names_of_a_registered_model(store, make_spec):
+    with pytest.raises(ConfigError, match="also the one of model"):
+        feature_store.apply(store, make_spec(name="rents"))
+
+
+def test_many_may_open_and_apply_at_once(feast_environment, spec):
+    def run(_):
+        return feature_store.apply(feature_store.open_store(), spec)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(run, range(4))) == [False, False, False, True]
+
+
+def test_materialize_takes_that_day_alone_and_can_be_repeated(store, spec, build):
+    build(DAY, [1, 2], 5.0, materialize=False)
+    build(NEXT_DAY, [2, 3], 6.0, materialize=False)
+    for _ in range(2):
+        feature_store.materialize(store, spec, DAY)
+        assert online_income(store, [1, 2, 3, 4]) == [5.0, 5.0, None, None]
+    feature_store.materialize(store, spec, NEXT_DAY)
+    assert online_income(store, [1, 2, 3]) == [5.0, 6.0, 6.0]
+
+
+def test_an_older_day_never_replaces_a_newer_value(store, spec, build, lake):
+    build(NEXT_DAY, [2, 3], 6.0)
+    build(DAY, [1, 2], 5.0)
+    assert online_income(store, [1, 2, 3]) == [5.0, 6.0, 6.0]
+    for day in (DAY, NEXT_DAY):
+        assert feature_store.check_parity(store, spec, lake, day) == feature_store.Parity(
+            keys=2 if day == DAY else 3, mismatches=0, expired=0, features=()
+        )
+
+
+def test_a_day_computed_anew_replaces_its_values(store, spec, build):
+    build(DAY, [1], 5.0)
+    build(DAY, [1], 7.0)
+    assert online_income(store, [1]) == [7.0]
+
+
+def test_materializing_an_empty_day_changes_nothing(store, build):
+    build(DAY, [1], 5.0)
+    build(NEXT_DAY, [], 0.0)
+    assert online_income(store, [1]) == [5.0]
+
+
+def test_parity_counts_and_names_what_differs(store, spec, build, lake):
+    build(DAY, [1, 2, 3], 5.0)
+    build(DAY, [1, 2, 3, 4], 5.5, materialize=False)
+    parity = feature_store.check_parity(store, spec, lake, DAY)
+    # Three keys with another income, and all three features of the key that is not online.
+    assert (parity.keys, parity.mismatches, parity.expired) == (4, 6, 0)
+    assert parity.features == ("median_income", "rooms_per_household", "inland")
+
+
+def test_parity_counts_keys_that_are_served_beyond_their_time(store, make_spec, build, lake):
+    short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
+    feature_store.apply(store, short)
+    build(DAY, [1, 2], 5.0)
+    build(LATER, [3], 5.0)
+    parity = feature_store.check_parity(store, short, lake, LATER)
+    assert (parity.keys, parity.mismatches, parity.expired) == (3, 0, 2)
+
+
+def test_the_parity_sample_is_of_the_day_and_of_before(store, spec, build, lake):
+    build(DAY, list(range(100)), 5.0)
+    build(NEXT_DAY, list(range(100, 200)), 5.0)
+    sample = feature_store._sample(spec, lake, NEXT_DAY, 20)
+    assert sample == feature_store._sample(spec, lake, NEXT_DAY, 20)
+    assert sum(key >= 100 for key in sample) == 10
+    assert len(set(sample)) == 20
+    assert sample[:10] != sorted(sample[:10])
+    with pytest.raises(DataError, match="has no rows of 2025-01-04"):
+        feature_store.check_parity(store, spec, lake, date(2025, 1, 4))
+
+
+def test_feast_works_in_the_repository(feast_environment):
+    def feast(*command):
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("feast"), *command],
+            cwd=PROJECT_ROOT / "feature_repo",
+            env={**os.environ, "PYTHONPATH": ".."},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    applied = feast("apply")
+    said = applied.communicate()[0]
+    assert applied.returncode == 0, said
+    for process, expected in (
+        (feast("plan"), "No changes to registry"),
+        (feast("feature-views", "list"), "listing_features"),
+    ):
+        said = process.communicate()[0]
+        assert process.returncode == 0, said
+        assert expected in said

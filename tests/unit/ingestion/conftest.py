@@ -1,0 +1,81 @@
+"""A landing folder, a lakehouse, and the housing file: the real one where HOUSING_CSV names it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from include.ingestion import sample, source
+from include.ingestion.delivery import Delivery
+from include.lakehouse.tables import Lakehouse
+from include.models import catalogue
+from include.models.spec import ModelSpec
+from include.places import Places
+
+DAY = date(2025, 1, 2)
+
+Deliver = Callable[..., Delivery]
+
+
+@pytest.fixture
+def spec() -> ModelSpec:
+    return catalogue.load("california_housing")
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places("dev", str(tmp_path / "landing"), str(tmp_path / "lakehouse"), "http://localhost:5000")
+
+
+@pytest.fixture
+def lake(places: Places) -> Lakehouse:
+    return Lakehouse(places)
+
+
+@pytest.fixture(scope="session")
+def housing_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    named = os.environ.get("HOUSING_CSV")
+    if named:
+        return Path(named)
+    path = tmp_path_factory.mktemp("sample") / "housing.csv"
+    sample.generate().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def housing(housing_path: Path, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> source.SourceFile:
+    monkeypatch.setenv("HOUSING_CSV", str(housing_path))
+    return source.fetch(spec, tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def good_rows(housing_path: Path) -> list[list[str]]:
+    """Header and 40 complete rows as a batch has them: with the key, without the target."""
+    with housing_path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    target = header.index("median_house_value")
+    complete = [row for row in rows if all(row)][:40]
+    keyed = [["listing_id", *header], *([str(n), *row] for n, row in enumerate(complete, start=1))]
+    return [row[: target + 1] + row[target + 2 :] for row in keyed]
+
+
+@pytest.fixture
+def deliver(places: Places, spec: ModelSpec) -> Deliver:
+    """Put bytes, or rows with their header, where the day's delivery is expected."""
+
+    def put(content: bytes | Sequence[Sequence[str]], day: date = DAY, kind: str = "batches") -> Delivery:
+        if not isinstance(content, bytes):
+            text = io.StringIO(newline="")
+            csv.writer(text, lineterminator="\n").writerows(content)
+            content = text.getvalue().encode()
+        delivery = Delivery.expected(places, spec, kind, day)
+        delivery.write("california_housing.csv", content)
+        return delivery
+
+    return put

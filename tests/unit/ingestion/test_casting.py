@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.ingestion import casting
+
+
+def cast_one(text: str | None, kind: casting.ColumnType) -> tuple[object, bool]:
+    cast = casting.cast(pa.table({"x": pa.array([text], pa.string())}), {"x": kind})
+    return cast.columns["x"][0].as_py(), "x" in cast.misfits
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1.0),
+        ("-122.23", -122.23),
+        ("+.5", 0.5),
+        ("5.", 5.0),
+        ("1e3", 1000.0),
+        (" 7 ", 7.0),
+        ("1e308", 1e308),
+    ],
+)
+def test_numbers(text: str, value: float) -> None:
+    assert cast_one(text, "number") == (value, False)
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "nan", "inf", "-Infinity", "1e309", "12a", "1,5", "0x10", "1_000", " ", "=1+1"]
+)
+def test_what_is_no_number_is_null_and_a_misfit(text: str) -> None:
+    assert cast_one(text, "number") == (None, True)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", 1), ("+12", 12), ("7.0", 7), ("-3.", -3), ("9" * 18, int("9" * 18))])
+def test_integers(text: str, value: int) -> None:
+    assert cast_one(text, "integer") == (value, False)
+
+
+@pytest.mark.parametrize("text", ["1.5", "1e3", "9" * 19, "one"])
+def test_what_is_no_integer_is_null_and_a_misfit(text: str) -> None:
+    assert cast_one(text, "integer") == (None, True)
+
+
+@pytest.mark.parametrize("kind", ["integer", "number", "text"])
+def test_empty_cell_is_null_and_no_misfit(kind: casting.ColumnType) -> None:
+    assert cast_one(None, kind) == (None, False)
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_number_is_read_as_python_reads_it(number: float) -> None:
+    value, misfit = cast_one(repr(number), "number")
+    assert misfit == (not math.isfinite(number))
+    assert value == (number if math.isfinite(number) else None)
+
+
+def test_absent_column_is_null() -> None:
+    cast = casting.cast(pa.table({"y": ["1"]}), {"x": "integer", "y": "integer"})
+    assert cast.columns.to_pylist() == [{"x": None, "y": 1}]
+    assert cast.misfits == {}

@@ -1,0 +1,110 @@
+"""Fixtures that share one world with two fitted candidates: history, then three days with raised incomes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from include.training import candidate, training_set
+from include.training.tracking import RunRef
+from include.training.training_set import TrainingSetRef
+from tests.unit.training import world
+from tests.unit.training.world import World
+
+DAYS = tuple(date(2025, 1, day) for day in (2, 3, 4))
+_FOLDER = TemporaryDirectory(prefix="flightline-test-", ignore_cleanup_errors=True)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """``old`` was fitted to the history, ``new`` to the history and three drifted days."""
+
+    world: World
+    old_ref: TrainingSetRef
+    new_ref: TrainingSetRef
+    old: RunRef
+    tuned: RunRef
+    new: RunRef
+
+    def own(self, name: str) -> Scene:
+        """The same data and runs under a registered model of another name, so that tests do not meet."""
+        spec = self.world.spec.model_copy(update={"name": name})
+        spec._folder = self.world.spec.folder
+        return replace(self, world=_OwnTables(self.world, spec))
+
+
+class _OwnTables(World):
+    """Tables of the first model under another model's name."""
+
+    def __init__(self, source: World, spec: object) -> None:
+        self.__dict__.update(source.__dict__)
+        self.spec = spec  # type: ignore[assignment]
+        self.lake = _Renamed(source.lake, source.spec.name, spec.name)  # type: ignore[attr-defined]
+
+
+class _Renamed:
+    """A lakehouse in which the tables of one model are also found under another name."""
+
+    def __init__(self, lake: object, shared: str, name: str) -> None:
+        self._lake, self._shared, self._name = lake, shared, name
+
+    def __getattr__(self, attribute: str) -> object:
+        call = getattr(self._lake, attribute)
+
+        def renamed(table: str, *args: object, **kwargs: object) -> object:
+            return call(table.replace(f"_{self._name}", f"_{self._shared}"), *args, **kwargs)
+
+        return renamed
+
+
+@pytest.fixture(autouse=True)
+def mlflow_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One MLflow database for the process: making it takes longer than any test."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", _tracking_uri())
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    yield
+    while mlflow.active_run():
+        mlflow.end_run("KILLED")
+
+
+@pytest.fixture
+def scene(mlflow_store: None) -> Scene:
+    return _scene()
+
+
+@cache
+def _tracking_uri() -> str:
+    uri = f"sqlite:///{_FOLDER.name}/mlflow.db"
+    client = MlflowClient(uri)
+    for name in ("california_housing", "scratch"):
+        client.create_experiment(f"{name}/training", artifact_location=f"{_FOLDER.name}/artifacts")
+    return uri
+
+
+@cache
+def _scene() -> Scene:
+    assert os.environ["MLFLOW_TRACKING_URI"] == _tracking_uri()
+    made = world.make(Path(_FOLDER.name) / "world")
+    made.deliver(world.HISTORY, 9000)
+    for day in DAYS:
+        made.deliver(day, 1200, income_factor=1.5)
+    store = made.store()
+    old_ref = training_set.build(made.spec, made.lake, store, world.moment(date(2025, 1, 2)))
+    new_ref = training_set.build(made.spec, made.lake, store, world.moment(date(2025, 1, 5)))
+    return Scene(
+        world=made,
+        old_ref=old_ref,
+        new_ref=new_ref,
+        old=candidate.fit_baseline(made.spec, made.lake, old_ref, "run-old"),
+        tuned=candidate.fit_tuned(made.spec, made.lake, old_ref, "run-old", origin="test data"),
+        new=candidate.fit_baseline(made.spec, made.lake, new_ref, "run-new"),
+    )

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from include.errors import DataError
+from include.training import candidate, metrics, tracking, training_set
+from tests.unit.training.stage import Scene
+
+
+def test_metrics_are_those_of_the_logged_model_on_test_rows(scene: Scene) -> None:
+    spec = scene.world.spec
+    frame = training_set.read(spec, scene.world.lake, scene.new_ref)
+    model = mlflow.pyfunc.load_model(scene.new.model_uri)
+    recent = frame["window"].astype(str).isin(scene.new_ref.recent)
+    for prefix, rows in (
+        ("", frame[frame.split == "test"]),
+        ("recent_", frame[(frame.split == "test") & recent]),
+    ):
+        predicted = model.predict(rows[list(scene.new_ref.features)])
+        assert predicted.shape == (len(rows),)
+        expected = metrics.adjusted_r2(rows[spec.target], predicted, len(scene.new_ref.features))
+        assert scene.new.metrics[f"{prefix}adjusted_r2"] == pytest.approx(expected)
+    assert scene.new.metrics["recent_adjusted_r2"] > 0.6
+    assert "recent_adjusted_r2" not in scene.old.metrics
+    assert scene.old.metrics["adjusted_r2"] > 0.75
+
+
+def test_tuned_is_at_least_as_good_on_validation_rows(scene: Scene) -> None:
+    assert scene.tuned.metrics["validation_rmse"] <= scene.tuned.metrics["baseline_validation_rmse"]
+    assert candidate.better_of(scene.old, scene.tuned) in (scene.old, scene.tuned)
+    worse = replace(scene.tuned, metrics={"validation_rmse": 2.0, "baseline_validation_rmse": 2.0})
+    assert candidate.better_of(scene.old, worse) == scene.old
+
+
+def test_run_says_what_it_was_made_from(scene: Scene) -> None:
+    client = MlflowClient()
+    run = client.get_run(scene.tuned.mlflow_run_id)
+    assert client.get_experiment(run.info.experiment_id).name == "california_housing/training"
+    assert run.data.tags["airflow.run_id"] == "run-old"
+    assert run.data.tags["training_set"] == scene.old_ref.training_set
+    assert run.data.tags["data.version"] == scene.old_ref.data_version
+    assert run.data.tags["data.origin"] == "test data"
+    dataset = run.inputs.dataset_inputs[0].dataset
+    assert dataset.digest == f"{scene.old_ref.training_set}@{scene.old_ref.table_version}"
+    assert {item.path for item in client.list_artifacts(run.info.run_id, "plots")} == {
+        f"plots/{name}.png"
+        for name in ("predicted_vs_actual", "residuals", "feature_importance", "correlation_heatmap")
+    }
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="search/trials.csv")
+    trials = pd.read_csv(path)
+    assert len(trials) == scene.world.spec.training.search.trials + 1
+    assert trials["rmse"].min() == pytest.approx(scene.tuned.metrics["validation_rmse"])
+
+
+def test_model_has_signature_of_doubles_and_pinned_requirements(scene: Scene) -> None:
+    info = mlflow.models.get_model_info(scene.new.model_uri)
+    assert info.signature.inputs.input_names() == list(scene.new_ref.features)
+    assert {str(kind) for kind in info.signature.inputs.input_types()} == {"DataType.double"}
+    assert info.metadata["feature_service"] == scene.new_ref.feature_service
+    model = mlflow.pyfunc.load_model(scene.new.model_uri)
+    missing = pd.DataFrame([dict.fromkeys(scene.new_ref.features, np.nan)])
+    assert np.isfinite(model.predict(missing)).all()
+    folder = mlflow.artifacts.download_artifacts(artifact_uri=scene.new.model_uri)
+    requirements = (Path(folder) / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert {line.split("==")[0] for line in requirements} == set(tracking.REQUIREMENTS)
+    assert all("==" in line for line in requirements)
+
+
+def test_retry_of_a_run_reuses_what_it_finished(scene: Scene) -> None:
+    again = candidate.fit_baseline(scene.world.spec, scene.world.lake, scene.new_ref, "run-new")
+    assert again.mlflow_run_id == scene.new.mlflow_run_id
+    assert again.model_id == scene.new.model_id
+    assert again.metrics == pytest.approx(scene.new.metrics)
+
+
+def test_retry_removes_what_it_left_unfinished(scene: Scene) -> None:
+    spec, client = scene.world.spec, MlflowClient()
+
+    def crash() -> str:
+        with tracking.started(spec, "baseline", scene.old_ref, "run-crash", None) as run:
+            raise KeyboardInterrupt(run.info.run_id)
+
+    with pytest.raises(KeyboardInterrupt) as crashed:
+        crash()
+    assert tracking.finished(spec, "baseline", scene.old_ref, "run-crash") is None
+    assert client.get_run(str(crashed.value)).info.lifecycle_stage == "deleted"
+
+
+def test_too_few_rows_are_an_error_before_anything_is_logged(scene: Scene) -> None:
+    many = replace(scene.old_ref, features=tuple(f"f{number}" for number in range(5000)))
+    with pytest.raises(DataError, match="rows, fewer than 10002"):
+        candidate.fit_baseline(scene.world.spec, scene.world.lake, many, "run-few")

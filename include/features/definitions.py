@@ -127,16 +127,9 @@ def _clash(spec: ModelSpec, other: ModelSpec, key: str, name: str, fix: str) -> 
 
 
 def _fields(spec: ModelSpec) -> list[Field]:
-    schema = feature_schema(spec)
-    described = spec.features.descriptions
-    unknown = sorted(set(described) - set(schema))
-    if unknown:
-        raise ConfigError(
-            f"key features.descriptions: features.sql selects no {', '.join(unknown)}",
-            where=f"include/models/{spec.name}/model.yaml",
-        )
     return [
-        Field(name=name, dtype=FEAST_TYPES[kind], description=_description(spec, name)) for name, kind in schema.items()
+        Field(name=name, dtype=FEAST_TYPES[kind], description=_description(spec, name))
+        for name, kind in feature_schema(spec).items()
     ]
 
 

@@ -17,7 +17,7 @@ def score(workspace: Workspace, day: date, run_id: str) -> ScoreCounts:
     version = versions.production(workspace.spec)
     if version is None:
         raise DataError("no version is in production", where=workspace.spec.name, fix="Train and promote one")
-    return batch.score(workspace.spec, workspace.lake, store.open_store(), day, version, run_id)
+    return batch.score(workspace.spec, workspace.lake, store.open_store(), day, version.version, run_id)
 
 
 if __name__ == "__main__":

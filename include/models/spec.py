@@ -83,6 +83,17 @@ class Search(Section):
     trials: int = Field(gt=0)
     seed: int
     space: dict[str, SearchRange] = Field(min_length=1)
+    start: dict[str, float] = {}
+    """A point of the space that is tried first: what worked before."""
+
+    @model_validator(mode="after")
+    def _start_in_space(self) -> Search:
+        for name, value in self.start.items():
+            if name not in self.space or not self.space[name].low <= value <= self.space[name].high:
+                raise ValueError(f"start.{name} is not in the space")
+        if self.start and set(self.start) != set(self.space):
+            raise ValueError("start does not name every parameter of the space")
+        return self
 
 
 class Training(Section):
@@ -98,7 +109,8 @@ class Training(Section):
 
 class ProductionGate(Section):
     adjusted_r2: float
-    recent_windows: int = Field(gt=0)
+    min_recent_rows: int = Field(gt=0)
+    """Test rows of drifted windows without which a version trained on them is not judged, but rejected."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
 
 

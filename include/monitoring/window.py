@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
         ("model_version", pa.string()),
     ]
 )
-_TRAINING_SET_COLUMNS = ("event_timestamp", "split", "weight", "window", "batch_date", "training_set")
+_TRAINING_SET_COLUMNS = ("event_timestamp", "split", "weight", "recent", "window", "batch_date", "training_set")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,11 @@ def history(spec: ModelSpec, lake: Lakehouse, upto: date) -> list[WindowMetrics]
     if table is None:
         return []
     return [_from_rows(window, rows) for window, rows in table.to_pandas().groupby("window", sort=True)]
+
+
+def drifted_windows(spec: ModelSpec, lake: Lakehouse, upto: date) -> list[date]:
+    """The windows up to and including ``upto`` in which a feature drifted, oldest first."""
+    return [item.window for item in history(spec, lake, upto) if item.drifted_features]
 
 
 def scored_version(spec: ModelSpec, lake: Lakehouse, day: date) -> str | None:

@@ -89,6 +89,8 @@ def staging(spec: ModelSpec, version: str | int) -> Verdict:
 def production(spec: ModelSpec, lake: Lakehouse, version: str | int) -> Verdict:
     """Is the version good enough, and better than the one in production.
 
+    Where windows of its training set have drifted, their test rows decide beside all test rows, once they are enough.
+
     Raises:
         DataError: no such version, or a training set is gone.
     """
@@ -96,22 +98,20 @@ def production(spec: ModelSpec, lake: Lakehouse, version: str | int) -> Verdict:
     serving = versions.production(spec)
     gate = spec.gates.production
     frame = _evidence(spec, lake, candidate, serving)
-    newest = training_set.recent_windows(frame["window"], gate.recent_windows)
     test = _held_out(spec, candidate, frame)
     predicted = predict(candidate, test)
     n_features = len(features_of(candidate))
-    recent = test["window"].isin(newest).to_numpy()
+    recent = test["recent"].to_numpy(dtype=np.bool_)
     all_rows = np.ones(len(test), dtype=np.bool_)
     checks = [_above("adjusted_r2", spec, test, predicted, n_features, all_rows, "all test rows")]
-    days = f"the test rows of {newest[0]} to {newest[-1]}" if newest else ""
-    judged_recent = bool(recent.sum() >= metrics.least_rows(n_features))
-    if judged_recent:
-        checks.append(_above("recent_adjusted_r2", spec, test, predicted, n_features, recent, days))
-    else:
-        why = f"{recent.sum()} rows are too few" if newest else "there are no windows after the history"
-        checks.append(Check("recent_adjusted_r2", True, f"Recent rows are not judged: {why}."))
-    rows, where = (test[recent], days) if judged_recent else (test, "all test rows")
-    checks.append(_better(spec, candidate, serving, rows, where))
+    if not recent.any():
+        checks.append(_better(spec, candidate, serving, test, "all test rows"))
+        return _verdict("production", candidate.version, checks)
+    checks.append(_enough(int(recent.sum()), max(gate.min_recent_rows, metrics.least_rows(n_features))))
+    if checks[-1].passed:
+        where = "the test rows of drifted windows"
+        checks.append(_above("recent_adjusted_r2", spec, test, predicted, n_features, recent, where))
+        checks.append(_better(spec, candidate, serving, test[recent], where))
     return _verdict("production", candidate.version, checks)
 
 
@@ -189,6 +189,12 @@ def _better(spec: ModelSpec, candidate: Version, serving: Version | None, rows: 
         value=bound,
         threshold=0.0,
     )
+
+
+def _enough(rows: int, least: int) -> Check:
+    passed = rows >= least
+    detail = f"{rows:,} test rows of drifted windows, {least:,} are needed to judge a version by them."
+    return Check("recent_rows", passed, detail, value=rows, threshold=least)
 
 
 def _above(

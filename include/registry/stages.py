@@ -75,24 +75,23 @@ def reject(workspace: Workspace, version: str, run_id: str, actor: str) -> None:
 
 
 def check_drift(workspace: Workspace, version: str, run_id: str) -> list[str]:
-    """Do the newest windows of a rejected version's training set differ from its older ones?
+    """Do the days after the history of a rejected version's training set differ from the history?
 
     Returns:
-        The features that drifted, sorted; empty also where there is no older or no newer window.
+        The features that drifted, sorted; empty also where there is history only.
     """
     spec, found = workspace.spec, versions.get(workspace.spec, version)
     frame = training_set.stored(spec, workspace.lake, found.tag("training_set"), int(found.tag("training_set.version")))
-    newest = training_set.recent_windows(frame["window"], spec.gates.production.recent_windows)
-    recent = frame["window"].isin(newest)
+    later = frame["window"] > frame["window"].min()
     names = gates.features_of(found)
     drifted = sorted(
         item.feature
-        for item in drift.detect(frame.loc[~recent, names], frame.loc[recent, names], spec.monitoring.drift)
+        for item in drift.detect(frame.loc[~later, names], frame.loc[later, names], spec.monitoring.drift)
         if item.drifted
     )
     outcome = "drifted" if drifted else "no_drift"
     _record(workspace, "drift_check", version, outcome, drifted, at=_known_at(found), actor="gate", run_id=run_id)
-    log.info("Newest against older windows of version %s: %s", version, ", ".join(drifted) or "no drift")
+    log.info("The days after the history of version %s: %s", version, ", ".join(drifted) or "no drift")
     return drifted
 
 

@@ -145,7 +145,7 @@ def set_stage(spec: ModelSpec, version: str | int, stage: Stage) -> Version:
 def describe(run_ref: RunRef, ref: TrainingSetRef) -> str:
     """What a person should know of a version before anything else."""
     measured = run_ref.metrics
-    recent = f" ({', '.join(ref.recent)} weigh more)" if ref.recent else ""
+    recent = f" ({', '.join(ref.recent)} drifted and drifted and weigh more)" if ref.recent else ""
     text = (
         f"LightGBM, {run_ref.run_name}. Fitted to {ref.train_rows + ref.validation_rows:,} rows of "
         f"training set {ref.training_set}: windows {ref.first_window} to {ref.last_window}{recent}; "
@@ -155,7 +155,7 @@ def describe(run_ref: RunRef, ref: TrainingSetRef) -> str:
     )
     if "recent_adjusted_r2" in measured:
         text += (
-            f" On the {measured['recent_rows']:,.0f} of them in the recent windows: adjusted R2 "
+            f" On the {measured['recent_rows']:,.0f} of them in drifted windows: adjusted R2 "
             f"{measured['recent_adjusted_r2']:.4f}, RMSE {measured['recent_rmse']:,.0f}."
         )
     return text

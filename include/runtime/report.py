@@ -113,7 +113,7 @@ def _versions(stack: Stack, spec: ModelSpec, lake: Lakehouse) -> list[dict[str, 
     verdicts = decisions.history(lake, spec.name)
     found = []
     for registered in client.search_model_versions(f"name='{spec.name}'"):
-        run = client.get_run(registered.run_id)
+        run = client.get_run(str(registered.run_id))
         number = str(registered.version)
         own = [item for item in verdicts if item.subject == f"version {number}"]
         outcome = next((item for item in reversed(own) if item.kind in ("promotion", "rejection")), None)

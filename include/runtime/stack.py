@@ -168,7 +168,7 @@ class Stack:
 
     # -- parts --------------------------------------------------------------------------------
 
-    def _settings(self) -> dict:  # type: ignore[type-arg]
+    def _settings(self) -> dict:
         """Generated once per folder: secrets, and the ports of the last start."""
         path = self.home / "stack.json"
         if path.exists():
@@ -181,7 +181,7 @@ class Stack:
             "jwt_secret": secrets.token_hex(64),
         }
 
-    def _write_settings(self, settings: dict) -> None:  # type: ignore[type-arg]
+    def _write_settings(self, settings: dict) -> None:
         _write_private(self.home / "stack.json", json.dumps(settings, indent=2))
         if not self.password_file.exists():
             _write_private(self.password_file, json.dumps({"admin": secrets.token_urlsafe(12)}))

@@ -97,6 +97,7 @@ def tune(
         params = {name: _plain(search.space[name], value) for name, value in point.items()}
         return {"loss": attempt({**baseline, **params}, MOST_TREES, PATIENCE).rmse, "status": STATUS_OK}
 
+    start = [dict(search.start)] if search.start else None
     logging.getLogger("hyperopt").setLevel(logging.WARNING)
     fmin(
         objective,
@@ -104,6 +105,7 @@ def tune(
         algo=partial(tpe.suggest, n_startup_jobs=max(1, round(search.trials * RANDOM_SHARE))),
         max_evals=search.trials,
         trials=Trials(),
+        points_to_evaluate=start,
         rstate=np.random.default_rng(search.seed),
         show_progressbar=False,
         verbose=False,

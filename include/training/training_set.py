@@ -23,6 +23,7 @@ from feast import FeatureStore
 from include.errors import DataError
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
+from include.monitoring import window
 
 VALIDATION_SHARE = 0.15
 """Share of the rows that are not test on which hyperparameters and the number of trees are chosen."""
@@ -49,7 +50,7 @@ class TrainingSetRef:
     first_window: str
     last_window: str
     recent: Sequence[str]
-    """The windows whose rows weigh more, oldest first; empty while there is history only."""
+    """The drifted windows, whose rows weigh more and are judged apart, oldest first; empty where nothing drifted."""
     features: Sequence[str]
     feature_service: str
     data_version: str
@@ -82,8 +83,10 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, as_of: datetime
             fix=f"Run {spec.name}.build_features for the labelled days",
         )
 
-    recent = recent_windows(frame["window"], spec.training.recent_windows)
+    drifted = window.drifted_windows(spec, lake, upto=frame["window"].max())
+    recent = recent_windows(frame["window"], spec.training.recent_windows, drifted)
     frame["split"] = parts(frame[spec.entity.key], spec.training.seed, spec.training.test_share)
+    frame["recent"] = frame["window"].isin(recent)
     frame["weight"] = row_weights(frame["window"], recent, spec.training.recent_weight)
     training_set = as_of.date().isoformat()
     frame["training_set"] = training_set
@@ -187,9 +190,13 @@ def parts(keys: Iterable[Any], seed: int, test_share: float) -> npt.NDArray[np.s
     return np.where(place < test_share, "test", np.where(place < validation_end, "validation", "train"))
 
 
-def recent_windows(windows: Iterable[date], count: int) -> list[date]:
-    """The newest ``count`` windows, oldest first; the first of all, the history, is never recent."""
-    return sorted(set(windows))[1:][-count:]
+def recent_windows(windows: Iterable[date], count: int, drifted: Iterable[date]) -> list[date]:
+    """Those of the newest ``count`` windows that drifted, oldest first; the first of all, the history, is never recent.
+
+    Windows from before the drift say nothing about the world after it, however new they are: they would hide in an
+    average whether a version works now.
+    """
+    return sorted(set(sorted(set(windows))[1:][-count:]) & set(drifted))
 
 
 def row_weights(windows: Iterable[date], recent: Sequence[date], recent_weight: float) -> npt.NDArray[np.float64]:
@@ -209,7 +216,7 @@ def _utc_microseconds(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _to_arrow(spec: ModelSpec, frame: pd.DataFrame, names: list[str]) -> pa.Table:
     key = spec.entity.key
-    columns = [key, "event_timestamp", *names, spec.target, "split", "weight", "window", "training_set"]
+    columns = [key, "event_timestamp", *names, spec.target, "split", "weight", "recent", "window", "training_set"]
     table = pa.Table.from_pandas(frame[columns], preserve_index=False)
     position = table.schema.get_field_index("window")
     return table.set_column(position, "window", table["window"].cast(pa.date32()))

@@ -19,8 +19,9 @@ def models(tmp_path, monkeypatch):
     root = tmp_path / "include" / "models"
     for name in (GOOD, BAD):
         shutil.copytree(catalogue.MODELS / GOOD, root / name)
-    text = (root / BAD / "model.yaml").read_text()
-    (root / BAD / "model.yaml").write_text(text.replace(f"name: {GOOD}", f"name: {BAD}", 1))
+    for file in ("model.yaml", "features.sql"):
+        text = (root / BAD / file).read_text()
+        (root / BAD / file).write_text(text.replace(GOOD, BAD))
     for function in (catalogue.registered, catalogue.load, catalogue.problem, catalogue.valid):
         inner = getattr(function, "__wrapped__", function)
         positions = inner.__code__.co_argcount

@@ -35,7 +35,7 @@ SHAPES: dict[str, dict[str, list[str]]] = {
     "request_training": {"request": []},
     "train_model": {
         "wait_for_features": ["build_training_set"],
-        "build_training_set": ["train_baseline", "tune"],
+        "build_training_set": ["register_candidate", "train_baseline", "tune"],
         "train_baseline": ["choose_candidate", "keep_baseline", "tune"],
         "tune": ["choose_candidate", "keep_tuned"],
         "choose_candidate": ["keep_baseline", "keep_tuned"],
@@ -123,7 +123,7 @@ def test_assets_that_start_a_run(dag_bag, name):
     if name not in STARTED_BY:
         assert not isinstance(timetable, PartitionedAssetTimetable)
     else:
-        assets = {asset.name for _, asset in timetable.asset_condition.iter_assets()}
+        assets = {key.name for key, _ in timetable.asset_condition.iter_assets()}
         assert assets == {f"{MODEL}.{asset}" for asset in STARTED_BY[name]}
 
 

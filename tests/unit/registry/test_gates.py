@@ -72,18 +72,32 @@ def test_production_prefers_the_version_that_knows_the_drift(scene: Scene) -> No
     new = versions.register(spec, scene.new, scene.new_ref).version
     first = gates.production(spec, lake, old)
     assert first.passed
-    assert "no windows after the history" in first.checks[1].detail
+    assert [check.name for check in first.checks] == ["adjusted_r2", "better_than_production"]
     promotion.promote(spec, lake, old, AT, "d1")
 
     verdict = gates.production(spec, lake, new)
     assert verdict.passed, verdict.reasons
-    assert verdict.checks[1].value == pytest.approx(scene.new.metrics["recent_adjusted_r2"])
-    assert "2025-01-02 to 2025-01-04" in verdict.checks[2].detail
+    assert verdict.checks[1].value == scene.new.metrics["recent_rows"]
+    assert verdict.checks[2].value == pytest.approx(scene.new.metrics["recent_adjusted_r2"])
+    assert "drifted windows" in verdict.checks[3].detail
     promotion.promote(spec, lake, new, AT, "d2")
     assert gates.production(spec, lake, new).passed
     again = gates.production(spec, lake, old)
     assert results(again)["better_than_production"] is False
-    assert "2025-01-02 to 2025-01-04" in again.checks[2].detail
+    assert "drifted windows" in again.checks[3].detail
+
+
+def test_too_few_rows_of_drifted_windows_reject_a_version(scene: Scene) -> None:
+    own = scene.own("few_rows")
+    version = versions.register(own.world.spec, scene.new, scene.new_ref).version
+    least = int(scene.new.metrics["recent_rows"]) + 1
+    gate = own.world.spec.gates.production.model_copy(update={"min_recent_rows": least})
+    spec = with_threshold(own.world.spec, 0.1)
+    gates_section = spec.gates.model_copy(update={"production": gate.model_copy(update={"adjusted_r2": 0.1})})
+    renamed = spec.model_copy(update={"gates": gates_section})
+    renamed._folder = spec.folder
+    verdict = gates.production(renamed, own.world.lake, version)
+    assert results(verdict) == {"adjusted_r2": True, "recent_rows": False}
 
 
 def test_production_holds_the_threshold_on_all_and_on_recent_rows(scene: Scene) -> None:
@@ -91,7 +105,8 @@ def test_production_holds_the_threshold_on_all_and_on_recent_rows(scene: Scene) 
     version = versions.register(own.world.spec, scene.new, scene.new_ref).version
     low, high = sorted(scene.new.metrics[name] for name in ("adjusted_r2", "recent_adjusted_r2"))
     between = gates.production(with_threshold(own.world.spec, (low + high) / 2), own.world.lake, version)
-    assert sorted(check.passed for check in between.checks[:2]) == [False, True]
+    found = results(between)
+    assert sorted([found["adjusted_r2"], found["recent_adjusted_r2"]]) == [False, True]
     assert not between.passed
 
 
@@ -103,7 +118,7 @@ def test_rows_are_left_out_that_the_other_version_was_fitted_to(scene: Scene) ->
     new = versions.register(spec, scene.new, scene.new_ref).version
     MlflowClient().set_model_version_tag(spec.name, old, "split.seed", "1")
     promotion.promote(spec, lake, old, AT, "d1")
-    detail = gates.production(spec, lake, new).checks[2].detail
+    detail = gates.production(spec, lake, new).checks[3].detail
     compared = int(detail.split("(")[1].split(" rows")[0].replace(",", ""))
     assert compared == pytest.approx(0.3 * scene.new.metrics["recent_rows"], rel=0.25)
 

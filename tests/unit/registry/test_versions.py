@@ -17,7 +17,7 @@ def test_a_run_has_one_version_with_everything_a_reader_needs(scene: Scene) -> N
     assert made.feature_service == "california_housing_v1"
     assert made.tag("training_set") == scene.new_ref.training_set
     assert "adjusted R2" in made.description
-    assert "recent windows" in made.description
+    assert "drifted windows" in made.description
     assert MlflowClient().get_registered_model(spec.name).description == spec.description
 
 

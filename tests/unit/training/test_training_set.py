@@ -78,10 +78,13 @@ def test_repeating_replaces_and_the_ref_names_the_version(small: world.World) ->
     assert second.data_version == "features_california_housing@3 labels_california_housing@3"
     assert TrainingSetRef(**asdict(second)) == second
     frame = training_set.read(small.spec, small.lake, second)
-    assert set(frame.loc[frame["weight"] == small.spec.training.recent_weight, "window"]) == {
-        date(2025, 1, 2),
-        date(2025, 1, 3),
-    }
+    assert (frame["weight"] == 1.0).all()
+    small.measured(date(2025, 1, 3), drifted=True)
+    third = training_set.build(small.spec, small.lake, store, as_of)
+    assert third.recent == ("2025-01-03",)
+    frame = training_set.read(small.spec, small.lake, third)
+    heavier = frame["weight"] == small.spec.training.recent_weight
+    assert set(frame.loc[heavier, "window"]) == set(frame.loc[frame["recent"], "window"]) == {date(2025, 1, 3)}
     with pytest.raises(DataError, match="no training set"):
         training_set.stored(small.spec, small.lake, "1999-01-01", second.table_version)
 
@@ -105,9 +108,11 @@ def test_a_larger_test_share_keeps_the_test_rows() -> None:
     assert large.sum() > small.sum()
 
 
-def test_recent_windows_and_weights() -> None:
+def test_recent_windows_are_the_newest_that_drifted() -> None:
     days = [date(2025, 1, day) for day in (1, 2, 3, 4)]
-    assert training_set.recent_windows(days, 2) == days[2:]
-    assert training_set.recent_windows(days, 9) == days[1:]
-    assert training_set.recent_windows(days[:1], 2) == []
+    assert training_set.recent_windows(days, 9, days) == days[1:]
+    assert training_set.recent_windows(days, 2, days) == days[2:]
+    assert training_set.recent_windows(days, 9, [days[3], days[2]]) == days[2:]
+    assert training_set.recent_windows(days, 1, days[:3]) == []
+    assert training_set.recent_windows(days[:1], 2, days) == []
     assert list(training_set.row_weights(days, days[2:], 5.0)) == [1, 1, 5, 5]

@@ -19,6 +19,7 @@ from include.ingestion import sample
 from include.lakehouse.tables import Lakehouse
 from include.models import catalogue
 from include.models.spec import ModelSpec
+from include.monitoring import window
 from include.places import Places
 
 HISTORY = date(2025, 1, 1)
@@ -47,7 +48,20 @@ class World:
         labels = labels.assign(arrived_at=pd.Timestamp(moment + timedelta(days=arrives_after)).as_unit("us"))
         self.put("labels", labels, day)
         query.write(self.spec, self.lake, day)
+        self.measured(day, drifted=income_factor != 1.0)
         return batch
+
+    def measured(self, day: date, drifted: bool) -> None:
+        """What monitoring leaves of a day, as far as training reads it."""
+        rows = [("rows", window.ALL, 1.0), ("labelled_rows", window.ALL, 0.0), ("drifted", "median_income", drifted)]
+        table = pa.Table.from_pylist(
+            [
+                {"window": day, "metric": metric, "slice": slice_, "value": float(value)}
+                for metric, slice_, value in rows
+            ],
+            schema=window.SCHEMA,
+        )
+        self.lake.replace_partition(self.spec.table("metrics"), table, {"window": day})
 
     def put(self, layer: str, rows: pd.DataFrame, day: date) -> None:
         table = pa.Table.from_pandas(rows, preserve_index=False)

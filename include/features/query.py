@@ -37,6 +37,12 @@ def feature_schema(spec: ModelSpec) -> dict[str, pa.DataType]:
     """
     schema = _run(spec, _empty_clean(spec)).schema
     _check_schema(spec, schema)
+    unknown = sorted(set(spec.features.descriptions) - set(schema.names))
+    if unknown:
+        raise ConfigError(
+            f"key features.descriptions: features.sql selects no {', '.join(unknown)}",
+            where=f"include/models/{spec.name}/model.yaml",
+        )
     return {field.name: field.type for field in schema if field.name not in (spec.entity.key, EVENT_TIMESTAMP)}
 
 

@@ -123,7 +123,8 @@ def test_assets_that_start_a_run(dag_bag, name):
     if name not in STARTED_BY:
         assert not isinstance(timetable, PartitionedAssetTimetable)
     else:
-        assets = {key.name for key, _ in timetable.asset_condition.iter_assets()}
+        condition = timetable.asset_condition
+        assets = {asset.name for asset in getattr(condition, "objects", [condition])}
         assert assets == {f"{MODEL}.{asset}" for asset in STARTED_BY[name]}
 
 

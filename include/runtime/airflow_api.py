@@ -23,7 +23,8 @@ class Run:
     run_id: str
     state: str
     partition: str | None
-    queued_at: str
+    ended_at: str
+    """ISO 8601; empty while it runs."""
     seconds: float | None
 
     @property
@@ -107,6 +108,6 @@ def _run(found: dict[str, Any]) -> Run:
         run_id=found["dag_run_id"],
         state=found["state"],
         partition=found["partition_key"],
-        queued_at=found["queued_at"] or "",
+        ended_at=found["end_date"] or "",
         seconds=found["duration"],
     )

@@ -134,6 +134,7 @@ class _Loop:
         self._say = say
         self._began = began
         self._runs_before: set[tuple[str, str]] = set()
+        self._said: set[tuple[str, str]] = set()
 
     def play(self) -> None:
         self._wait_for_dags()
@@ -241,13 +242,11 @@ class _Loop:
         return asset is None or f"{self.spec.name}.{asset}" in self.airflow.assets_that_started(run)
 
     def _finish(self, run: Run) -> Run:
-        """Wait for the end of a run, and say it."""
+        """Wait for the end of a run."""
         for runs in self._polls(f"{run.dag_id} {run.partition or ''} does not end"):
             run = next(found for found in runs if (found.dag_id, found.run_id) == (run.dag_id, run.run_id))
             if run.finished:
                 break
-        took = f"{run.seconds:6.1f} s" if run.seconds is not None else ""
-        self._say(f"{self._clock()}    {run.dag_id.split('.')[1]:<16} {run.partition or '':<12} {took}")
         return run
 
     def _settle(self) -> None:
@@ -266,6 +265,7 @@ class _Loop:
         while time.monotonic() < deadline:
             runs = self._new_runs()
             self._refuse_failures(runs)
+            self._say_what_ended(runs)
             self._show_activity(runs)
             yield runs
             time.sleep(POLL_SECONDS)
@@ -284,6 +284,13 @@ class _Loop:
                     where=f"{self.airflow.url}/dags/{run.dag_id}/runs/{run.run_id}",
                     fix="Its task log says why",
                 )
+
+    def _say_what_ended(self, runs: list[Run]) -> None:
+        for run in sorted(runs, key=lambda run: run.ended_at):
+            if run.finished and (run.dag_id, run.run_id) not in self._said:
+                self._said.add((run.dag_id, run.run_id))
+                name, took = run.dag_id.split(".")[1], f"{run.seconds or 0:6.1f} s"
+                self._say(f"{self._clock()}    {name:<16} {run.partition or '':<12} {took}")
 
     def _show_activity(self, runs: list[Run]) -> None:
         if sys.stdout.isatty():

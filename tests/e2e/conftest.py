@@ -1,0 +1,100 @@
+"""One real stack for all end-to-end tests: PostgreSQL, MLflow and Airflow, in which the demo has been played."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.lakehouse.tables import Lakehouse
+from include.models import catalogue
+from include.models.spec import ModelSpec
+from include.places import Places
+from include.runtime import demo
+from include.runtime.airflow_api import AirflowApi, Run
+from include.runtime.demo import Plan
+from include.runtime.stack import Stack
+
+PLAN = Plan(days=10, drift_day=4)
+WAIT_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class Played:
+    """A stack in which the demo was played, and what it reported."""
+
+    stack: Stack
+    airflow: AirflowApi
+    spec: ModelSpec
+    lake: Lakehouse
+    summary: dict[str, Any]
+    said: list[str]
+
+    @property
+    def is_real_file(self) -> bool:
+        return bool(self.summary["data"]["verified"])
+
+    def day(self, number: int) -> str:
+        return demo.day_of(self.spec, number).isoformat()
+
+    def trigger(self, verb_noun: str, **arguments: Any) -> Run:
+        return self.airflow.trigger(f"{self.spec.name}.{verb_noun}", **arguments)
+
+    def finish(self, run: Run) -> Run:
+        """Wait for a run's end, which has to be a success."""
+        wait_for(lambda: self.airflow.run(run.dag_id, run.run_id).finished, f"{run.dag_id} to end")
+        ended = self.airflow.run(run.dag_id, run.run_id)
+        assert ended.state == "success", self.airflow.task_states(ended)
+        return ended
+
+    def environment(self) -> dict[str, str]:
+        return self.stack.environment()
+
+
+@pytest.fixture(scope="session")
+def played() -> Iterator[Played]:
+    folder = Path(tempfile.mkdtemp(prefix="flightline-e2e-"))
+    ports = {"airflow": free_port(), "mlflow": free_port()}
+    stack = Stack(folder / "var", ports)
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        print(line, flush=True)
+
+    with pytest.MonkeyPatch.context() as environment:
+        try:
+            summary = demo.run(stack, PLAN, say)
+            for name, value in stack.environment().items():
+                if name.startswith(("FLIGHTLINE", "MLFLOW")):
+                    environment.setenv(name, value)
+            spec = catalogue.load(demo.MODEL)
+            places = Places("dev", str(stack.home / "landing"), str(stack.home / "lakehouse"), stack.mlflow_url)
+            airflow = AirflowApi(stack.airflow_url, "admin", stack.password())
+            yield Played(stack, airflow, spec, Lakehouse(places), summary, said)
+        finally:
+            stack.down()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.5)
+    pytest.fail(f"waited {seconds} s for {what}")

@@ -1,0 +1,157 @@
+"""What a data engineer does on a running stack: backfill, wait, answer, roll back, use the command line, repeat."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+from mlflow import MlflowClient
+
+from include.governance import alias_history
+from include.ingestion.delivery import Delivery
+from include.places import PROJECT_ROOT
+from include.runtime import demo
+from tests.e2e.conftest import PLAN, Played, wait_for
+
+
+def content(played: Played, layer: str, day: str) -> pa.Table:
+    column = "window" if layer == "metrics" else "batch_date"
+    rows = played.lake.read(played.spec.table(layer), where=[(column, "=", demo.date.fromisoformat(day))])
+    drop = [name for name in ("run_id",) if name in rows.column_names]
+    rows = rows.drop_columns(drop)
+    return rows.sort_by([(name, "ascending") for name in rows.column_names if not pa.types.is_list(rows[name].type)])
+
+
+def test_a_second_demo_finds_the_first_one_and_plays_nothing_again(played: Played) -> None:
+    before = {run.run_id for run in played.airflow.runs("~")}
+    said: list[str] = []
+    again = demo.run(played.stack, PLAN, said.append)
+    assert again["days"] == played.summary["days"]
+    assert {run.run_id for run in played.airflow.runs("~")} == before
+    assert any("Found an earlier demo" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("job", "layers"),
+    [
+        ("ingest_batch", ("raw", "quarantine", "clean")),
+        ("ingest_labels", ("labels",)),
+        ("build_features", ("features",)),
+        ("monitor_model", ("metrics",)),
+    ],
+)
+def test_a_job_on_the_command_line_gives_what_the_dag_gave(played: Played, job: str, layers: tuple[str, ...]) -> None:
+    day = played.day(2)
+    before = {layer: content(played, layer, day) for layer in layers}
+    versions = {layer: played.lake.version(played.spec.table(layer)) for layer in layers}
+    done = subprocess.run(
+        [sys.executable, "-m", f"include.jobs.{job}", "--model", played.spec.name, "--partition", day],
+        env=played.environment(),
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1])
+    for layer in layers:
+        assert played.lake.version(played.spec.table(layer)) > versions[layer]
+        assert content(played, layer, day).equals(before[layer]), layer
+
+
+def test_a_backfill_flows_through_and_leaves_no_duplicate(played: Played) -> None:
+    first, last = played.day(2), played.day(3)
+    before = {layer: content(played, layer, day).num_rows for layer in ("clean", "features") for day in (first, last)}
+    seen = {run.run_id for run in played.airflow.runs(f"{played.spec.name}.score_batch")}
+    played.airflow.backfill(f"{played.spec.name}.ingest_batch", first, last)
+
+    def scored() -> bool:
+        runs = [run for run in played.airflow.runs(f"{played.spec.name}.score_batch") if run.run_id not in seen]
+        return {run.partition for run in runs if run.state == "success"} == {first, last}
+
+    wait_for(scored, "the backfilled days to be scored")
+    after = {layer: content(played, layer, day).num_rows for layer in ("clean", "features") for day in (first, last)}
+    assert after == before
+    predictions = content(played, "predictions", first)
+    assert predictions.num_rows == content(played, "clean", first).num_rows
+
+
+def test_the_sensor_waits_without_a_slot_until_the_delivery_is_complete(played: Played) -> None:
+    day = played.day(20)
+    run = played.trigger("ingest_batch", partition=day)
+    wait_for(
+        lambda: played.airflow.task_states(run).get("wait_for_delivery") == "deferred", "the sensor to be deferred"
+    )
+    rows = played.lake.read(played.spec.table("raw"), where=[("batch_date", "=", demo.date(2025, 1, 2))])
+    lines = [",".join(played.spec.columns)]
+    lines += [",".join(str(row[name] or "") for name in played.spec.columns) for row in rows.slice(0, 50).to_pylist()]
+    places = demo_places(played)
+    Delivery.expected(places, played.spec, "batches", demo.date.fromisoformat(day)).write(
+        "late.csv", ("\n".join(lines) + "\n").encode()
+    )
+    played.finish(run)
+    assert content(played, "raw", day).num_rows == 50
+
+
+def test_a_bad_batch_is_rejected_without_a_trace_in_the_clean_table(played: Played) -> None:
+    day = played.day(21)
+    Delivery.expected(demo_places(played), played.spec, "batches", demo.date.fromisoformat(day)).write(
+        "broken.csv", b"listing_id,longitude\n1,-120.0\n2,-121.0\n"
+    )
+    run = played.finish(played.trigger("ingest_batch", partition=day))
+    states = played.airflow.task_states(run)
+    assert states["reject_batch"] == "success"
+    assert states["accept_batch"] == states["accept_and_quarantine"] == "skipped"
+    assert content(played, "clean", day).num_rows == 0
+    assert content(played, "quarantine", day).num_rows == 2
+    assert not [r for r in played.airflow.runs(f"{played.spec.name}.build_features") if r.partition == day]
+
+
+def test_roll_back_is_a_dry_run_first_and_then_moves_the_alias(played: Played) -> None:
+    client, name = MlflowClient(played.stack.mlflow_url), played.spec.name
+    serving = str(client.get_registered_model(name).aliases["production"])
+    dry = played.finish(played.trigger("roll_back_model", conf={"version": 1}))
+    assert played.airflow.task_states(dry)["roll_back"] == "skipped"
+    assert str(client.get_registered_model(name).aliases["production"]) == serving
+
+    real = {"version": 1, "dry_run": False, "reason": "a test of the way back"}
+    played.finish(played.trigger("roll_back_model", conf=real))
+    assert str(client.get_registered_model(name).aliases["production"]) == "1"
+    played.finish(played.trigger("roll_back_model", conf={**real, "version": int(serving)}))
+    assert str(client.get_registered_model(name).aliases["production"]) == serving
+    assert [tenure.version for tenure in alias_history.tenures(played.lake, name)][-2:] == ["1", serving]
+
+
+def test_maintenance_runs_and_loses_no_row(played: Played) -> None:
+    rows = played.lake.read(played.spec.table("predictions")).num_rows
+    played.finish(played.trigger("maintain_tables"))
+    assert played.lake.read(played.spec.table("predictions")).num_rows == rows
+
+
+def test_in_production_a_person_is_asked_and_no_is_an_answer(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, name = MlflowClient(played.stack.mlflow_url), played.spec.name
+    serving = str(client.get_registered_model(name).aliases["production"])
+    monkeypatch.setenv("FLIGHTLINE_ENV", "prod")
+    played.stack.down()
+    played.stack.up()
+    run = played.trigger("promote_model", partition=serving)
+    wait_for(
+        lambda: played.airflow.task_states(run).get("wait_for_approval") in ("awaiting_input", "deferred"),
+        "the question to be asked",
+    )
+    played.airflow.answer(run, "wait_for_approval", "Reject")
+    ended = played.finish(run)
+    states = played.airflow.task_states(ended)
+    assert states["promote_version"] == "skipped"
+    assert states["reject_candidate"] == states["check_drift"] == "success"
+    assert str(client.get_registered_model(name).aliases["production"]) == serving
+
+
+def demo_places(played: Played):
+    from include.places import Places
+
+    home = played.stack.home
+    return Places("dev", str(home / "landing"), str(home / "lakehouse"), played.stack.mlflow_url)

@@ -1,0 +1,373 @@
+"""The container form: the compose file, the Dockerfile and .env.example, held against the package and each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from cryptography.fernet import Fernet
+
+from include.features import store
+from include.places import PROJECT_ROOT
+from include.runtime.postgres import DATABASES
+from include.runtime.stack import Stack
+
+AIRFLOW = {
+    "airflow-apiserver": "api-server",
+    "airflow-scheduler": "scheduler",
+    "airflow-dag-processor": "dag-processor",
+    "airflow-triggerer": "triggerer",
+    "airflow-worker": "celery worker",
+}
+OURS = {*AIRFLOW, "airflow-init", "mlflow"}
+LOCAL_ONLY = {"PATH", "FLIGHTLINE_HOME"}  # the virtual environment and the state folder of the local stack
+OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION"}
+SECRETS = {
+    "POSTGRES_PASSWORD",
+    "AIRFLOW_ADMIN_PASSWORD",
+    "AIRFLOW_FERNET_KEY",
+    "AIRFLOW_API_SECRET_KEY",
+    "AIRFLOW_JWT_SECRET",
+}
+REFERENCE = re.compile(r"(?<!\$)\$\{(\w+)(?::([?-])([^}]*))?\}")
+
+COMPOSE_TEXT = (PROJECT_ROOT / "docker-compose.yaml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ENV_EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
+DOCKERFILE = [
+    line.split(None, 1)
+    for line in (PROJECT_ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    if line and not line.startswith("#")
+]
+
+
+def instructions(name: str) -> list[str]:
+    return [arguments for instruction, arguments in DOCKERFILE if instruction == name]
+
+
+def image_environment() -> dict[str, str]:
+    return dict(pair.split("=", 1) for line in instructions("ENV") for pair in shlex.split(line))
+
+
+def environment(service: str) -> dict[str, str]:
+    """What the service's processes see: the image's variables, then the compose file's; defaults filled in."""
+    return image_environment() | {
+        name: REFERENCE.sub(lambda m: m[3] if m[2] == "-" else "given", str(value))
+        for name, value in SERVICES[service].get("environment", {}).items()
+    }
+
+
+def volumes(service: str) -> dict[str, str]:
+    """Place in the container → named volume or folder."""
+    return {volume.split(":")[1]: volume.split(":")[0] for volume in SERVICES[service].get("volumes", [])}
+
+
+def local_variables(home: Path) -> set[str]:
+    settings = {"ports": {"airflow": 1, "mlflow": 2}, "fernet_key": "", "secret_key": "", "jwt_secret": ""}
+    (home / "stack.json").write_text(json.dumps(settings))
+    stack = Stack(home)
+    stack.postgres = SimpleNamespace(url=lambda database: database, socket_folder=home)  # type: ignore[assignment]
+    return {name for name, _ in stack._variables()}
+
+
+# -- services ---------------------------------------------------------------------------------
+
+
+def test_every_service_is_there_and_one_image_serves_airflow_and_mlflow() -> None:
+    assert set(SERVICES) == OURS | {"postgres", "redis"}
+    assert {(SERVICES[name]["image"], SERVICES[name]["build"]["context"]) for name in OURS} == {
+        ("flightline:latest", ".")
+    }
+
+
+@pytest.mark.parametrize(("service", "command"), AIRFLOW.items())
+def test_an_airflow_service_runs_a_command_that_airflow_has(service: str, command: str) -> None:
+    from airflow.cli import cli_parser
+
+    assert SERVICES[service]["command"] == command
+    cli_parser.get_parser().parse_args(shlex.split(command))
+
+
+def test_init_migrates_and_writes_the_password_file_that_the_api_server_reads(tmp_path: Path) -> None:
+    init, variable = SERVICES["airflow-init"], "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
+    shell, option, script = init["command"]
+    assert (shell, option) == ("bash", "-ec")
+    assert script.startswith("airflow db migrate\n")
+    file, password = tmp_path / "passwords.json", """a "quoted" $word's"""
+    subprocess.run(
+        [shell, option, "airflow() { :; }\n" + script.replace("$$", "$")],
+        env={"PATH": os.environ["PATH"], variable: str(file), "AIRFLOW_ADMIN_PASSWORD": password},
+        check=True,
+    )
+    assert json.loads(file.read_text()) == {"admin": password}
+    assert file.stat().st_mode & 0o077 == 0
+    place = str(Path(environment("airflow-apiserver")[variable]).parent)
+    assert volumes("airflow-init")[place] == volumes("airflow-apiserver")[place]
+
+
+def test_mlflow_runs_a_command_that_mlflow_has() -> None:
+    from mlflow.cli import server
+
+    entry = SERVICES["mlflow"]["entrypoint"]
+    assert entry == ["/usr/bin/dumb-init", "--", "mlflow", "server"]
+    context = server.make_context("server", list(SERVICES["mlflow"]["command"]))
+    assert (context.params["host"], int(context.params["port"])) == ("0.0.0.0", 5000)
+    options = {option.envvar for option in server.params}
+    server_only = {name for name in environment("mlflow") if name.startswith("MLFLOW_")}
+    assert server_only - options == {*OF_THE_SERVER, "MLFLOW_DISABLE_TELEMETRY"}
+
+
+def test_mlflow_answers_to_the_name_the_tasks_call_it_by() -> None:
+    from mlflow.server.security_utils import is_allowed_host_header
+
+    called = urlsplit(environment("airflow-worker")["MLFLOW_TRACKING_URI"])
+    allowed = environment("mlflow")["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert called.hostname in SERVICES
+    assert is_allowed_host_header(allowed, called.netloc)
+    assert is_allowed_host_header(allowed, "localhost:5050")
+    assert not is_allowed_host_header(allowed, "elsewhere:5000")
+
+
+def test_tasks_find_the_api_server() -> None:
+    address = urlsplit(environment("airflow-worker")["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"])
+    assert (address.hostname, address.port, address.path) == ("airflow-apiserver", 8080, "/execution/")
+    assert f"http://localhost:{address.port}/" in SERVICES["airflow-apiserver"]["healthcheck"]["test"][-1]
+
+
+@pytest.mark.parametrize("service", sorted(set(SERVICES) - {"airflow-init"}))
+def test_every_lasting_service_has_a_health_check(service: str) -> None:
+    check = SERVICES[service]["healthcheck"]
+    assert check["test"][0] in ("CMD", "CMD-SHELL")
+    assert {"interval", "timeout", "retries", "start_period"} <= set(check)
+
+
+@pytest.mark.parametrize("service", ["airflow-dag-processor", "airflow-triggerer"])
+def test_a_check_of_jobs_names_a_job_that_airflow_has(service: str) -> None:
+    from airflow.cli import cli_parser
+
+    command = shlex.split(SERVICES[service]["healthcheck"]["test"][-1].replace("$$", "$"))
+    arguments = cli_parser.get_parser().parse_args(command[1:])
+    assert arguments.job_type.removesuffix("Job").lower() == SERVICES[service]["command"].replace("-", "")
+
+
+def test_the_check_of_the_worker_pings_airflows_celery_application() -> None:
+    from airflow.providers.celery.executors import celery_executor
+
+    command = shlex.split(SERVICES["airflow-worker"]["healthcheck"]["test"][-1].replace("$$", "$"))
+    module, _, name = command[command.index("--app") + 1].rpartition(".")
+    assert module == celery_executor.__name__
+    assert hasattr(celery_executor, name)
+    assert command[-1] == "celery@${HOSTNAME}"
+
+
+def test_services_wait_for_what_they_need() -> None:
+    waits = {
+        name: {on: how["condition"] for on, how in SERVICES[name].get("depends_on", {}).items()} for name in SERVICES
+    }
+    databases = {"postgres": "service_healthy", "redis": "service_healthy"}
+    initialised = databases | {"airflow-init": "service_completed_successfully"}
+    assert waits == {
+        "postgres": {},
+        "redis": {},
+        "mlflow": {"postgres": "service_healthy"},
+        "airflow-init": databases,
+        **dict.fromkeys(AIRFLOW, initialised),
+        "airflow-worker": initialised | {"airflow-apiserver": "service_healthy", "mlflow": "service_healthy"},
+    }
+    assert SERVICES["airflow-init"]["restart"] == "no"  # else it never completes
+
+
+# -- variables --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", sorted({*AIRFLOW, "airflow-init"}))
+def test_what_the_local_stack_sets_is_set_here_too(service: str, tmp_path: Path) -> None:
+    wanted = local_variables(tmp_path) - LOCAL_ONLY - OF_THE_SERVER
+    assert wanted - set(environment(service)) == set()
+
+
+def test_what_the_local_stack_sets_for_mlflow_is_set_here_too(tmp_path: Path) -> None:
+    assert local_variables(tmp_path) >= OF_THE_SERVER
+    assert set(environment("mlflow")) >= OF_THE_SERVER
+
+
+def test_feast_finds_its_variables() -> None:
+    wanted = set(REFERENCE.findall((store.REPOSITORY / "feature_store.yaml").read_text()))
+    assert {name for name, *_ in wanted} | {*store.VARIABLES, *store.MAY_BE_EMPTY} <= set(environment("airflow-worker"))
+
+
+def test_every_database_that_is_used_is_made() -> None:
+    script = (PROJECT_ROOT / "docker/postgres/create_databases.sql").read_text()
+    made = {SERVICES["postgres"]["environment"]["POSTGRES_DB"], *re.findall(r"CREATE DATABASE (\w+);", script)}
+    assert made == set(DATABASES)
+    assert volumes("postgres")["/docker-entrypoint-initdb.d"] == "./docker/postgres"
+    addresses = [
+        urlsplit(value) for name in OURS for value in environment(name).values() if re.match(r"(db\+)?postgresql", value)
+    ]
+    assert {address.path.strip("/") for address in addresses} == made
+    assert {address.hostname for address in addresses} == {"postgres"}
+
+
+@pytest.mark.parametrize("service", sorted(set(AIRFLOW) - {"airflow-apiserver"}))
+def test_the_stores_are_on_shared_volumes(service: str) -> None:
+    places = {environment(service)[f"FLIGHTLINE_{name}_URI"] for name in ("LANDING", "LAKEHOUSE")}
+    places.add(environment(service)["AIRFLOW__LOGGING__BASE_LOG_FOLDER"])
+    found = volumes(service)
+    assert places == set(found)
+    assert found == {place: volumes("airflow-worker")[place] for place in places}
+    assert set(found.values()) <= set(COMPOSE["volumes"])
+
+
+def test_the_image_has_a_folder_of_the_user_for_each_volume() -> None:
+    made = {
+        word
+        for line in instructions("RUN")
+        for part in re.findall(r"install -d -o airflow -g 0 [^&]*", line)
+        for word in part.split()
+        if word.startswith("/")
+    }
+    mounted = {place for service in OURS for place in volumes(service)} - {"/opt/airflow/logs"}
+    assert mounted <= made
+    assert urlsplit(environment("mlflow")["MLFLOW_ARTIFACTS_DESTINATION"]).path in volumes("mlflow")
+
+
+# -- secrets ----------------------------------------------------------------------------------
+
+
+def test_a_secret_has_no_default_and_its_absence_is_named() -> None:
+    found = REFERENCE.findall(COMPOSE_TEXT)
+    assert {name for name, kind, _ in found if kind == "?"} == SECRETS
+    assert {name for name, kind, _ in found if kind != "?"}.isdisjoint(SECRETS)
+    assert all(name in message and ".env.example" in message for name, kind, message in found if kind == "?")
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_nothing_secret_is_written_in_the_compose_file(service: str) -> None:
+    for name, value in SERVICES[service].get("environment", {}).items():
+        if re.search(r"PASSWORD$|SECRET|_KEY$", name):
+            assert REFERENCE.fullmatch(value), name
+        if password := re.search(r"//\w+:(.*)@", str(value)):
+            assert REFERENCE.fullmatch(password[1]), name
+
+
+def test_the_example_of_env_names_every_variable_and_no_secret() -> None:
+    assigned = dict(re.findall(r"^#?(\w+)=(.*)$", ENV_EXAMPLE, flags=re.MULTILINE))
+    used = {name: (kind, default) for name, kind, default in REFERENCE.findall(COMPOSE_TEXT)}
+    assert set(assigned) == set(used)
+    assert {name: assigned[name] for name in SECRETS} == dict.fromkeys(SECRETS, "")
+    assert {name: default for name, (kind, default) in used.items() if kind == "-"} == {
+        name: value for name, value in assigned.items() if name not in SECRETS
+    }
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of what `docker compose config` reads."""
+    for name in ("docker-compose.yaml", ".env.example", "docker/make_env.sh", "Dockerfile"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT_ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def make_env(project: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "docker/make_env.sh"], cwd=project, capture_output=True, text=True, check=False)
+
+
+def secrets_of(project: Path) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+)=(.*)$", (project / ".env").read_text(), flags=re.MULTILINE))
+
+
+def test_make_env_fills_in_every_secret_and_never_replaces_one(project: Path) -> None:
+    assert make_env(project).returncode == 0
+    first = secrets_of(project)
+    assert set(first) == SECRETS
+    assert (project / ".env").stat().st_mode & 0o077 == 0
+    Fernet(first["AIRFLOW_FERNET_KEY"])
+    assert re.fullmatch(r"\w{32,}", first["POSTGRES_PASSWORD"])
+    assert len(first["AIRFLOW_JWT_SECRET"]) >= 64
+    again = make_env(project)
+    assert again.returncode == 1
+    assert ".env is there already" in again.stderr
+    assert secrets_of(project) == first
+    (project / ".env").unlink()
+    make_env(project)
+    assert not set(secrets_of(project).values()) & set(first.values())
+
+
+# -- image ------------------------------------------------------------------------------------
+
+
+def test_the_image_is_airflows_of_the_version_in_the_lock() -> None:
+    assert instructions("FROM") == ["${AIRFLOW_IMAGE}"]
+    image = re.fullmatch(r"AIRFLOW_IMAGE=(apache/airflow:([\d.]+)-python(3\.\d+))", instructions("ARG")[0])
+    assert image
+    lock = (PROJECT_ROOT / "requirements.txt").read_text()
+    assert f"\napache-airflow=={image[2]}\n" in lock
+    assert image[3] in ("3.11", "3.12")
+    assert {SERVICES[name]["build"]["args"]["AIRFLOW_IMAGE"] for name in OURS} == {f"${{AIRFLOW_IMAGE:-{image[1]}}}"}
+
+
+def test_the_image_installs_the_lock_as_the_user_airflow() -> None:
+    steps = [f"{instruction} {arguments}" for instruction, arguments in DOCKERFILE]
+    copied = steps.index("COPY requirements.txt /requirements.txt")
+    installed = next(i for i, step in enumerate(steps) if re.search(r"pip install .*-r /requirements\.txt", step))
+    assert steps.index("USER root") < steps.index("USER airflow") < copied < installed
+    assert instructions("USER")[-1] == "airflow"
+    assert "libgomp1" in " ".join(instructions("RUN"))  # LightGBM's
+
+
+def test_the_code_is_in_the_image_and_nothing_else_reaches_the_builder() -> None:
+    copies = {line.split()[-2]: line.split()[-1] for line in instructions("COPY")}
+    folders = {"dags", "feature_repo", "include", "plugins"}
+    assert copies == {name: f"/opt/airflow/{name}" for name in folders} | {"requirements.txt": "/requirements.txt"}
+    ignored = (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
+    assert {line[1:] for line in ignored if line.startswith("!")} == set(copies)
+    assert next(line for line in ignored if not line.startswith("#")) == "*"
+    places = image_environment()
+    assert places["PYTHONPATH"] == "/opt/airflow"
+    assert places["AIRFLOW__CORE__DAGS_FOLDER"] == copies["dags"]
+    assert places["AIRFLOW__CORE__PLUGINS_FOLDER"] == copies["plugins"]
+
+
+# -- the compose client -----------------------------------------------------------------------
+
+
+def compose_client() -> list[str] | None:
+    for client in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(client[0]) and subprocess.run([*client, "version"], capture_output=True, check=False).returncode == 0:
+            return client
+    return None
+
+
+@pytest.mark.skipif(compose_client() is None, reason="no docker compose client on this machine")
+def test_the_compose_client_accepts_the_file(project: Path) -> None:
+    client = compose_client()
+    assert client
+    clean = {name: value for name, value in os.environ.items() if name not in SECRETS}
+
+    def config() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*client, "config"], cwd=project, env=clean, capture_output=True, text=True, check=False
+        )
+
+    refused = config()
+    assert refused.returncode != 0
+    assert re.search(r"\w+ is not set, see \.env\.example", refused.stderr)
+    make_env(project)
+    accepted = config()
+    assert accepted.returncode == 0, accepted.stderr
+    resolved = yaml.safe_load(accepted.stdout)["services"]
+    assert set(resolved) == set(SERVICES)
+    password = secrets_of(project)["POSTGRES_PASSWORD"]
+    assert resolved["airflow-worker"]["environment"]["FLIGHTLINE_FEAST_ONLINE_PASSWORD"] == password

@@ -20,9 +20,9 @@ _FOR_TASKS = (
     "great_expectations",
     "feast",
     "duckdb",
-    "deltalake",
 )
-_FOR_PARSING = ("pyarrow.compute", "duckdb", "deltalake")
+# deltalake is left out: it starts threads when it is imported, and threads do not survive a fork.
+_FOR_PARSING = ("pyarrow.compute", "duckdb")
 _BY_COMMAND = {"scheduler": _FOR_TASKS, "celery": _FOR_TASKS, "dag-processor": _FOR_PARSING}
 
 for _command in sys.argv[1:2]:

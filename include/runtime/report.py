@@ -19,6 +19,8 @@ from include.monitoring import review, window
 from include.places import Places
 from include.runtime.stack import Stack
 
+WIDTH = 120
+
 
 def collect(
     stack: Stack, spec: ModelSpec, days: int, data: Mapping[str, Any], seconds: Mapping[str, float]
@@ -28,6 +30,8 @@ def collect(
     first = spec.deliveries.first_day
     measured = {item.window: item for item in window.history(spec, lake, upto=first + timedelta(days=days))}
     decided = _decisions(lake, spec)
+    versions = _versions(stack, spec, lake)
+    trained = {version["requested_for"]: version for version in versions}
     lines = []
     for number in range(days + 1):
         day = first + timedelta(days=number)
@@ -42,28 +46,31 @@ def collect(
                 "decision": decision.outcome if decision else None,
                 "reasons": list(decision.reasons) if decision else [],
                 "version": metrics.version if metrics else None,
+                "led_to": f"version {led['version']} {led['verdict']}"
+                if (led := trained.get(day.isoformat()))
+                else None,
             }
         )
     return {
         "model": spec.name,
         "data": dict(data),
         "days": lines,
-        "versions": _versions(stack, spec, lake),
+        "versions": versions,
         "seconds": dict(seconds),
         "total_seconds": round(sum(seconds.values()), 1),
     }
 
 
 def render(summary: Mapping[str, Any]) -> str:
-    """The summary as text for a terminal, 110 columns wide."""
+    """The summary as text for a terminal, 120 columns wide."""
     out = StringIO()
-    console = Console(file=out, width=110)
+    console = Console(file=out, width=WIDTH)
     table = Table(title=f"{summary['model']} on {summary['data']['origin']}", title_justify="left", pad_edge=False)
     for name, justify in (
         ("day", "left"),
         ("rows in", "right"),
         ("accepted", "right"),
-        ("quarant.", "right"),
+        ("quarantined", "right"),
     ):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("adj. R2", justify="right", no_wrap=True)
@@ -77,7 +84,7 @@ def render(summary: Mapping[str, Any]) -> str:
             *(f"{line[name]:,}" for name in ("rows", "accepted", "quarantined")),
             "" if r2 is None else f"{r2:.3f}",
             ", ".join(line["drifted_features"]),
-            f"{line['decision'] or ''}: {', '.join(line['reasons'])}" if line["decision"] else "",
+            _outcome(line),
             line["version"] or "none",
         )
     console.print(table)
@@ -90,6 +97,11 @@ def render(summary: Mapping[str, Any]) -> str:
         )
     console.print(f"Time: {summary['total_seconds']:.0f} s")
     return out.getvalue().rstrip()
+
+
+def _outcome(line: Mapping[str, Any]) -> str:
+    text = f"{line['decision']}: {', '.join(line['reasons'])}" if line["decision"] else ""
+    return f"{text} -> {line['led_to']}" if line["led_to"] else text
 
 
 def _decisions(lake: Lakehouse, spec: ModelSpec) -> dict[str, Decision]:
@@ -122,6 +134,7 @@ def _versions(stack: Stack, spec: ModelSpec, lake: Lakehouse) -> list[dict[str, 
                 "version": number,
                 "stage": registered.tags.get("stage"),
                 "training_set": registered.tags["training_set"],
+                "requested_for": _requested_for(spec, registered.tags["training_set"]),
                 "fitted_as": run.info.run_name,
                 "adjusted_r2": run.data.metrics["adjusted_r2"],
                 "recent_adjusted_r2": run.data.metrics.get("recent_adjusted_r2"),
@@ -131,6 +144,11 @@ def _versions(stack: Stack, spec: ModelSpec, lake: Lakehouse) -> list[dict[str, 
             }
         )
     return sorted(found, key=lambda version: int(version["version"]))
+
+
+def _requested_for(spec: ModelSpec, training_set: str) -> str:
+    """The day after whose labels the training set was built."""
+    return (date.fromisoformat(training_set) - timedelta(days=spec.deliveries.label_delay_days)).isoformat()
 
 
 def _baseline(client: MlflowClient, run: Any) -> float | None:

@@ -140,6 +140,10 @@ class Stack:
         yield "FLIGHTLINE_FEAST_ONLINE_PASSWORD", ""
         yield "FEAST_USAGE", "False"
         yield "DO_NOT_TRACK", "true"
+        yield (
+            "OPENBLAS_NUM_THREADS",
+            "1",
+        )  # its threads would be forked with the scheduler, and tasks are the parallelism
         yield "MLFLOW_DISABLE_TELEMETRY", "true"
         yield "MLFLOW_TRACKING_URI", f"http://127.0.0.1:{settings['ports']['mlflow']}"
         yield "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"

@@ -43,10 +43,11 @@ class ConditionTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         holds = resolve_name(self.condition)
         deadline = datetime.fromisoformat(self.deadline)
-        while not await asyncio.to_thread(holds, **self.arguments):
-            # The wall clock is right here: a deadline is a promise to the people who wait.
-            if timezone.utcnow() >= deadline:
-                yield TriggerEvent({"met": False})
-                return
+        met = False
+        # The wall clock is right here: a deadline is a promise to the people who wait.
+        while not met and timezone.utcnow() < deadline:
+            # First the pause: the task looked just before, and an event that overtakes the task's own report of
+            # being deferred makes the scheduler think that the task was lost.
             await asyncio.sleep(self.poll_seconds)
-        yield TriggerEvent({"met": True})
+            met = await asyncio.to_thread(holds, **self.arguments)
+        yield TriggerEvent({"met": met})

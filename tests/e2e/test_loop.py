@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
+from itertools import pairwise
 
 import psycopg2
 import pyarrow.compute as pc
@@ -75,7 +76,7 @@ def test_performance_holds_then_falls_then_recovers(played: Played) -> None:
 
 
 def test_the_policy_asked_for_what_happened(played: Played) -> None:
-    """Each window has a decision that saw its labels; a request is followed by a version, and a version by a verdict."""
+    """Each window has a decision that saw its labels; a request leads to a version, a version to a verdict."""
     lines = {line["date"]: line for line in played.summary["days"][1:]}
     for line in lines.values():
         if line["adjusted_r2"] >= THRESHOLD:
@@ -103,7 +104,7 @@ def test_production_holds_one_version_that_passed_its_gates(played: Played) -> N
     assert [version for version, stage in stages.items() if stage == "Production"] == [promoted[-1]]
     tenures = alias_history.tenures(played.lake, played.spec.name)
     assert [tenure.version for tenure in tenures] == promoted
-    for former, later in zip(tenures, tenures[1:], strict=False):
+    for former, later in pairwise(tenures):
         assert former.valid_to == later.valid_from
     for decided in decisions.history(played.lake, played.spec.name):
         if decided.kind in ("staging_gate", "production_gate") and decided.subject.split()[-1] in promoted:

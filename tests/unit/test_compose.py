@@ -213,7 +213,10 @@ def test_every_database_that_is_used_is_made() -> None:
     assert made == set(DATABASES)
     assert volumes("postgres")["/docker-entrypoint-initdb.d"] == "./docker/postgres"
     addresses = [
-        urlsplit(value) for name in OURS for value in environment(name).values() if re.match(r"(db\+)?postgresql", value)
+        urlsplit(value)
+        for name in OURS
+        for value in environment(name).values()
+        if re.match(r"(db\+)?postgresql", value)
     ]
     assert {address.path.strip("/") for address in addresses} == made
     assert {address.hostname for address in addresses} == {"postgres"}
@@ -345,7 +348,10 @@ def test_the_code_is_in_the_image_and_nothing_else_reaches_the_builder() -> None
 
 def compose_client() -> list[str] | None:
     for client in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(client[0]) and subprocess.run([*client, "version"], capture_output=True, check=False).returncode == 0:
+        if (
+            shutil.which(client[0])
+            and subprocess.run([*client, "version"], capture_output=True, check=False).returncode == 0
+        ):
             return client
     return None
 
@@ -357,9 +363,7 @@ def test_the_compose_client_accepts_the_file(project: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if name not in SECRETS}
 
     def config() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*client, "config"], cwd=project, env=clean, capture_output=True, text=True, check=False
-        )
+        return subprocess.run([*client, "config"], cwd=project, env=clean, capture_output=True, text=True, check=False)
 
     refused = config()
     assert refused.returncode != 0

@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 FLIGHTLINE := $(BIN)/python -m include.runtime
 DAYS ?= 10
 DRIFT_DAY ?= 4
-export PYTHONPATH := .
+export PYTHONPATH := .:plugins
+export AIRFLOW_HOME := $(CURDIR)/var/airflow
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status clean test check format lock docs

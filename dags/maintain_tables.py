@@ -25,7 +25,8 @@ def maintain_tables(model: str) -> None:
     spec = catalogue.load(model)
 
     @dag(
-        **dag_defaults(spec, "maintain_tables", Tag.MAINTENANCE),
+        # Tables want upkeep also after their source has ended.
+        **dag_defaults(spec, "maintain_tables", Tag.MAINTENANCE) | {"end_date": None},
         schedule=CronTriggerTimetable("0 3 * * 0", timezone="UTC"),
         doc_md=__doc__,
     )

@@ -52,7 +52,7 @@ def local_stack() -> Stack:
         for name, variable in (("airflow", "AIRFLOW_PORT"), ("mlflow", "MLFLOW_PORT"))
         if os.environ.get(variable, "").isdigit()
     }
-    return Stack(Path(os.environ.get("FLIGHTLINE_HOME", PROJECT_ROOT / "var")), ports)
+    return Stack(Path(os.environ.get("FLIGHTLINE_VAR", PROJECT_ROOT / "var")), ports)
 
 
 def print_addresses(stack: Stack) -> None:

@@ -129,7 +129,6 @@ class Stack:
         yield "PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         yield "PYTHONPATH", str(PROJECT_ROOT)
         yield "FLIGHTLINE_ENV", os.environ.get("FLIGHTLINE_ENV", "dev")
-        yield "FLIGHTLINE_HOME", str(home)
         yield "FLIGHTLINE_LANDING_URI", str(home / "landing")
         yield "FLIGHTLINE_LAKEHOUSE_URI", str(home / "lakehouse")
         yield "FLIGHTLINE_FEAST_REGISTRY", url("feast")

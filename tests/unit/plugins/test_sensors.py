@@ -1,0 +1,103 @@
+"""The sensors and their trigger, on real deliveries in a folder."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+from flightline.sensors import DeliverySensor
+from flightline.triggers import ConditionTrigger
+
+from include import places
+from include.errors import DataError, DeliveryError
+from include.ingestion.delivery import Delivery
+from include.models import catalogue
+
+MODEL = "california_housing"
+DAY = date(2025, 1, 5)
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTLINE_LANDING_URI", str(tmp_path / "landing"))
+    monkeypatch.setenv("FLIGHTLINE_LAKEHOUSE_URI", str(tmp_path / "lake"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+
+
+def context(partition: str | None = DAY.isoformat()) -> Any:
+    return {
+        "dag": SimpleNamespace(dag_id=f"{MODEL}.ingest_batch"),
+        "dag_run": SimpleNamespace(partition_key=partition),
+    }
+
+
+def sensor(kind: str = "batch") -> DeliverySensor:
+    return DeliverySensor(task_id="wait", model=MODEL, kind=kind, deadline=timedelta(hours=1), poll_seconds=0.05)
+
+
+def deliver(kind: str = "batches") -> None:
+    spec = catalogue.load(MODEL)
+    Delivery.expected(places.from_environment(), spec, kind, DAY).write("rows.csv", b"a\n1\n")
+
+
+@pytest.mark.parametrize(("kind", "folder"), [("batch", "batches"), ("labels", "labels")])
+def test_a_delivery_that_is_there_is_not_waited_for(kind: str, folder: str) -> None:
+    deliver(folder)
+    assert sensor(kind).execute(context()) is None
+
+
+def test_a_missing_delivery_is_waited_for_without_a_slot() -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor().execute(context())
+    assert isinstance(deferred.value.trigger, ConditionTrigger)
+    assert deferred.value.method_name == "finish"
+
+
+def test_a_run_without_a_day_says_what_to_do() -> None:
+    with pytest.raises(DataError, match="Trigger it with a partition key such as 2025-01-31"):
+        sensor().execute(context(None))
+
+
+def trigger(deadline: datetime) -> ConditionTrigger:
+    arguments = {"model": MODEL, "day": DAY.isoformat()}
+    return ConditionTrigger("include.ingestion.conditions:batch_delivered", arguments, deadline.isoformat(), 0.05)
+
+
+def first_event(of: ConditionTrigger) -> Any:
+    async def run() -> Any:
+        async for event in of.run():
+            return event.payload
+
+    return asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_the_trigger_survives_being_stored() -> None:
+    path, arguments = trigger(datetime(2025, 1, 1, tzinfo=UTC)).serialize()
+    assert path == f"{ConditionTrigger.__module__}.{ConditionTrigger.__name__}"
+    assert ConditionTrigger(**arguments).serialize() == (path, arguments)
+
+
+def test_the_trigger_fires_when_the_delivery_comes() -> None:
+    async def run() -> Any:
+        events = trigger(datetime.now(UTC) + timedelta(minutes=5)).run()
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        deliver()
+        return (await asyncio.wait_for(waiting, 20)).payload
+
+    assert asyncio.run(run()) == {"met": True}
+
+
+def test_the_deadline_names_what_was_expected_and_where() -> None:
+    event = first_event(trigger(datetime.now(UTC) - timedelta(seconds=1)))
+    assert event == {"met": False}
+    with pytest.raises(DeliveryError) as error:
+        sensor().finish(context(), event)
+    assert "the batch of 2025-01-05, marker" in str(error.value)
+    assert "batch_date=2025-01-05/_SUCCESS" in str(error.value)

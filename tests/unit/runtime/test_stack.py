@@ -1,0 +1,68 @@
+"""The stack's own decisions: ports, disk, secrets. The running stack is tested end to end."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import stat
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from include.errors import StackError
+from include.runtime import stack as module
+from include.runtime.stack import Stack
+
+
+@pytest.fixture
+def taken() -> int:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def test_a_default_port_in_use_is_replaced_and_said(tmp_path: Path, taken: int, monkeypatch) -> None:
+    monkeypatch.setattr(module, "DEFAULT_PORTS", {"airflow": taken, "mlflow": module._free_port()})
+    said: list[str] = []
+    ports = Stack(tmp_path)._choose_ports(None, said.append)
+    assert ports["airflow"] != taken
+    assert said == [f"Port {taken} is in use: airflow takes {ports['airflow']}"]
+
+
+def test_a_named_port_in_use_is_one_clear_error(tmp_path: Path, taken: int) -> None:
+    with pytest.raises(StackError, match=rf"port {taken} for airflow is in use\. Choose another: AIRFLOW_PORT="):
+        Stack(tmp_path, {"airflow": taken})._choose_ports(None, print)
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, 10**8))
+    with pytest.raises(StackError, match=r"0\.1 GB free, 2 GB needed"):
+        Stack(tmp_path).up(print)
+
+
+def test_secrets_are_made_once_and_are_nobody_elses(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    stack._write_settings(stack._settings())
+    password = stack.password()
+    again = Stack(tmp_path)
+    again._write_settings(again._settings())
+    assert again._settings() == stack._settings()
+    assert again.password() == password
+    for file in (tmp_path / "stack.json", stack.password_file):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_nothing_runs_in_a_new_folder(tmp_path: Path) -> None:
+    services = Stack(tmp_path).status()
+    assert [service.name for service in services] == [
+        "postgres",
+        "mlflow",
+        "api-server",
+        "scheduler",
+        "dag-processor",
+        "triggerer",
+    ]
+    assert not any(service.pid for service in services)

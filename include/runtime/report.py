@@ -8,6 +8,7 @@ from io import StringIO
 from typing import Any
 
 from mlflow import MlflowClient
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +20,7 @@ from include.monitoring import review, window
 from include.places import Places
 from include.runtime.stack import Stack
 
-WIDTH = 120
+WIDTH = 160
 
 
 def collect(
@@ -62,10 +63,10 @@ def collect(
 
 
 def render(summary: Mapping[str, Any]) -> str:
-    """The summary as text for a terminal, 120 columns wide."""
+    """The summary as text for a terminal, one line a day."""
     out = StringIO()
     console = Console(file=out, width=WIDTH)
-    table = Table(title=f"{summary['model']} on {summary['data']['origin']}", title_justify="left", pad_edge=False)
+    table = Table(title=f"{summary['model']} on {summary['data']['origin']}", title_justify="left", box=box.SIMPLE)
     for name, justify in (
         ("day", "left"),
         ("rows in", "right"),
@@ -74,9 +75,9 @@ def render(summary: Mapping[str, Any]) -> str:
     ):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("adj. R2", justify="right", no_wrap=True)
-    table.add_column("drifted features")
-    table.add_column("decision, and why")
-    table.add_column("version", no_wrap=True)
+    table.add_column("drifted", no_wrap=True)
+    table.add_column("decision, and why", no_wrap=True)
+    table.add_column("scored by", no_wrap=True)
     for line in summary["days"]:
         r2 = line["adjusted_r2"]
         table.add_row(
@@ -85,7 +86,7 @@ def render(summary: Mapping[str, Any]) -> str:
             "" if r2 is None else f"{r2:.3f}",
             ", ".join(line["drifted_features"]),
             _outcome(line),
-            line["version"] or "none",
+            f"v{line['version']}" if line["version"] else "none",
         )
     console.print(table)
     for version in summary["versions"]:
@@ -96,7 +97,7 @@ def render(summary: Mapping[str, Any]) -> str:
             f"Version {version['version']}, trained {version['training_set']}: {scores}; {version['verdict']}"
         )
     console.print(f"Time: {summary['total_seconds']:.0f} s")
-    return out.getvalue().rstrip()
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
 
 
 def _outcome(line: Mapping[str, Any]) -> str:

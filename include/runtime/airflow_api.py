@@ -56,8 +56,13 @@ class AirflowApi:
         return _run(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body))
 
     def backfill(self, dag_id: str, first: str, last: str) -> int:
-        """Backfill a range of days; returns the backfill's id."""
-        body = {"dag_id": dag_id, "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        """Backfill a range of days, also those that have run already; returns the backfill's id."""
+        body = {
+            "dag_id": dag_id,
+            "from_date": f"{first}T00:00:00Z",
+            "to_date": f"{last}T00:00:00Z",
+            "reprocess_behavior": "completed",
+        }
         return int(self._call("POST", "/api/v2/backfills", json=body)["id"])
 
     def run(self, dag_id: str, run_id: str) -> Run:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from include.errors import DataError
+from include.ingestion import provenance
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 from include.training import metrics, plots, search, tracking, training_set
@@ -38,14 +39,11 @@ class Fitted:
     search: SearchResult | None = None
 
 
-def fit_baseline(
-    spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, *, origin: str | None = None
-) -> RunRef:
+def fit_baseline(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str) -> RunRef:
     """Fit LightGBM with the baseline's parameters on train and validation rows; measure it on test rows.
 
     Args:
         run_id: of the Airflow run; a retry finds the MLflow run that it has finished.
-        origin: where the data came from, shown in MLflow.
 
     Raises:
         DataError: a part of the training set has too few rows.
@@ -56,12 +54,10 @@ def fit_baseline(
         booster = _train(_sample(spec, ref, frame[frame["split"] != "test"]), {**_fixed(spec), **params}, trees)
         return Fitted(booster, {**params, "trees": trees})
 
-    return _run(spec, lake, ref, run_id, "baseline", origin, fit)
+    return _run(spec, lake, ref, run_id, "baseline", fit)
 
 
-def fit_tuned(
-    spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, *, origin: str | None = None
-) -> RunRef:
+def fit_tuned(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str) -> RunRef:
     """Search hyperparameters on train and validation rows, fit the best on both; measure it on test rows.
 
     Arguments and errors as `fit_baseline`.
@@ -76,7 +72,7 @@ def fit_tuned(
         booster = _train(together, {**_fixed(spec), **best}, found.best.trees)
         return Fitted(booster, {**best, "trees": found.best.trees}, found)
 
-    return _run(spec, lake, ref, run_id, "tuned", origin, fit)
+    return _run(spec, lake, ref, run_id, "tuned", fit)
 
 
 def better_of(baseline: RunRef, tuned: RunRef) -> RunRef:
@@ -112,14 +108,13 @@ def _run(
     ref: TrainingSetRef,
     run_id: str,
     name: str,
-    origin: str | None,
     fit: Callable[[pd.DataFrame], Fitted],
 ) -> RunRef:
     if done := tracking.finished(spec, name, ref, run_id):
         return done
     frame = training_set.read(spec, lake, ref)
     _require_rows(spec, ref, frame)
-    with tracking.started(spec, name, ref, run_id, origin) as run:
+    with tracking.started(spec, name, ref, run_id, provenance.file_names(spec, lake)) as run:
         begun = time.perf_counter()
         fitted = fit(frame)
         seconds = time.perf_counter() - begun

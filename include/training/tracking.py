@@ -89,17 +89,15 @@ def finished(spec: ModelSpec, run_name: str, ref: TrainingSetRef, run_id: str) -
 
 @contextmanager
 def started(
-    spec: ModelSpec, run_name: str, ref: TrainingSetRef, run_id: str, origin: str | None
+    spec: ModelSpec, run_name: str, ref: TrainingSetRef, run_id: str, origin: str
 ) -> Iterator[mlflow.ActiveRun]:
     """An open MLflow run with its tags; it ends FAILED if the block raises.
 
     Args:
         run_id: of the Airflow run.
-        origin: where the data came from, e.g. ``generated sample``; None if not known.
+        origin: names of the delivered files.
     """
-    tags = {"airflow.run_id": run_id, "model": spec.name, **_data_tags(ref)}
-    if origin:
-        tags["data.origin"] = origin
+    tags = {"airflow.run_id": run_id, "model": spec.name, "data.origin": origin, **_data_tags(ref)}
     if sha := _git_sha():
         tags["git.sha"] = sha
     with mlflow.start_run(experiment_id=experiment_id(spec), run_name=run_name, tags=tags) as run:

@@ -23,11 +23,11 @@ from include.runtime.postgres import DATABASES
 from include.runtime.stack import Stack
 
 AIRFLOW = {
-    "airflow-apiserver": "api-server",
-    "airflow-scheduler": "scheduler",
-    "airflow-dag-processor": "dag-processor",
-    "airflow-triggerer": "triggerer",
-    "airflow-worker": "celery worker",
+    "airflow-apiserver": "airflow api-server",
+    "airflow-scheduler": "airflow scheduler",
+    "airflow-dag-processor": "airflow dag-processor",
+    "airflow-triggerer": "airflow triggerer",
+    "airflow-worker": "airflow celery worker",
 }
 OURS = {*AIRFLOW, "airflow-init", "mlflow"}
 LOCAL_ONLY = {"PATH", "FLIGHTLINE_HOME"}  # the virtual environment and the state folder of the local stack
@@ -96,7 +96,7 @@ def test_an_airflow_service_runs_a_command_that_airflow_has(service: str, comman
     from airflow.cli import cli_parser
 
     assert SERVICES[service]["command"] == command
-    cli_parser.get_parser().parse_args(shlex.split(command))
+    cli_parser.get_parser().parse_args(shlex.split(command)[1:])
 
 
 def test_init_migrates_and_writes_the_password_file_that_the_api_server_reads(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_check_of_jobs_names_a_job_that_airflow_has(service: str) -> None:
 
     command = shlex.split(SERVICES[service]["healthcheck"]["test"][-1].replace("$$", "$"))
     arguments = cli_parser.get_parser().parse_args(command[1:])
-    assert arguments.job_type.removesuffix("Job").lower() == SERVICES[service]["command"].replace("-", "")
+    assert arguments.job_type.removesuffix("Job").lower() == SERVICES[service]["command"].split()[-1].replace("-", "")
 
 
 def test_the_check_of_the_worker_pings_airflows_celery_application() -> None:

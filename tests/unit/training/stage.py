@@ -105,6 +105,6 @@ def _scene() -> Scene:
         old_ref=old_ref,
         new_ref=new_ref,
         old=candidate.fit_baseline(made.spec, made.lake, old_ref, "run-old"),
-        tuned=candidate.fit_tuned(made.spec, made.lake, old_ref, "run-old", origin="test data"),
+        tuned=candidate.fit_tuned(made.spec, made.lake, old_ref, "run-old"),
         new=candidate.fit_baseline(made.spec, made.lake, new_ref, "run-new"),
     )

@@ -46,7 +46,7 @@ def test_run_says_what_it_was_made_from(scene: Scene) -> None:
     assert run.data.tags["airflow.run_id"] == "run-old"
     assert run.data.tags["training_set"] == scene.old_ref.training_set
     assert run.data.tags["data.version"] == scene.old_ref.data_version
-    assert run.data.tags["data.origin"] == "test data"
+    assert run.data.tags["data.origin"] == "world.csv"
     dataset = run.inputs.dataset_inputs[0].dataset
     assert dataset.digest == f"{scene.old_ref.training_set}@{scene.old_ref.table_version}"
     assert {item.path for item in client.list_artifacts(run.info.run_id, "plots")} == {

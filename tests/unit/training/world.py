@@ -44,6 +44,7 @@ class World:
         batch["batch_date"] = day
         clean = batch[[*self.spec.columns, "event_timestamp", "batch_date"]]
         self.put("clean", clean, day)
+        self.put("raw", batch[["batch_date"]].assign(source_file="landing/world.csv"), day)
         labels = batch[["listing_id", "event_timestamp", self.spec.target, "batch_date"]]
         labels = labels.assign(arrived_at=pd.Timestamp(moment + timedelta(days=arrives_after)).as_unit("us"))
         self.put("labels", labels, day)

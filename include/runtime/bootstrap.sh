@@ -29,7 +29,7 @@ mkdir -p "$root/var/log"
 log="$root/var/log/install.log"
 install() {
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$(grep -m1 '^uv==' "$root/requirements.txt")" &&
-  "$venv/bin/uv" pip install --python "$venv/bin/python" --index-strategy unsafe-best-match --compile-bytecode -r "$root/requirements.txt"
+  "$venv/bin/uv" pip install --python "$venv/bin/python" --system-certs --index-strategy unsafe-best-match --compile-bytecode -r "$root/requirements.txt"
 }
 # uv is fast; pip knows the mirrors and certificates of pip's own configuration.
 install >"$log" 2>&1 || "$venv/bin/python" -m pip install --disable-pip-version-check -r "$root/requirements.txt" >>"$log" 2>&1 ||

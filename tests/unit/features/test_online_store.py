@@ -67,7 +67,8 @@ def served(store, *features, key=1):
 
 
 def test_a_feature_renamed_between_versions_is_null_until_it_is_materialised(write, make_spec, lake, put_clean):
-    from include.features import query, store as feature_store
+    from include.features import query
+    from include.features import store as feature_store
 
     assert write((2, 2.0))[0] == 2.0
     store = open_store()

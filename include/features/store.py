@@ -31,7 +31,7 @@ VARIABLES = (
     "FLIGHTLINE_FEAST_ONLINE_USER",
 )
 MAY_BE_EMPTY = ("FLIGHTLINE_FEAST_ONLINE_PASSWORD",)
-REGISTRY_LOCK = 4_210_000_001  # any number, the same in every process
+REGISTRY_LOCK, OPENING_LOCK = 4_210_000_001, 4_210_000_003  # any numbers, the same in every process
 
 
 def open_store(environ: Mapping[str, str] | None = None) -> FeatureStore:
@@ -50,7 +50,7 @@ def open_store(environ: Mapping[str, str] | None = None) -> FeatureStore:
             fix="Run `make up`, then `. var/env`; or set it yourself",
         )
     store = FeatureStore(repo_path=str(REPOSITORY))
-    with _registry_lock(store):
+    with _registry_lock(store, OPENING_LOCK):
         store.registry  # noqa: B018  (creates its tables when it is opened first)
     return store
 
@@ -78,8 +78,11 @@ def materialize(store: FeatureStore, spec: ModelSpec, day: date) -> None:
     """Copy the day's features into the online store. Safe to repeat, in any order of days.
 
     The interval is the day's alone: Feast includes both ends, so it stops a microsecond before the next day.
+    Days wait for each other: Feast reads a view's list of intervals and writes it back, and one would be lost.
     """
-    store.materialize(query.day_start(day), query.day_end(day), feature_views=[view_name(spec)])
+    with _registry_lock(store):
+        store.refresh_registry()
+        store.materialize(query.day_start(day), query.day_end(day), feature_views=[view_name(spec)])
 
 
 def _other_models(spec: ModelSpec) -> Iterator[ModelSpec]:
@@ -112,7 +115,7 @@ def _is_registered(store: FeatureStore, wanted: FeastObject) -> bool:
 
 
 @contextmanager
-def _registry_lock(store: FeatureStore) -> Iterator[None]:
+def _registry_lock(store: FeatureStore, lock: int = REGISTRY_LOCK) -> Iterator[None]:
     """Hold the registry against other processes: Feast creates and changes it in several transactions."""
     engine = create_engine(store.config.registry.path, poolclass=NullPool)
     if engine.dialect.name != "postgresql":
@@ -122,5 +125,5 @@ def _registry_lock(store: FeatureStore) -> Iterator[None]:
             fix="The registry is kept in PostgreSQL",
         )
     with engine.connect() as connection:  # closing the connection releases the lock, also after a crash
-        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": REGISTRY_LOCK})
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": lock})
         yield

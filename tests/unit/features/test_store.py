@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from include.errors import ConfigError
-from include.features import parity
+from include.features import parity, query
 from include.features import store as feature_store
 from include.places import PROJECT_ROOT
 
@@ -81,6 +81,34 @@ def test_an_older_day_never_replaces_a_newer_value(store, spec, build, lake):
         assert parity.check_parity(store, spec, lake, day) == parity.Parity(
             keys=2 if day == DAY else 3, mismatches=0, expired=0, features=(), compared=6 if day == DAY else 9
         )
+
+
+def test_overlapping_intervals_materialised_at_once_leave_the_newest_values(store, spec, build):
+    build(DAY, [1, 2], 5.0, materialize=False)
+    build(NEXT_DAY, [2, 3], 6.0, materialize=False)
+
+    def run(number):
+        own = feature_store.open_store()
+        if number % 3 == 0:  # as a person may do by hand, over both days
+            start, end = query.day_start(DAY), query.day_end(NEXT_DAY)
+            own.materialize(start, end, feature_views=["listing_features"])
+        else:
+            feature_store.materialize(own, spec, DAY if number % 3 == 1 else NEXT_DAY)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, range(9)))
+    assert online_income(store, [1, 2, 3]) == [5.0, 6.0, 6.0]
+
+
+def test_days_materialised_at_once_are_all_in_the_registry(store, spec, build):
+    days = [date(2025, 1, day) for day in range(2, 8)]
+    for day in days:
+        build(day, [1], 5.0, materialize=False)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda day: feature_store.materialize(feature_store.open_store(), spec, day), days))
+    store.refresh_registry()
+    intervals = store.get_feature_view("listing_features").materialization_intervals
+    assert sorted(start.date() for start, _ in intervals) == days
 
 
 def test_a_day_computed_anew_replaces_its_values(store, spec, build):

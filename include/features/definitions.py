@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import PurePath
@@ -45,7 +46,7 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
             f"FLIGHTLINE_LAKEHOUSE_URI is the relative path {lakehouse_uri!r}",
             fix="Make it absolute: the feature registry is read from other folders, too",
         )
-    tags = {"model": spec.name, **spec.features.tags}
+    tags = {"model": spec.name, **source_tags(spec), **spec.features.tags}
     value_type, key_type = KEY_TYPES[spec.columns[spec.entity.key].type]
     entity = Entity(
         name=spec.entity.name,
@@ -82,6 +83,16 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
         owner=spec.owner,
     )
     return [entity, source, view, service]
+
+
+def source_tags(spec: ModelSpec) -> dict[str, str]:
+    """Where the features of a model come from: the tables, and the SQL by its hash. The same for the same files."""
+    sql = (spec.folder / "features.sql").read_bytes()
+    return {
+        "source.table": spec.table("features"),
+        "source.clean_table": spec.table("clean"),
+        "source.sql_sha256": hashlib.sha256(sql).hexdigest()[:16],
+    }
 
 
 def view_name(spec: ModelSpec) -> str:
@@ -128,7 +139,12 @@ def _clash(spec: ModelSpec, other: ModelSpec, key: str, name: str, fix: str) -> 
 
 def _fields(spec: ModelSpec) -> list[Field]:
     return [
-        Field(name=name, dtype=FEAST_TYPES[kind], description=_description(spec, name))
+        Field(
+            name=name,
+            dtype=FEAST_TYPES[kind],
+            description=_description(spec, name),
+            tags={"source.table": spec.table("features")},
+        )
         for name, kind in feature_schema(spec).items()
     ]
 

@@ -136,7 +136,7 @@ def no_times(rows: int) -> pa.Array:
 def _varints(numbers: npt.NDArray[np.uint64]) -> tuple[Bytes, npt.NDArray[np.int64]]:
     """Base-128 form of each number: 10 bytes a row, and how many of them count."""
     shifts = np.arange(0, 70, 7, dtype=np.uint64)
-    used = 1 + sum((numbers >= np.uint64(1 << int(shift))).astype(np.int64) for shift in shifts[1:])
+    used = 1 + (numbers[:, None] >= np.uint64(1) << shifts[1:]).sum(axis=1, dtype=np.int64)
     places = ((numbers[:, None] >> shifts) & np.uint64(0x7F)).astype(np.uint8)
     places[np.arange(10) < (used - 1)[:, None]] |= 0x80
     return places, used

@@ -37,11 +37,11 @@ class ArrowComputeEngine(LocalComputeEngine):
     def _materialize_one(
         self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
     ) -> LocalMaterializationJob:
-        view = task.feature_view
+        view, source = task.feature_view, task.feature_view.batch_source
         plain = type(view) is FeatureView and view.online and not view.offline and not view.source_views
         if not (
             plain
-            and isinstance(view.batch_source, DeltaSource)
+            and isinstance(source, DeltaSource)
             and isinstance(self.offline_store, DeltaOfflineStore)
             and isinstance(self.online_store, PostgresOnlineStore)
         ):
@@ -49,7 +49,7 @@ class ArrowComputeEngine(LocalComputeEngine):
         bar = task.tqdm_builder(0) if task.tqdm_builder else None
         try:
             self.online_store.write_arrow(
-                self.repo_config, view, self._latest(view, task), bar.update if bar is not None else None
+                self.repo_config, view, self._latest(view, source, task), bar.update if bar is not None else None
             )
         finally:
             if bar is not None:
@@ -58,9 +58,8 @@ class ArrowComputeEngine(LocalComputeEngine):
             job_id=f"{view.name}-{task.start_time}-{task.end_time}", status=MaterializationJobStatus.SUCCEEDED
         )
 
-    def _latest(self, view: FeatureView, task: MaterializationTask) -> Iterator[pa.RecordBatch]:
+    def _latest(self, view: FeatureView, source: DeltaSource, task: MaterializationTask) -> Iterator[pa.RecordBatch]:
         """The newest row of every key in the interval, with the names of the feature view."""
-        source = view.batch_source
         created = source.created_timestamp_column
         keys = [name for name in view.join_keys if name != DUMMY_ENTITY_ID]
         job = DeltaOfflineStore.pull_latest_from_table_or_query(

@@ -174,7 +174,7 @@ class DeltaOfflineStore(OfflineStore):
         created_timestamp_column: str | None,
         start_date: datetime,
         end_date: datetime,
-    ) -> RetrievalJob:
+    ) -> DeltaRetrievalJob:
         """The newest row of every key in the time from ``start_date`` to ``end_date``, both included."""
         source, table = _opened(data_source)
         created = created_timestamp_column or None

@@ -211,6 +211,8 @@ def _drop_view(connection: Connection, view: str) -> None:
 def _fields(table: FeatureView, batch: pa.RecordBatch) -> list[pa.Array]:
     """The fields of each row, in the order of the table's columns."""
     source = table.batch_source
+    if source is None:
+        raise ConfigError(f"feature view {table.name} has no source to take its times from")
     names = [column.name for column in table.entity_columns]
     kinds = [column.dtype.to_value_type() for column in table.entity_columns]
     if names == [DUMMY_ENTITY_ID]:

@@ -21,6 +21,7 @@ import pyarrow as pa
 from feast import FeatureStore
 
 from include.errors import DataError
+from include.features import leakage
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 from include.monitoring import window
@@ -70,7 +71,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, as_of: datetime
         as_of: UTC. Labels that arrived later are not seen.
 
     Raises:
-        DataError: no label had arrived, a label is null, or no label has features.
+        DataError: no label had arrived, a label is null, no label has features, or a feature determines the label.
     """
     labels_version = lake.version(spec.table("labels"))
     features_version = lake.version(spec.table("features"))
@@ -90,6 +91,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, as_of: datetime
             where=spec.table("features"),
             fix=f"Run {spec.name}.build_features for the labelled days",
         )
+    leakage.refuse(frame, frame[spec.target], names, f"{spec.name}/features.sql")
 
     drifted = window.drifted_windows(spec, lake, upto=frame["window"].max())
     recent = recent_windows(frame["window"], spec.training.recent_windows, drifted)

@@ -100,6 +100,11 @@ def view_name(spec: ModelSpec) -> str:
     return spec.features.view or f"{spec.entity.name}_features"
 
 
+def feature_view(spec: ModelSpec, lakehouse_uri: str) -> FeatureView:
+    """The feature view of a model, for definitions that build on it."""
+    return next(item for item in feast_objects(spec, lakehouse_uri) if isinstance(item, FeatureView))
+
+
 def check_names(specs: Iterable[ModelSpec]) -> None:
     """Refuse two models whose Feast objects would overwrite each other.
 

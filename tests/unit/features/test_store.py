@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from include.errors import ConfigError
 from include.features import parity, query
 from include.features import store as feature_store
+from include.models import catalogue
 from include.places import PROJECT_ROOT
 
 DAY, NEXT_DAY = date(2025, 1, 2), date(2025, 1, 3)
@@ -123,7 +125,7 @@ def test_materializing_an_empty_day_changes_nothing(store, build):
     assert online_income(store, [1]) == [5.0]
 
 
-def test_feast_works_in_the_repository(feast_environment):
+def test_feast_works_in_the_repository(feast_environment, put_clean, lake):
     def feast(*command):
         return subprocess.Popen(
             [Path(sys.executable).with_name("feast"), *command],
@@ -144,3 +146,18 @@ def test_feast_works_in_the_repository(feast_environment):
         said = process.communicate()[0]
         assert process.returncode == 0, said
         assert expected in said
+    _request_time_features_are_the_same_offline_and_online(put_clean, lake)
+
+
+def _request_time_features_are_the_same_offline_and_online(put_clean, lake):
+    spec, store = catalogue.load("california_housing"), feature_store.open_store()
+    put_clean(spec, [1, 2], median_income=[5.0, 8.0])
+    query.write(spec, lake, DAY)
+    feature_store.materialize(store, spec, DAY)
+    asked = ["listing_features:median_income", "listing_request_features:price_to_income"]
+    rows = [{"listing_id": 1, "asking_price": 250_000.0}, {"listing_id": 2, "asking_price": 400_000.0}]
+    online = store.get_online_features(features=asked, entity_rows=rows).to_dict()
+    assert online["price_to_income"] == [5.0, 5.0]
+    frame = pd.DataFrame(rows).assign(event_timestamp=query.day_end(DAY))
+    offline = store.get_historical_features(entity_df=frame, features=asked).to_df()
+    assert offline["price_to_income"].tolist() == [5.0, 5.0]

@@ -23,7 +23,7 @@ from include.runtime.postgres import Postgres
 from include.runtime.processes import Process
 
 Say = Callable[[str], None]
-START_SECONDS = 180
+START_SECONDS, PAGES_SECONDS = 180, 60
 MIN_FREE_BYTES = 2_000_000_000
 DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "feast": 8888}
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -84,6 +84,7 @@ class Stack:
                     command += ["--host", "127.0.0.1", "--port", str(settings["ports"]["airflow"])]
                 process.start(command, environment, PROJECT_ROOT)
         self._wait_until_healthy()
+        self._wait_for_feast_pages(say)
 
     def down(self, say: Say = print) -> None:
         """End every process that this stack started, by process id; the database last."""
@@ -251,13 +252,9 @@ class Stack:
 
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        waiting = {
-            "mlflow": self._mlflow_is_healthy,
-            "airflow": self._airflow_is_healthy,
-            "feast-ui": lambda: _get(self.feast_url) is not None,
-        }
+        waiting = {"mlflow": self._mlflow_is_healthy, "airflow": self._airflow_is_healthy}
         while waiting:
-            for process in [self._mlflow, self._feast, *self._airflow]:
+            for process in [self._mlflow, *self._airflow]:
                 if process.find() is None:
                     raise StackError(f"{process.name} ended at start; its log ends with:\n{process.tail()}")
             waiting = {name: healthy for name, healthy in waiting.items() if not healthy()}
@@ -265,6 +262,15 @@ class Stack:
                 raise StackError(
                     f"{', '.join(waiting)} not healthy after {START_SECONDS} s", where=str(self.home / "log")
                 )
+            time.sleep(0.3)
+
+    def _wait_for_feast_pages(self, say: Say) -> None:
+        """They are for looking things up: nothing else waits for them, or fails with them."""
+        deadline = time.monotonic() + PAGES_SECONDS
+        while _get(self.feast_url) is None:
+            if self._feast.find() is None or time.monotonic() > deadline:
+                say(f"Feast's pages do not answer; {self._feast.log} ends with:\n{self._feast.tail(3)}")
+                return
             time.sleep(0.3)
 
     def _mlflow_is_healthy(self) -> bool:

@@ -123,6 +123,8 @@ class DeltaOfflineStore(OfflineStore):
             DataError: the entity frame is no pandas frame, or a time, a key or a name in it cannot be used.
             FeastEntityDFMissingColumnsError: a join key is missing in it.
         """
+        if not feature_refs:
+            raise DataError("no feature is asked for", fix="Name features as <view>:<feature>, or a feature service")
         if not isinstance(entity_df, pd.DataFrame):
             given = "an SQL string" if isinstance(entity_df, str) else "no entity frame"
             fix = "Pass a pandas DataFrame of keys and times"

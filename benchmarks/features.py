@@ -2,7 +2,8 @@
 
 Every measurement runs in a process of its own, so that its peak memory is its own. The peers are plain DuckDB (one
 ASOF join on the same Parquet files), and Feast's own stores on the same rows: its DuckDB store, and its default
-materialisation (dask to SQLite). SCALE=0.1 makes all sizes a tenth.
+materialisation (dask to SQLite), which takes minutes. SCALE=0.1 makes all sizes a tenth; the limits are meant for 1,
+where what Feast does once in each call no longer counts.
 
 A figure that misses its limit makes the run fail.
 """
@@ -245,7 +246,7 @@ def _timed(run: Callable[[], Any]) -> float:
 # -- the run ------------------------------------------------------------------------------------
 
 
-NEEDED_GB = {"join_feast": 17, "materialize_feast": 13}
+NEEDED_GB = {"join_feast": 8, "materialize_feast": 13}
 """What Feast's own stores take at scale 1: they are not started where that would push others out of memory."""
 
 
@@ -314,8 +315,10 @@ def report(found: dict[str, dict[str, float]]) -> list[str]:
         line("point-in-time join: ours / plain DuckDB, time", value, "at most 1.3", value <= 1.3)
     if (value := ratio("", "join_feast", "join_ours")) is not None:
         line("point-in-time join: Feast's DuckDB store / ours, time", value, "at least 20", value >= 20)
-        same = found["join_feast"]["sum"] == found["join_ours"]["sum"]
-        line("point-in-time join: Feast's sum of values - ours", 0.0 if same else 1.0, "0", same)
+    for peer in ("join_plain", "join_feast"):
+        if peer in found and "join_ours" in found:
+            apart = abs(found[peer]["sum"] - found["join_ours"]["sum"])
+            line(f"point-in-time join: sum of values, {peer} - ours", apart, "0", apart == 0)
     if (value := ratio("", "materialize_feast", "materialize_ours")) is not None:
         line("materialisation: Feast's default / ours, time", value, "at least 10", value >= 10)
     if "materialize_ours" in found:

@@ -35,7 +35,7 @@ def unexplained(feature: Floats, label: Floats) -> float:
     feature, label = feature[known], label[known]
     if len(label) < LEAST_ROWS or np.ptp(label) == 0 or np.ptp(feature) == 0:
         return 1.0
-    ranks: Floats = pd.Series(label).rank().to_numpy(dtype=np.float64)
+    ranks = np.asarray(pd.Series(label).rank(), dtype=np.float64)
     # Rows that share a value of the feature come in no order: in the order of their labels they would look alike.
     shuffled = np.random.default_rng(SEED).permutation(len(label))
     order = shuffled[np.argsort(feature[shuffled], kind="stable")]

@@ -27,7 +27,6 @@ FEAST_TYPES: dict[pa.DataType, FeastType] = {
 }
 KEY_TYPES = {
     "integer": (ValueType.INT64, Int64),
-    "number": (ValueType.DOUBLE, Float64),
     "text": (ValueType.STRING, String),
 }
 
@@ -47,6 +46,12 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
             fix="Make it absolute: the feature registry is read from other folders, too",
         )
     tags = {"model": spec.name, **source_tags(spec), **spec.features.tags}
+    if spec.columns[spec.entity.key].type not in KEY_TYPES:
+        raise ConfigError(
+            f"key entity.key: {spec.entity.key} is of type {spec.columns[spec.entity.key].type}",
+            where=f"include/models/{spec.name}/model.yaml",
+            fix="Feast has keys of type integer and text",
+        )
     value_type, key_type = KEY_TYPES[spec.columns[spec.entity.key].type]
     entity = Entity(
         name=spec.entity.name,

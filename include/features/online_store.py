@@ -185,10 +185,15 @@ def _lay_out(connection: Connection, view: str, features: list[str]) -> None:
             )
     rows = sql.Identifier(_rows_id(view))
     connection.execute(CREATE.format(rows=rows))
-    for name in features:
-        column = sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} bytea").format(rows, sql.Identifier(name))
-        connection.execute(column)
     _drop_view(connection, view)
+    found = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(rows)).description
+    held = [column.name for column in found or ()]
+    for name in set(held) - {*KEY_COLUMNS, *features}:
+        # Left there, its old values would come back as new ones with a feature of that name.
+        connection.execute(sql.SQL("ALTER TABLE {} DROP COLUMN {}").format(rows, sql.Identifier(name)))
+    for name in features:
+        if name not in held:
+            connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {} bytea").format(rows, sql.Identifier(name)))
     pairs = sql.SQL(", ").join(
         sql.SQL("({}, held.{})").format(sql.Literal(name), sql.Identifier(name)) for name in features
     )

@@ -55,6 +55,12 @@ def test_a_description_of_no_feature_names_the_key(make_spec):
         feast_objects(spec, "/lake")
 
 
+def test_a_key_that_feast_cannot_keep_is_refused(make_spec):
+    spec = make_spec(**{"listing_id: {type: integer": "listing_id: {type: number"})
+    with pytest.raises(ConfigError, match=r"key entity.key: listing_id is of type number\. Feast has keys"):
+        feast_objects(spec, "/lake")
+
+
 def test_a_relative_lakehouse_is_refused(spec):
     with pytest.raises(ConfigError, match="FLIGHTLINE_LAKEHOUSE_URI is the relative path 'var/lake'"):
         feast_objects(spec, "var/lake")

@@ -66,7 +66,7 @@ def served(store, *features, key=1):
     return [found[feature][0] for feature in features]
 
 
-def test_a_feature_renamed_between_versions_is_null_until_it_is_materialised(write, make_spec, lake, put_clean):
+def test_a_feature_renamed_between_versions_is_null_until_it_is_materialised(write, spec, make_spec, lake, put_clean):
     from include.features import query
     from include.features import store as feature_store
 
@@ -82,6 +82,9 @@ def test_a_feature_renamed_between_versions_is_null_until_it_is_materialised(wri
     query.write(renamed, lake, day)
     feature_store.materialize(store, renamed, day)
     assert served(store, "income", "total_rooms") == [7.0, 3.0]
+    # Under its old name again: what was held under it then is no value of now.
+    apply(store, spec)
+    assert served(store, "median_income", "rooms_per_household") == [None, None]
 
 
 def test_the_table_of_feasts_own_store_makes_way(feast_environment, postgres, spec, monkeypatch):
@@ -124,3 +127,29 @@ def test_a_view_that_is_deleted_leaves_nothing(feast_environment, spec, write):
     left = [name for name in inspect(engine).get_table_names() if name.startswith("flightline_")]
     engine.dispose()
     assert left == []
+
+
+def test_a_write_that_fails_leaves_what_was_there(write, spec):
+    import pyarrow as pa
+
+    from include.errors import DataError
+
+    assert write((2, 2.0))[0] == 2.0
+    store = open_store()
+    view = store.get_feature_view("listing_features")
+    at = pa.array([AT + timedelta(days=1)] * 2, pa.timestamp("us", tz="UTC"))
+    batch = pa.record_batch(
+        {
+            "listing_id": pa.array([1, None], pa.int64()),
+            "median_income": [9.0, 9.0],
+            "rooms_per_household": [9.0, 9.0],
+            "inland": pa.array([1, 1], pa.int32()),
+            "event_timestamp": at,
+        }
+    )
+    online = store._get_provider().online_store
+    with pytest.raises(DataError, match="1 rows have no listing_id"):
+        online.write_arrow(store.config, view, iter([batch.slice(0, 1), batch]), None)
+    assert served(store, "median_income") == [2.0]
+    assert online.write_arrow(store.config, view, iter([batch.slice(0, 1)]), None) == 1
+    assert served(store, "median_income") == [9.0]

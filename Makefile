@@ -8,9 +8,11 @@ DRIFT_DAY ?= 4
 export PYTHONPATH := .:plugins
 export PYTHONUNBUFFERED := 1
 export AIRFLOW_HOME := $(CURDIR)/var/airflow
+BENCH ?= features
+SCALE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status clean test check format lock docs
+.PHONY: help demo up down status clean test bench check format lock docs
 
 help: ## What can be run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,7 +23,7 @@ $(VENV)/.ready: requirements.txt include/runtime/bootstrap.sh
 demo: $(VENV)/.ready ## Set everything up, run the whole loop in Airflow, leave the web UIs open (DAYS=10 DRIFT_DAY=4|none)
 	@$(FLIGHTLINE) demo --days $(DAYS) --drift-day $(DRIFT_DAY)
 
-up: $(VENV)/.ready ## Start PostgreSQL, MLflow and Airflow on this machine
+up: $(VENV)/.ready ## Start PostgreSQL, MLflow, Feast's pages and Airflow on this machine
 	@$(FLIGHTLINE) up
 
 down: ## Stop everything that was started here
@@ -36,6 +38,9 @@ clean: down ## Stop, and delete all state (var/); the environment (.venv) stays
 
 test: $(VENV)/.ready ## All tests; sets up all that they need
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.ready ## Figures against peers and limits, in one run (BENCH=features SCALE=1)
+	@$(BIN)/python -m benchmarks.$(BENCH) --scale $(SCALE)
 
 check: $(VENV)/.ready ## Lint, layering and types
 	@$(BIN)/ruff check .

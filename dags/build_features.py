@@ -5,11 +5,13 @@ Computes a day's features, offline and online, and checks that both say the same
 
 **Reads:** that day's partition of `clean_<model>`; `features.sql` of the model.
 
-**Writes:** that day's partition of `features_<model>`; the online store of Feast, for that day's interval.
+**Writes:** that day's partition of `features_<model>` and `parity_<model>`; the online store of Feast, for that
+day's interval.
 
 **Safe to re-run:** yes. An older day never overwrites a newer value online.
 
-**When it fails:** `check_parity` names the features that differ between the offline and the online store.
+**When it fails:** `check_parity` names the features that differ between the offline and the online store by more
+than `features.parity` in model.yaml allows; nothing that waits for the day's features runs.
 """
 
 from __future__ import annotations
@@ -50,11 +52,10 @@ def build_features(model: str) -> None:
 
         @task(outlets=[assets.features])
         def check_parity(**context) -> dict:
-            from include.features import store
+            from include.features import parity, store
 
             workspace = workspace_of(context)
-            parity = store.check_parity(store.open_store(), workspace.spec, workspace.lake, day_of(context))
-            return asdict(parity)
+            return asdict(parity.gate(workspace.spec, store.open_store(), workspace.lake, day_of(context)))
 
         compute_features() >> materialize_features() >> check_parity()
 

@@ -9,14 +9,17 @@ Predicts for every row of a day, with the version that is in production.
 
 **Safe to re-run:** yes. A re-run predicts with the version that is in production now.
 
-**When it fails:** before the first promotion nothing can be predicted: that is the branch `skip_scoring`, no failure.
+**When it fails:** `wait_for_features`: the features of that day never came. Before the first promotion nothing can
+be predicted: that is the branch `skip_scoring`, no failure.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 
 from airflow.sdk import Label, PartitionedAssetTimetable, dag, task
+from flightline.sensors import FeatureFreshnessSensor
 
 from include.models import catalogue
 from include.orchestration.assets import assets_of
@@ -33,6 +36,10 @@ def score_batch(model: str) -> None:
         doc_md=__doc__,
     )
     def build() -> None:
+        wait_for_features = FeatureFreshnessSensor(
+            task_id="wait_for_features", model=model, deadline=timedelta(hours=6)
+        )
+
         @task.branch
         def find_production(**context) -> str:
             from include.registry import versions
@@ -57,6 +64,7 @@ def score_batch(model: str) -> None:
             batch.skip(workspace_of(context), day_of(context), context["run_id"])
 
         found = find_production()
+        wait_for_features >> found
         found >> Label("a version is in production") >> score_rows(found["version"])
         found >> Label("none yet") >> skip_scoring()
 

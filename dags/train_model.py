@@ -5,7 +5,8 @@ Fits a baseline and a tuned candidate on all labels known by then, and registers
 
 **Reads:** `labels_<model>` that had arrived, joined point in time to their features through Feast.
 
-**Writes:** `training_sets_<model>`; two runs in the MLflow experiment `<model>/training`; a registered version.
+**Writes:** `training_sets_<model>`; two runs in the MLflow experiment `<model>/training`; a registered version;
+the training set as a dataset in Feast's registry.
 
 **Safe to re-run:** yes. The same run replaces its own training set and its own MLflow runs.
 
@@ -82,14 +83,17 @@ def train_model(model: str) -> None:
 
         @task(outlets=[assets.candidate], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
         def register_candidate(kept: list, training_set: dict, outlet_events=None, **context) -> str:
-            from include.registry import versions
+            from include.features import store
+            from include.registry import lineage, versions
             from include.training.tracking import RunRef
             from include.training.training_set import TrainingSetRef
 
+            spec = workspace_of(context).spec
             run, ref = RunRef(**next(run for run in kept if run)), TrainingSetRef(**training_set)
-            version = versions.register(workspace_of(context).spec, run, ref).version
-            outlet_events[assets.candidate].add_partitions(version)
-            return version
+            version = versions.register(spec, run, ref)
+            lineage.record(store.open_store(), spec, version, ref)
+            outlet_events[assets.candidate].add_partitions(version.version)
+            return version.version
 
         training_set = build_training_set()
         baseline, tuned = train_baseline(training_set), tune(training_set)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import PurePath
@@ -26,7 +27,6 @@ FEAST_TYPES: dict[pa.DataType, FeastType] = {
 }
 KEY_TYPES = {
     "integer": (ValueType.INT64, Int64),
-    "number": (ValueType.DOUBLE, Float64),
     "text": (ValueType.STRING, String),
 }
 
@@ -45,7 +45,13 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
             f"FLIGHTLINE_LAKEHOUSE_URI is the relative path {lakehouse_uri!r}",
             fix="Make it absolute: the feature registry is read from other folders, too",
         )
-    tags = {"model": spec.name, **spec.features.tags}
+    tags = {"model": spec.name, **source_tags(spec), **spec.features.tags}
+    if spec.columns[spec.entity.key].type not in KEY_TYPES:
+        raise ConfigError(
+            f"key entity.key: {spec.entity.key} is of type {spec.columns[spec.entity.key].type}",
+            where=f"include/models/{spec.name}/model.yaml",
+            fix="Feast has keys of type integer and text",
+        )
     value_type, key_type = KEY_TYPES[spec.columns[spec.entity.key].type]
     entity = Entity(
         name=spec.entity.name,
@@ -84,9 +90,24 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
     return [entity, source, view, service]
 
 
+def source_tags(spec: ModelSpec) -> dict[str, str]:
+    """Where the features of a model come from: the tables, and the SQL by its hash. The same for the same files."""
+    sql = (spec.folder / "features.sql").read_bytes()
+    return {
+        "source.table": spec.table("features"),
+        "source.clean_table": spec.table("clean"),
+        "source.sql_sha256": hashlib.sha256(sql).hexdigest()[:16],
+    }
+
+
 def view_name(spec: ModelSpec) -> str:
     """Name of the model's feature view: ``<entity>_features`` unless model.yaml gives another."""
     return spec.features.view or f"{spec.entity.name}_features"
+
+
+def feature_view(spec: ModelSpec, lakehouse_uri: str) -> FeatureView:
+    """The feature view of a model, for definitions that build on it."""
+    return next(item for item in feast_objects(spec, lakehouse_uri) if isinstance(item, FeatureView))
 
 
 def check_names(specs: Iterable[ModelSpec]) -> None:
@@ -128,7 +149,12 @@ def _clash(spec: ModelSpec, other: ModelSpec, key: str, name: str, fix: str) -> 
 
 def _fields(spec: ModelSpec) -> list[Field]:
     return [
-        Field(name=name, dtype=FEAST_TYPES[kind], description=_description(spec, name))
+        Field(
+            name=name,
+            dtype=FEAST_TYPES[kind],
+            description=_description(spec, name),
+            tags={"source.table": spec.table("features")},
+        )
         for name, kind in feature_schema(spec).items()
     ]
 

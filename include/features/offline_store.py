@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -49,7 +49,7 @@ class DeltaRetrievalJob(RetrievalJob):
 
     def __init__(
         self,
-        query: Callable[[], pa.Table],
+        query: Callable[[], pa.Table | Iterator[pa.RecordBatch]],
         *,
         table_versions: dict[str, int],
         metadata: RetrievalMetadata | None = None,
@@ -74,11 +74,18 @@ class DeltaRetrievalJob(RetrievalJob):
     def metadata(self) -> RetrievalMetadata | None:
         return self._metadata
 
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The result in batches; where it comes in batches, it is never in memory as a whole."""
+        result = self._query()
+        yield from result.to_batches() if isinstance(result, pa.Table) else result
+
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return self._query()
+        result = self._query()
+        # One chunk: Feast's local engine writes the first one only to the online store.
+        return result if isinstance(result, pa.Table) else pa.Table.from_batches(result).combine_chunks()
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._query().to_pandas()
+        return self._to_arrow_internal().to_pandas()
 
     def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
         """Write the result as a Delta table of its own.
@@ -116,6 +123,8 @@ class DeltaOfflineStore(OfflineStore):
             DataError: the entity frame is no pandas frame, or a time, a key or a name in it cannot be used.
             FeastEntityDFMissingColumnsError: a join key is missing in it.
         """
+        if not feature_refs:
+            raise DataError("no feature is asked for", fix="Name features as <view>:<feature>, or a feature service")
         if not isinstance(entity_df, pd.DataFrame):
             given = "an SQL string" if isinstance(entity_df, str) else "no entity frame"
             fix = "Pass a pandas DataFrame of keys and times"
@@ -167,13 +176,13 @@ class DeltaOfflineStore(OfflineStore):
         created_timestamp_column: str | None,
         start_date: datetime,
         end_date: datetime,
-    ) -> RetrievalJob:
+    ) -> DeltaRetrievalJob:
         """The newest row of every key in the time from ``start_date`` to ``end_date``, both included."""
         source, table = _opened(data_source)
         created = created_timestamp_column or None
         columns = [*join_key_columns, *feature_name_columns, timestamp_field, *([created] if created else [])]
 
-        def query() -> pa.Table:
+        def query() -> pa.Table | Iterator[pa.RecordBatch]:
             scanner = scan(source, table, columns, timestamp_field, created, start_date, end_date)
             rows = FeatureRows(
                 rows=scanner.to_reader(),
@@ -182,11 +191,11 @@ class DeltaOfflineStore(OfflineStore):
                 features=feature_name_columns,
                 created=created,
             )
-            # One chunk: Feast's local engine writes the first one only to the online store.
-            found = latest(rows, config.offline_store.duckdb_settings).combine_chunks()
+            found = latest(rows, config.offline_store.duckdb_settings)
             if join_key_columns:
                 return found
-            return found.append_column(DUMMY_ENTITY_ID, pa.repeat(DUMMY_ENTITY_VAL, found.num_rows))
+            only = pa.Table.from_batches(found)
+            return only.append_column(DUMMY_ENTITY_ID, pa.repeat(DUMMY_ENTITY_VAL, only.num_rows)).combine_chunks()
 
         return DeltaRetrievalJob(query, table_versions={source.name: table.version()})
 

@@ -1,18 +1,24 @@
-"""Feast's PostgreSQL online store, written by COPY, and never an older value over a newer one.
+"""Feast's PostgreSQL online store with one row a key, written by COPY, never an older row over a newer one.
 
-Feast's own writes row by row and blindly: a day materialised again would bring its old values back. It also
-hands PostgreSQL event times without a zone, which the server reads in its own. Tables and reads are Feast's.
+Feast keeps a row for every key *and feature* and writes them one by one, blindly: a day materialised again would
+bring its old values back, and a million keys take minutes. Here a table ``<view>_rows`` holds one row a key: the
+event time and a column a feature. The table that Feast's reads expect is a view on it, so every read is Feast's own.
+
+A write is a row of the feature view, whole: a feature that it does not have is null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from feast import FeatureView
+import pyarrow as pa
+from feast import Entity, FeatureView
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.helpers import compute_table_id, extract_text_and_num
+from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.postgres_online_store.postgres import (
     PostgreSQLOnlineStore,
     PostgreSQLOnlineStoreConfig,
@@ -20,29 +26,41 @@ from feast.infra.online_stores.postgres_online_store.postgres import (
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
-from psycopg import sql
+from feast.value_type import ValueType
+from psycopg import Connection, sql
 from pydantic import field_validator, model_validator
+
+from include.errors import ConfigError
+from include.features import encoding
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
-ARRIVE = sql.SQL("CREATE TEMPORARY TABLE arrived (LIKE {table}) ON COMMIT DROP")
-COPY = sql.SQL(
-    "COPY arrived (entity_key, feature_name, value, value_text, event_ts, created_ts) FROM STDIN (FORMAT BINARY)"
+KEY_COLUMNS = ("__entity_key", "__event_ts", "__created_ts")
+KEY_COLUMN_TYPES = ("bytea", "timestamptz", "timestamptz")
+NAME_BYTES = 63
+"""PostgreSQL cuts longer names off."""
+LAYOUT_LOCK = 4_210_000_002  # any number, the same in every process
+
+CREATE = sql.SQL(
+    "CREATE TABLE IF NOT EXISTS {rows} "
+    "(__entity_key bytea PRIMARY KEY, __event_ts timestamptz NOT NULL, __created_ts timestamptz)"
 )
-COPY_TYPES = ("bytea", "text", "bytea", "text", "timestamptz", "timestamptz")
+VIEW = sql.SQL(
+    "CREATE VIEW {view} AS SELECT held.__entity_key AS entity_key, of.feature_name, coalesce(of.value, '') AS value, "
+    "held.__event_ts AS event_ts, held.__created_ts AS created_ts "
+    "FROM {rows} AS held CROSS JOIN LATERAL (VALUES {features}) AS of (feature_name, value)"
+)
+ARRIVE = sql.SQL("CREATE TEMPORARY TABLE arrived ON COMMIT DROP AS SELECT {columns} FROM {rows} WITH NO DATA")
+COPY = sql.SQL("COPY arrived ({columns}) FROM STDIN (FORMAT BINARY)")
 # Ordered by key: two writers of the same keys wait for each other instead of blocking each other.
 MERGE = sql.SQL(
     """
-    INSERT INTO {table} AS held (entity_key, feature_name, value, value_text, event_ts, created_ts)
-    SELECT DISTINCT ON (entity_key, feature_name)
-        entity_key, feature_name, value, value_text, event_ts, created_ts
-    FROM arrived
-    ORDER BY entity_key, feature_name, event_ts DESC, created_ts DESC NULLS LAST
-    ON CONFLICT (entity_key, feature_name) DO UPDATE SET
-        value = EXCLUDED.value, value_text = EXCLUDED.value_text,
-        event_ts = EXCLUDED.event_ts, created_ts = EXCLUDED.created_ts
-    WHERE (held.event_ts, coalesce(held.created_ts, '-infinity'))
-       <= (EXCLUDED.event_ts, coalesce(EXCLUDED.created_ts, '-infinity'))
+    INSERT INTO {rows} AS held ({columns})
+    SELECT DISTINCT ON (__entity_key) {columns} FROM arrived
+    ORDER BY __entity_key, __event_ts DESC, __created_ts DESC NULLS LAST
+    ON CONFLICT (__entity_key) DO UPDATE SET {assignments}
+    WHERE (held.__event_ts, coalesce(held.__created_ts, '-infinity'))
+       <= (EXCLUDED.__event_ts, coalesce(EXCLUDED.__created_ts, '-infinity'))
     """
 )
 
@@ -63,7 +81,7 @@ class PostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
 
 
 class PostgresOnlineStore(PostgreSQLOnlineStore):
-    """Rows of (entity key, feature name, value, event time), one table per feature view."""
+    """One row a key and feature view; reads are inherited."""
 
     def online_write_batch(
         self,
@@ -72,27 +90,154 @@ class PostgresOnlineStore(PostgreSQLOnlineStore):
         data: list[Row],
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """Write values in one transaction; a value that is held with a later event time stays."""
-        versioning = config.registry.enable_online_feature_view_versioning
-        name = sql.Identifier(compute_table_id(config.project, table, versioning))
-        with self._get_conn(config) as connection, connection.transaction(), connection.cursor() as cursor:
-            cursor.execute(ARRIVE.format(table=name))
-            with cursor.copy(COPY) as copy:
-                copy.set_types(COPY_TYPES)
-                for row in _values(data, config.entity_key_serialization_version):
-                    copy.write_row(row)
-            cursor.execute(MERGE.format(table=name))
+        """Write rows in one transaction; a row that is held with a later event time stays."""
+        names = [feature.name for feature in table.features]
+        with self._arriving(config, table) as (cursor, copy_in), cursor.copy(copy_in) as copy:
+            copy.set_types((*KEY_COLUMN_TYPES, *["bytea"] * len(names)))
+            for row in _rows(data, names, config.entity_key_serialization_version):
+                copy.write_row(row)
         if progress:
             progress(len(data))
 
+    def write_arrow(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        batches: Iterator[pa.RecordBatch],
+        progress: Callable[[int], Any] | None,
+    ) -> int:
+        """Write batches of the view's columns in one transaction; only one batch is held in memory.
 
-def _values(data: list[Row], key_version: int) -> Iterator[tuple[object, ...]]:
+        Args:
+            batches: join keys, features, event time and created time, named as in the feature view.
+
+        Returns:
+            The number of rows that were read, of which older ones were left out.
+        """
+        count = 0
+        with self._arriving(config, table) as (cursor, copy_in), cursor.copy(copy_in) as copy:
+            copy.write(encoding.SIGNATURE)
+            for batch in batches:
+                if batch.num_rows:
+                    copy.write(encoding.copy_rows(_fields(table, batch)))
+                    count += batch.num_rows
+                    if progress:
+                        progress(batch.num_rows)
+            copy.write(encoding.END)
+        return count
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """Make the tables and views of the feature views; a new feature is null until it is materialised."""
+        with self._get_conn(config) as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (LAYOUT_LOCK,))
+            if config.online_store.db_schema:
+                schema = sql.Identifier(config.online_store.db_schema)
+                connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+            for table in tables_to_delete:
+                _drop(connection, _view_id(config, table))
+            for table in tables_to_keep:
+                _lay_out(connection, _view_id(config, table), [feature.name for feature in table.features])
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        with self._get_conn(config) as connection, connection.transaction():
+            for table in tables:
+                _drop(connection, _view_id(config, table))
+
+    @contextmanager
+    def _arriving(self, config: RepoConfig, table: FeatureView) -> Iterator[tuple[Any, sql.Composed]]:
+        """A transaction: what is copied in its body is merged at its end."""
+        names = [*KEY_COLUMNS, *(feature.name for feature in table.features)]
+        columns = sql.SQL(", ").join(map(sql.Identifier, names))
+        rows = sql.Identifier(_rows_id(_view_id(config, table)))
+        assignments = sql.SQL(", ").join(
+            sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in names[1:]
+        )
+        with self._get_conn(config) as connection, connection.transaction(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL work_mem = '64MB'")
+            cursor.execute(ARRIVE.format(columns=columns, rows=rows))
+            yield cursor, COPY.format(columns=columns)
+            cursor.execute(MERGE.format(rows=rows, columns=columns, assignments=assignments))
+
+
+def _view_id(config: RepoConfig, table: FeatureView) -> str:
+    return str(compute_table_id(config.project, table, config.registry.enable_online_feature_view_versioning))
+
+
+def _rows_id(view: str) -> str:
+    return f"{view}_rows"
+
+
+def _lay_out(connection: Connection, view: str, features: list[str]) -> None:
+    for name in (_rows_id(view), *features):
+        if len(name.encode()) > NAME_BYTES or name in KEY_COLUMNS:
+            raise ConfigError(
+                f"{name} is no name for a column of the online store",
+                where=view,
+                fix=f"Give it another of at most {NAME_BYTES} bytes",
+            )
+    rows = sql.Identifier(_rows_id(view))
+    connection.execute(CREATE.format(rows=rows))
+    _drop_view(connection, view)
+    found = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(rows)).description
+    held = [column.name for column in found or ()]
+    for name in set(held) - {*KEY_COLUMNS, *features}:
+        # Left there, its old values would come back as new ones with a feature of that name.
+        connection.execute(sql.SQL("ALTER TABLE {} DROP COLUMN {}").format(rows, sql.Identifier(name)))
+    for name in features:
+        if name not in held:
+            connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {} bytea").format(rows, sql.Identifier(name)))
+    pairs = sql.SQL(", ").join(
+        sql.SQL("({}, held.{})").format(sql.Literal(name), sql.Identifier(name)) for name in features
+    )
+    connection.execute(VIEW.format(view=sql.Identifier(view), rows=rows, features=pairs))
+
+
+def _drop(connection: Connection, view: str) -> None:
+    _drop_view(connection, view)
+    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(_rows_id(view))))
+
+
+def _drop_view(connection: Connection, view: str) -> None:
+    """Drop the view; or the table that Feast's own store had there, whose values are materialised again."""
+    held = connection.execute("SELECT relkind FROM pg_class WHERE oid = to_regclass(%s)", (f'"{view}"',)).fetchone()
+    if held:
+        kind = sql.SQL("VIEW" if held[0] in ("v", b"v") else "TABLE")
+        connection.execute(sql.SQL("DROP {} {}").format(kind, sql.Identifier(view)))
+
+
+def _fields(table: FeatureView, batch: pa.RecordBatch) -> list[pa.Array]:
+    """The fields of each row, in the order of the table's columns."""
+    source = table.batch_source
+    if source is None:
+        raise ConfigError(f"feature view {table.name} has no source to take its times from")
+    names = [column.name for column in table.entity_columns]
+    kinds = [column.dtype.to_value_type() for column in table.entity_columns]
+    if names == [DUMMY_ENTITY_ID]:
+        kinds, keys = [ValueType.STRING], [pa.repeat(DUMMY_ENTITY_VAL, batch.num_rows)]
+    else:
+        keys = [batch.column(name) for name in names]
+    created = source.created_timestamp_column
+    return [
+        encoding.entity_keys(names, keys, kinds),
+        encoding.times(batch.column(source.timestamp_field)),
+        encoding.times(batch.column(created)) if created else encoding.no_times(batch.num_rows),
+        *(encoding.values(batch.column(item.name), item.dtype.to_value_type()) for item in table.features),
+    ]
+
+
+def _rows(data: list[Row], names: list[str], key_version: int) -> Iterator[tuple[object, ...]]:
     for entity_key, values, event_time, created_time in data:
         key = serialize_entity_key(entity_key, entity_key_serialization_version=key_version)
-        event, created = _utc(event_time), _utc(created_time) if created_time else None
-        for feature, value in values.items():
-            text, _ = extract_text_and_num(value, False)
-            yield key, feature, value.SerializeToString(), text, event, created
+        held = (values[name].SerializeToString() if name in values else None for name in names)
+        yield key, _utc(event_time), _utc(created_time) if created_time else None, *held
 
 
 def _utc(time: datetime) -> datetime:

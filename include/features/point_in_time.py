@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+BATCH_ROWS = 65_536
 SEEN, RANK = "__seen_from", "__rank"
 
 
@@ -69,18 +70,20 @@ def join(
         return connection.sql(_sql(view, known_then)).to_arrow_table()
 
 
-def latest(view: FeatureRows, settings: Mapping[str, str] | None = None) -> pa.Table:
-    """The newest row of every key: the keys, the features and the times."""
+def latest(view: FeatureRows, settings: Mapping[str, str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The newest row of every key, in batches: the keys, the features and the times. There is always one batch."""
     names = [*view.keys, *view.features, view.timestamp, *([view.created] if view.created else [])]
     order = f"{quoted(view.timestamp)} DESC" + (f", {quoted(view.created)} DESC NULLS LAST" if view.created else "")
     partition = f"PARTITION BY {', '.join(quoted(key) for key in view.keys)} " if view.keys else ""
     with duckdb.connect(config={"python_enable_replacements": False, **(settings or {})}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("feature_rows", view.rows)
-        return connection.sql(
+        reader = connection.sql(
             f"SELECT {', '.join(quoted(name) for name in names)} FROM feature_rows "
             f"QUALIFY row_number() OVER ({partition}ORDER BY {order}) = 1"
-        ).to_arrow_table()
+        ).to_arrow_reader(BATCH_ROWS)
+        yield pa.RecordBatch.from_pylist([], schema=reader.schema)  # so that the columns are known without rows
+        yield from reader
 
 
 def _sql(view: FeatureRows, known_then: bool) -> str:

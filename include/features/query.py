@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime, time, timedelta
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import sqlglot
+from sqlglot.errors import ErrorLevel, SqlglotError
 
 from include.errors import ConfigError, DataError
 from include.lakehouse.tables import Lakehouse
@@ -67,6 +69,18 @@ def write(spec: ModelSpec, lake: Lakehouse, day: date) -> FeatureCounts:
     rows = features.append_column(BATCH_DATE, pa.repeat(pa.scalar(day, pa.date32()), features.num_rows))
     version = lake.replace_partition(spec.table("features"), rows, {BATCH_DATE: day})
     return FeatureCounts(rows=features.num_rows, features=len(names), table_version=version)
+
+
+def spark_sql(spec: ModelSpec) -> str:
+    """``features.sql`` in Spark's dialect: what Databricks runs."""
+    sql = (spec.folder / "features.sql").read_text(encoding="utf-8")
+    try:
+        (translated,) = sqlglot.transpile(sql, read="duckdb", write="spark", unsupported_level=ErrorLevel.RAISE)
+    except SqlglotError as error:
+        raise ConfigError(
+            f"cannot be translated to Spark SQL: {str(error).splitlines()[0]}", where=_where(spec)
+        ) from None
+    return translated
 
 
 def day_start(day: date) -> datetime:

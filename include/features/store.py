@@ -1,17 +1,12 @@
-"""The feature store: definitions applied, days materialised, online values held against offline ones."""
+"""The feature store: definitions applied, days materialised."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import Any
+from datetime import date
 
-import pandas as pd
-import pyarrow as pa
 from feast import Entity, FeatureService, FeatureStore, FeatureView
 from feast.data_source import DataSource
 from feast.errors import FeastObjectNotFoundException
@@ -19,10 +14,9 @@ from feast.feast_object import FeastObject
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from include.errors import ConfigError, DataError
+from include.errors import ConfigError
 from include.features import query
 from include.features.definitions import check_names, feast_objects, view_name
-from include.lakehouse.tables import Lakehouse
 from include.models import catalogue
 from include.models.spec import ModelSpec
 from include.places import PROJECT_ROOT
@@ -37,25 +31,7 @@ VARIABLES = (
     "FLIGHTLINE_FEAST_ONLINE_USER",
 )
 MAY_BE_EMPTY = ("FLIGHTLINE_FEAST_ONLINE_PASSWORD",)
-REGISTRY_LOCK = 4_210_000_001  # any number, the same in every process
-
-PARITY_KEYS = 200
-RELATIVE_TOLERANCE = {pa.float32(): 1e-6, pa.float64(): 1e-12}
-TIMESTAMP_SUFFIX = "__ts"
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How the values served online compare with a point-in-time join of the table.
-
-    ``mismatches`` counts values (key x feature) that differ, ``features`` names the features they are of.
-    ``expired`` counts keys with online values older than the time to live: served, but unseen in training.
-    """
-
-    keys: int
-    mismatches: int
-    expired: int
-    features: tuple[str, ...]
+REGISTRY_LOCK, OPENING_LOCK = 4_210_000_001, 4_210_000_003  # any numbers, the same in every process
 
 
 def open_store(environ: Mapping[str, str] | None = None) -> FeatureStore:
@@ -74,7 +50,7 @@ def open_store(environ: Mapping[str, str] | None = None) -> FeatureStore:
             fix="Run `make up`, then `. var/env`; or set it yourself",
         )
     store = FeatureStore(repo_path=str(REPOSITORY))
-    with _registry_lock(store):
+    with _registry_lock(store, OPENING_LOCK):
         store.registry  # noqa: B018  (creates its tables when it is opened first)
     return store
 
@@ -102,80 +78,11 @@ def materialize(store: FeatureStore, spec: ModelSpec, day: date) -> None:
     """Copy the day's features into the online store. Safe to repeat, in any order of days.
 
     The interval is the day's alone: Feast includes both ends, so it stops a microsecond before the next day.
+    Days wait for each other: Feast reads a view's list of intervals and writes it back, and one would be lost.
     """
-    store.materialize(query.day_start(day), query.day_end(day), feature_views=[view_name(spec)])
-
-
-def check_parity(store: FeatureStore, spec: ModelSpec, lake: Lakehouse, day: date, keys: int = PARITY_KEYS) -> Parity:
-    """Read a sample of keys online, and offline by a point-in-time join as of the same moment, and compare.
-
-    The moment is the end of the day; for a key whose online values are newer (a backfill), it is their time.
-    The sample is the same for the same table: half of it keys of the day, the rest keys of the days before.
-
-    Raises:
-        DataError: the day has no features.
-    """
-    sample = _sample(spec, lake, day, keys)
-    service = store.get_feature_service(spec.features.service)
-    features = query.feature_schema(spec)
-    online = store.get_online_features(
-        features=service, entity_rows=[{spec.entity.key: key} for key in sample]
-    ).to_dict(include_event_timestamps=True)
-    at = _event_times(online, list(features), len(sample))
-    moment = query.day_end(day)
-    entity_df = pd.DataFrame(
-        {
-            spec.entity.key: sample,
-            query.EVENT_TIMESTAMP: [max(moment, served) if served else moment for served in at],
-        }
-    )
-    offline = store.get_historical_features(entity_df=entity_df, features=service).to_arrow().to_pydict()
-    ttl = spec.features.ttl_days * 86_400
-    expired = {row for row, served in enumerate(at) if served and (moment - served).total_seconds() > ttl}
-    differing = {
-        name: sum(
-            not _same(online[name][row], offline[name][row], kind) for row in range(len(sample)) if row not in expired
-        )
-        for name, kind in features.items()
-    }
-    return Parity(
-        keys=len(sample),
-        mismatches=sum(differing.values()),
-        expired=len(expired),
-        features=tuple(name for name, count in differing.items() if count),
-    )
-
-
-def _sample(spec: ModelSpec, lake: Lakehouse, day: date, keys: int) -> list[Any]:
-    """Keys that have features by the day, the day's own first, in the order of their hashes."""
-    rows = lake.read(
-        spec.table("features"),
-        where=[(query.BATCH_DATE, "<=", day)],
-        columns=[spec.entity.key, query.BATCH_DATE],
-    )
-    newest = rows.group_by(spec.entity.key).aggregate([(query.BATCH_DATE, "max")]).to_pandas()
-    newest["order"] = pd.util.hash_array(newest[spec.entity.key].astype(str).to_numpy(dtype=object))
-    newest = newest.sort_values(["order", spec.entity.key])
-    of_day = newest[f"{query.BATCH_DATE}_max"] == day
-    if not of_day.any():
-        raise DataError(f"{spec.table('features')} has no rows of {day}", fix="Build the features of that day first")
-    before = newest[~of_day][spec.entity.key].tolist()
-    of_day_keys = newest[of_day][spec.entity.key].tolist()
-    first = of_day_keys[: max(keys - len(before), keys // 2)]
-    return first + before[: keys - len(first)]
-
-
-def _event_times(online: Mapping[str, Sequence[Any]], features: list[str], rows: int) -> list[datetime | None]:
-    """Event time of each key's online values; None for a key that is not online (Feast gives the epoch)."""
-    seconds = [max(online[name + TIMESTAMP_SUFFIX][row] for name in features) for row in range(rows)]
-    return [datetime.fromtimestamp(value, UTC) if value else None for value in seconds]
-
-
-def _same(online: Any, offline: Any, kind: pa.DataType) -> bool:
-    if online is None or offline is None:
-        return online is offline
-    tolerance = RELATIVE_TOLERANCE.get(kind)
-    return bool(online == offline if tolerance is None else math.isclose(online, offline, rel_tol=tolerance))
+    with _registry_lock(store):
+        store.refresh_registry()
+        store.materialize(query.day_start(day), query.day_end(day), feature_views=[view_name(spec)])
 
 
 def _other_models(spec: ModelSpec) -> Iterator[ModelSpec]:
@@ -208,7 +115,7 @@ def _is_registered(store: FeatureStore, wanted: FeastObject) -> bool:
 
 
 @contextmanager
-def _registry_lock(store: FeatureStore) -> Iterator[None]:
+def _registry_lock(store: FeatureStore, lock: int = REGISTRY_LOCK) -> Iterator[None]:
     """Hold the registry against other processes: Feast creates and changes it in several transactions."""
     engine = create_engine(store.config.registry.path, poolclass=NullPool)
     if engine.dialect.name != "postgresql":
@@ -218,5 +125,5 @@ def _registry_lock(store: FeatureStore) -> Iterator[None]:
             fix="The registry is kept in PostgreSQL",
         )
     with engine.connect() as connection:  # closing the connection releases the lock, also after a crash
-        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": REGISTRY_LOCK})
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": lock})
         yield

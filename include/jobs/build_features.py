@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from include.features import query, store
-from include.features.store import Parity
+from include.features import parity, query, store
+from include.features.parity import Parity
 from include.jobs.command import run_for_day
 from include.workspace import Workspace
 
@@ -15,7 +15,7 @@ def build(workspace: Workspace, day: date, run_id: str) -> Parity:
     feast = store.open_store()
     store.apply(feast, workspace.spec)
     store.materialize(feast, workspace.spec, day)
-    return store.check_parity(feast, workspace.spec, workspace.lake, day)
+    return parity.gate(workspace.spec, feast, workspace.lake, day)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from datetime import date
 from include.features import store
 from include.jobs.command import run_for_day
 from include.lakehouse.times import labels_known_after
-from include.registry import versions
+from include.registry import lineage, versions
 from include.registry.versions import Version
 from include.training import candidate, training_set
 from include.workspace import Workspace
@@ -15,10 +15,13 @@ from include.workspace import Workspace
 
 def train(workspace: Workspace, day: date, run_id: str) -> Version:
     spec, lake = workspace.spec, workspace.lake
-    ref = training_set.build(spec, lake, store.open_store(), labels_known_after(spec, day))
+    feast = store.open_store()
+    ref = training_set.build(spec, lake, feast, labels_known_after(spec, day))
     baseline = candidate.fit_baseline(spec, lake, ref, run_id)
     tuned = candidate.fit_tuned(spec, lake, ref, run_id)
-    return versions.register(spec, candidate.better_of(baseline, tuned), ref)
+    version = versions.register(spec, candidate.better_of(baseline, tuned), ref)
+    lineage.record(feast, spec, version, ref)
+    return version
 
 
 if __name__ == "__main__":

@@ -51,9 +51,21 @@ class Ingestion(Section):
     quarantine_budget: Share
 
 
+class ParityLimits(Section):
+    """How far the online store may differ from the table before a day's features are not used."""
+
+    keys: int = Field(gt=0)
+    """Keys that are compared."""
+    max_skew: Share
+    """Share of the compared values that may differ."""
+    max_expired: Share
+    """Share of the compared keys whose values may be older than the time to live."""
+
+
 class Features(Section):
     service: Name
     ttl_days: int = Field(gt=0)
+    parity: ParityLimits
     view: Name | None = None
     """Name of the feature view, ``<entity>_features`` by default."""
     tags: dict[str, str] = {}

@@ -178,6 +178,7 @@ def _tags(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, st
         "data.version": ref.data_version,
         "features": json.dumps(list(ref.features)),
         "feature_service": ref.feature_service,
+        "feature_table": ref.feature_table,
         "split.seed": str(spec.training.seed),
         "split.test_share": str(spec.training.test_share),
         **{name: f"{value:.6g}" for name, value in run_ref.metrics.items() if name.endswith(("adjusted_r2", "rmse"))},

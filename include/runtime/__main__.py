@@ -49,7 +49,7 @@ def local_stack() -> Stack:
     """The stack of this project folder, at the places that the environment may override."""
     ports = {
         name: int(os.environ[variable])
-        for name, variable in (("airflow", "AIRFLOW_PORT"), ("mlflow", "MLFLOW_PORT"))
+        for name, variable in (("airflow", "AIRFLOW_PORT"), ("mlflow", "MLFLOW_PORT"), ("feast", "FEAST_PORT"))
         if os.environ.get(variable, "").isdigit()
     }
     return Stack(Path(os.environ.get("FLIGHTLINE_VAR", PROJECT_ROOT / "var")), ports)
@@ -58,6 +58,7 @@ def local_stack() -> Stack:
 def print_addresses(stack: Stack) -> None:
     print(f"\n  Airflow  {stack.airflow_url}   user admin, password in {stack.password_file}")
     print(f"  MLflow   {stack.mlflow_url}")
+    print(f"  Feast    {stack.feast_url}")
     print(f"  Logs     {stack.home / 'log'}        shell: . {stack.home / 'env'}        stop: make down\n")
 
 

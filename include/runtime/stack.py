@@ -23,9 +23,9 @@ from include.runtime.postgres import Postgres
 from include.runtime.processes import Process
 
 Say = Callable[[str], None]
-START_SECONDS = 180
+START_SECONDS, PAGES_SECONDS = 180, 60
 MIN_FREE_BYTES = 2_000_000_000
-DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000}
+DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "feast": 8888}
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 
@@ -43,7 +43,7 @@ class Stack:
 
     Args:
         home: the folder that holds all state (``var``).
-        ports: where Airflow and MLflow listen; a port named here must be free, others are chosen.
+        ports: where Airflow, MLflow and Feast's pages listen; a port named here must be free, others are chosen.
     """
 
     def __init__(self, home: Path, ports: dict[str, int] | None = None) -> None:
@@ -51,6 +51,7 @@ class Stack:
         self.postgres = Postgres(self.home)
         self._wanted_ports = ports or {}
         self._mlflow = Process("mlflow", self.home)
+        self._feast = Process("feast-ui", self.home)
         self._airflow = [Process(component, self.home) for component in COMPONENTS]
 
     # -- life ---------------------------------------------------------------------------------
@@ -70,6 +71,9 @@ class Stack:
         if self._mlflow.find() is None:
             say("Starting MLflow")
             self._mlflow.start(self._mlflow_command(settings["ports"]["mlflow"]), environment, PROJECT_ROOT)
+        if self._feast.find() is None:
+            say("Starting Feast's pages")
+            self._feast.start(self._feast_command(settings["ports"]["feast"]), environment, PROJECT_ROOT)
         if any(process.find() is None for process in self._airflow):
             say("Starting Airflow")
             self._run([self._bin("airflow"), "db", "migrate"], environment, "db-migrate")
@@ -80,10 +84,11 @@ class Stack:
                     command += ["--host", "127.0.0.1", "--port", str(settings["ports"]["airflow"])]
                 process.start(command, environment, PROJECT_ROOT)
         self._wait_until_healthy()
+        self._wait_for_feast_pages(say)
 
     def down(self, say: Say = print) -> None:
         """End every process that this stack started, by process id; the database last."""
-        for name in processes.stop([*self._airflow, self._mlflow]):
+        for name in processes.stop([*self._airflow, self._feast, self._mlflow]):
             say(f"Stopped {name}")
         if self.postgres.stop():
             say("Stopped postgres")
@@ -93,10 +98,11 @@ class Stack:
         ports = self._settings().get("ports", {})
         addresses = {
             "mlflow": f"http://127.0.0.1:{ports.get('mlflow', '?')}",
+            "feast-ui": f"http://127.0.0.1:{ports.get('feast', '?')}",
             "api-server": f"http://127.0.0.1:{ports.get('airflow', '?')}",
         }
         services = [Service("postgres", self.postgres.pid, "Unix socket")]
-        for process in [self._mlflow, *self._airflow]:
+        for process in [self._mlflow, self._feast, *self._airflow]:
             found = process.find()
             services.append(Service(process.name, found.pid if found else None, addresses.get(process.name, "")))
         return services
@@ -110,6 +116,10 @@ class Stack:
     @property
     def mlflow_url(self) -> str:
         return f"http://127.0.0.1:{self._settings()['ports']['mlflow']}"
+
+    @property
+    def feast_url(self) -> str:
+        return f"http://127.0.0.1:{self._settings()['ports']['feast']}"
 
     @property
     def password_file(self) -> Path:
@@ -137,6 +147,7 @@ class Stack:
         yield "FLIGHTLINE_FEAST_ONLINE_DATABASE", "feast"
         yield "FLIGHTLINE_FEAST_ONLINE_USER", "postgres"
         yield "FLIGHTLINE_FEAST_ONLINE_PASSWORD", ""
+        yield "FLIGHTLINE_FEAST_UI_URL", f"http://127.0.0.1:{settings['ports'].get('feast', '')}"
         yield "FEAST_USAGE", "False"
         yield "DO_NOT_TRACK", "true"
         yield (
@@ -195,7 +206,7 @@ class Stack:
         _write_private(self.home / "env", "\n".join(lines) + "\n")
 
     def _choose_ports(self, last: dict[str, int] | None, say: Say) -> dict[str, int]:
-        ours = {"airflow": self._airflow[0].find(), "mlflow": self._mlflow.find()}
+        ours = {"airflow": self._airflow[0].find(), "mlflow": self._mlflow.find(), "feast": self._feast.find()}
         ports = {}
         for name, default in DEFAULT_PORTS.items():
             if last and ours[name]:
@@ -231,6 +242,9 @@ class Stack:
             *("--artifacts-destination", artifacts.as_uri()),
         ]
 
+    def _feast_command(self, port: int) -> list[str]:
+        return [sys.executable, "-m", "include.runtime.feast_ui", str(port)]
+
     def _run(self, command: list[str], environment: dict[str, str], name: str) -> None:
         log = self.home / "log" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -251,6 +265,15 @@ class Stack:
                 raise StackError(
                     f"{', '.join(waiting)} not healthy after {START_SECONDS} s", where=str(self.home / "log")
                 )
+            time.sleep(0.3)
+
+    def _wait_for_feast_pages(self, say: Say) -> None:
+        """They are for looking things up: nothing else waits for them, or fails with them."""
+        deadline = time.monotonic() + PAGES_SECONDS
+        while _get(self.feast_url) is None:
+            if self._feast.find() is None or time.monotonic() > deadline:
+                say(f"Feast's pages do not answer; {self._feast.log} ends with:\n{self._feast.tail(3)}")
+                return
             time.sleep(0.3)
 
     def _mlflow_is_healthy(self) -> bool:

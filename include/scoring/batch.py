@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-import mlflow
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from feast import FeatureStore
@@ -16,8 +14,7 @@ from include.governance import decisions
 from include.lakehouse.tables import Lakehouse
 from include.lakehouse.times import day_end, known_after
 from include.models.spec import ModelSpec
-from include.registry import versions
-from include.training import training_set
+from include.scoring import by_key
 from include.training.metrics import Floats
 from include.workspace import Workspace
 
@@ -42,21 +39,21 @@ def score(
     Raises:
         DataError: no such version, rows without features, or predictions that are not finite.
     """
-    found = versions.get(spec, version)
+    keyed = by_key.load(spec, store, version)
     keys = _keys(spec, lake, day)
-    predicted = _predict(spec, store, found, keys, day) if len(keys) else np.empty(0)
+    predicted = _predict(keyed, keys, day)
     rows = pa.table(
         {
             spec.entity.key: pa.array(keys),
             "batch_date": pa.array([day] * len(keys), pa.date32()),
             "prediction": pa.array(predicted, pa.float64()),
-            "model_version": pa.array([found.version] * len(keys), pa.string()),
-            "feature_service": pa.array([found.feature_service] * len(keys), pa.string()),
+            "model_version": pa.array([keyed.version] * len(keys), pa.string()),
+            "feature_service": pa.array([keyed.feature_service] * len(keys), pa.string()),
             "run_id": pa.array([run_id] * len(keys), pa.string()),
         }
     )
     lake.replace_partition(spec.table("predictions"), rows, {"batch_date": day})
-    return ScoreCounts(rows=len(keys), version=found.version)
+    return ScoreCounts(rows=len(keys), version=keyed.version)
 
 
 def skip(workspace: Workspace, day: date, run_id: str) -> None:
@@ -83,21 +80,14 @@ def _keys(spec: ModelSpec, lake: Lakehouse, day: date) -> pd.Series:
     return clean[key].to_pandas().drop_duplicates().sort_values(ignore_index=True)
 
 
-def _predict(spec: ModelSpec, store: FeatureStore, version: versions.Version, keys: pd.Series, day: date) -> Floats:
-    key = spec.entity.key
-    asked = pd.DataFrame({key: keys, "event_timestamp": pd.Timestamp(day_end(day)).as_unit("us")})
-    names, features = training_set.point_in_time(spec, store, version.feature_service, asked)
-    # Feast does not promise the order of rows.
-    features = asked[[key]].merge(features, on=key, how="left", validate="one_to_one")
-    without = features.loc[features[names].isna().all(axis=1), key]
+def _predict(keyed: by_key.KeyedModel, keys: pd.Series, day: date) -> Floats:
+    features = keyed.offline(keys, day_end(day))
+    without = keys[features.isna().all(axis=1).to_numpy()]
     if len(without):
         raise DataError(
-            f"{len(without)} of {len(keys)} rows of {day} have no features, e.g. {key} {without.iloc[0]}",
-            where=version.feature_service,
-            fix=f"Run {spec.name}.build_features for {day}",
+            f"{len(without)} of {len(keys)} rows of {day} have no features, "
+            f"e.g. {keyed.spec.entity.key} {without.iloc[0]}",
+            where=keyed.feature_service,
+            fix=f"Run {keyed.spec.name}.build_features for {day}",
         )
-    model = mlflow.pyfunc.load_model(version.uri)
-    predicted = np.asarray(model.predict(features[names]), dtype=np.float64)
-    if not np.isfinite(predicted).all():
-        raise DataError(f"version {version.version} predicts values that are not finite on {day}", where=spec.name)
-    return predicted
+    return keyed.predict(features)

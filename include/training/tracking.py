@@ -137,6 +137,7 @@ def log_model(spec: ModelSpec, ref: TrainingSetRef, booster: lgb.Booster, featur
             "feature_service": ref.feature_service,
             "training_set": ref.training_set,
             "data_version": ref.data_version,
+            "feature_table": ref.feature_table,
         },
     )
     return str(info.model_id)
@@ -182,7 +183,12 @@ class _TableSource(FileSystemDatasetSource):
 
 
 def _data_tags(ref: TrainingSetRef) -> dict[str, str]:
-    return {"training_set": ref.training_set, "data.version": ref.data_version}
+    return {
+        "training_set": ref.training_set,
+        "data.version": ref.data_version,
+        "feature_service": ref.feature_service,
+        "feature_table": ref.feature_table,
+    }
 
 
 def _reference(run: Run) -> RunRef:

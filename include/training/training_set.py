@@ -9,7 +9,7 @@ that another one is tested on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -21,6 +21,7 @@ import pyarrow as pa
 from feast import FeatureStore
 
 from include.errors import DataError
+from include.features import leakage
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 from include.monitoring import window
@@ -56,6 +57,11 @@ class TrainingSetRef:
     data_version: str
     """Versions of the tables it was built from, e.g. ``features_x@3 labels_x@2``."""
 
+    @property
+    def feature_table(self) -> str:
+        """The feature table and its version, e.g. ``features_x@3``."""
+        return self.data_version.split()[0]
+
 
 def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, as_of: datetime) -> TrainingSetRef:
     """Write the training set that could be known at ``as_of``; a repetition replaces it.
@@ -65,13 +71,16 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, as_of: datetime
         as_of: UTC. Labels that arrived later are not seen.
 
     Raises:
-        DataError: no label had arrived, a label is null, or no label has features.
+        DataError: no label had arrived, a label is null, no label has features, or a feature determines the label.
     """
     labels_version = lake.version(spec.table("labels"))
-    # Later days' features cannot enter a point-in-time join: a write meanwhile does not change the result.
     features_version = lake.version(spec.table("features"))
     labels = latest_labels(spec, lake, as_of, labels_version)
-    names, joined = point_in_time(spec, store, spec.features.service, labels[[spec.entity.key, "event_timestamp"]])
+    names, joined, read_versions = _retrieve(
+        spec, store, spec.features.service, labels[[spec.entity.key, "event_timestamp"]]
+    )
+    # What our offline store read; a store that does not say so read what was there before the join.
+    features_version = read_versions.get(spec.table("features"), features_version)
     frame = labels.merge(joined, on=[spec.entity.key, "event_timestamp"], how="left", validate="one_to_one")
     found = frame[names].notna().any(axis=1)
     without_features = int((~found).sum())
@@ -82,6 +91,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, as_of: datetime
             where=spec.table("features"),
             fix=f"Run {spec.name}.build_features for the labelled days",
         )
+    leakage.refuse(frame, frame[spec.target], names, f"{spec.name}/features.sql")
 
     drifted = window.drifted_windows(spec, lake, upto=frame["window"].max())
     recent = recent_windows(frame["window"], spec.training.recent_windows, drifted)
@@ -167,9 +177,18 @@ def point_in_time(
         The feature names in the service's order, and a frame of key, event_timestamp and features as float64;
         a row without features has nulls.
     """
+    names, joined, _ = _retrieve(spec, store, service_name, rows)
+    return names, joined
+
+
+def _retrieve(
+    spec: ModelSpec, store: FeatureStore, service_name: str, rows: pd.DataFrame
+) -> tuple[list[str], pd.DataFrame, Mapping[str, int]]:
+    """As `point_in_time`, and the version of each Delta table that was read."""
     service = store.get_feature_service(service_name)
     names = [feature.name for view in service.feature_view_projections for feature in view.features]
-    joined = store.get_historical_features(entity_df=rows, features=service).to_df()
+    job = store.get_historical_features(entity_df=rows, features=service)
+    joined = job.to_df()
     if len(joined) != len(rows):
         raise DataError(f"Feast returned {len(joined)} rows for {len(rows)}", where=service_name)
     for name in names:
@@ -180,7 +199,8 @@ def point_in_time(
                 fix="Encode it as numbers in SQL",
             )
     joined = joined[[spec.entity.key, "event_timestamp", *names]].astype(dict.fromkeys(names, "float64"))
-    return names, _utc_microseconds(joined.astype({spec.entity.key: rows[spec.entity.key].dtype}))
+    joined = joined.astype({spec.entity.key: rows[spec.entity.key].dtype})
+    return names, _utc_microseconds(joined), getattr(job, "table_versions", {})
 
 
 def parts(keys: Iterable[Any], seed: int, test_share: float) -> npt.NDArray[np.str_]:

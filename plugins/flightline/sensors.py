@@ -27,6 +27,7 @@ class ConditionSensor(BaseOperator):
     """
 
     ui_color = "#e6f1f2"
+    fix = "Ask the supplier for it, then clear this task"
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class ConditionSensor(BaseOperator):
             expected = resolve_name(self.expected)(model=self.model, day=day_of(context).isoformat())
             raise DeliveryError(
                 f"not there after {self.deadline}: {expected}",
-                fix="Ask the supplier for it, then clear this task",
+                fix=self.fix,
             )
 
 
@@ -76,11 +77,14 @@ class DeliverySensor(ConditionSensor):
 
 
 class FeatureFreshnessSensor(ConditionSensor):
-    """Waits until the features of the run's day are in the feature table."""
+    """Waits until the features of the run's day are in the table and, by Feast's registry, online."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    fix = "Run build_features for that day, then clear this task"
+
+    def __init__(self, *, poll_seconds: float = 5, **kwargs: Any) -> None:
         super().__init__(
             condition="include.features.freshness:is_fresh",
             expected="include.features.freshness:describe",
+            poll_seconds=poll_seconds,
             **kwargs,
         )

@@ -53,7 +53,12 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "reject_candidate": ["check_drift"],
         "check_drift": [],
     },
-    "score_batch": {"find_production": ["score_rows", "skip_scoring"], "score_rows": [], "skip_scoring": []},
+    "score_batch": {
+        "wait_for_features": ["find_production"],
+        "find_production": ["score_rows", "skip_scoring"],
+        "score_rows": [],
+        "skip_scoring": [],
+    },
     "monitor_model": {
         "measure_window": ["decide"],
         "decide": ["alert_root_cause", "no_action", "record_drift", "request_retraining"],

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from include.features import query
+from include.features import store as feature_store
 from include.lakehouse.tables import Lakehouse
 from include.models import catalogue
 from include.models.spec import ModelSpec
@@ -91,3 +92,22 @@ def feast_environment(postgres: object, tmp_path: Path, monkeypatch: pytest.Monk
         "FLIGHTLINE_FEAST_ONLINE_PASSWORD": "",
     }.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def store(feast_environment):
+    return feature_store.open_store()
+
+
+@pytest.fixture
+def build(store, spec, lake, put_clean):
+    """Return a function that brings one day online: rows of the given keys, all with one income."""
+    feature_store.apply(store, spec)
+
+    def build(day, keys, income, *, materialize=True):
+        put_clean(spec, keys, day, median_income=[income] * len(keys))
+        query.write(spec, lake, day)
+        if materialize:
+            feature_store.materialize(store, spec, day)
+
+    return build

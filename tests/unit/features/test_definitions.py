@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 
 import pytest
@@ -25,7 +26,15 @@ def test_objects_come_from_the_model_folder(make_spec):
     assert isinstance(view, FeatureView)
     assert view.name == "listing_features"
     assert (view.ttl, view.online, view.owner) == (timedelta(days=30), True, "data-platform")
-    assert view.tags == {"model": "california_housing", "domain": "housing"}
+    assert view.tags == {
+        "model": "california_housing",
+        "domain": "housing",
+        "source.table": "features_california_housing",
+        "source.clean_table": "clean_california_housing",
+        "source.sql_sha256": hashlib.sha256((spec.folder / "features.sql").read_bytes()).hexdigest()[:16],
+    }
+    assert source.tags == service.tags == view.tags
+    assert {field.tags["source.table"] for field in view.features} == {"features_california_housing"}
     types = {field.name: field.dtype for field in view.schema}
     assert types == {
         "listing_id": Int64,
@@ -43,6 +52,12 @@ def test_objects_come_from_the_model_folder(make_spec):
 def test_a_description_of_no_feature_names_the_key(make_spec):
     spec = make_spec(**{"  ttl_days: 400\n": "  ttl_days: 400\n  descriptions: {rooms: many}\n"})
     with pytest.raises(ConfigError, match=r"model.yaml: key features.descriptions: features.sql selects no rooms"):
+        feast_objects(spec, "/lake")
+
+
+def test_a_key_that_feast_cannot_keep_is_refused(make_spec):
+    spec = make_spec(**{"listing_id: {type: integer": "listing_id: {type: number"})
+    with pytest.raises(ConfigError, match=r"key entity.key: listing_id is of type number\. Feast has keys"):
         feast_objects(spec, "/lake")
 
 

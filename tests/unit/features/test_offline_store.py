@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from feast import (
@@ -18,7 +19,11 @@ from feast import (
     RequestSource,
     ValueType,
 )
-from feast.errors import FeastEntityDFMissingColumnsError, SavedDatasetLocationAlreadyExists
+from feast.errors import (
+    FeastEntityDFMissingColumnsError,
+    FeatureViewNotFoundException,
+    SavedDatasetLocationAlreadyExists,
+)
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String
 
@@ -131,6 +136,51 @@ def test_times_are_understood_and_naive_ones_are_utc(store, prices, time):
     result = features(store, entity_df([(1, "north", time)])).to_arrow()
     assert result["event_timestamp"].to_pylist() == [day(4)]
     assert result["price"].to_pylist() == [2.0]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kolkata"])
+def test_entity_times_of_every_unit_and_zone(store, prices, unit, zone):
+    times = pd.to_datetime(["2025-01-01T00:00", "2025-01-03T00:00"], utc=zone is not None)
+    times = times.as_unit(unit) if zone is None else times.tz_convert(zone).as_unit(unit)
+    frame = entity_df([(1, "north", time) for time in times]).astype({"event_timestamp": times.dtype})
+    assert features(store, frame).to_arrow()["price"].to_pylist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("unit", ["us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_feature_times_of_every_unit_and_zone(store, tmp_path, unit, zone):
+    """Delta keeps microseconds, with a zone or without; nanoseconds are cut to them when a table is written."""
+    path = str(tmp_path / "times")
+    naive = pa.array([day(1).replace(tzinfo=None), day(3).replace(tzinfo=None)], pa.timestamp(unit))
+    at = naive if zone is None else pa.compute.assume_timezone(naive, zone)
+    write_deltalake(path, pa.table({"listing_id": [1, 1], "at": at, "rooms": [1.0, 2.0]}))
+    source = DeltaSource(path=path, name="times", timestamp_field="at")
+    schema = [Field(name="listing_id", dtype=Int64), Field(name="rooms", dtype=Float64)]
+    store.apply([LISTING, FeatureView(name="times", entities=[LISTING], schema=schema, source=source, online=False)])
+    frame = entity_df([(1, "x", day(2)), (1, "x", day(3)), (1, "x", day(0))])
+    result = store.get_historical_features(entity_df=frame, features=["times:rooms"]).to_arrow()
+    assert result["rooms"].to_pylist() == [1.0, 2.0, None]
+
+
+def test_entity_rows_before_any_feature_and_in_the_future(store, prices):
+    frame = entity_df([(1, "north", day(-400)), (1, "north", day(8)), (1, "north", day(9)), (1, "north", day(40_000))])
+    # The newest row is of day 3 and lives five days, the last moment included.
+    assert features(store, frame).to_arrow()["price"].to_pylist() == [None, 2.0, None, None]
+
+
+def test_no_features_and_unknown_features_are_said(store, prices):
+    frame = entity_df([(1, "north", day(4))])
+    with pytest.raises(ValueError, match="No features specified"):  # Feast's own words
+        store.get_historical_features(entity_df=frame, features=[])
+    empty = FeatureService(name="empty", features=[])
+    store.apply([empty])
+    with pytest.raises(DataError, match="no feature is asked for"):
+        store.get_historical_features(entity_df=frame, features=empty)
+    with pytest.raises(FeatureViewNotFoundException, match="rents"):
+        store.get_historical_features(entity_df=frame, features=["rents:rent"])
+    with pytest.raises(KeyError, match="Feature rent not found in projection prices"):
+        store.get_historical_features(entity_df=frame, features=["prices:rent"])
 
 
 def test_a_nanosecond_before_is_before(store, prices):

@@ -115,7 +115,7 @@ def test_latest_is_one_row_for_each_key(rows):
         }
     )
     view = FeatureRows(rows=table, keys=["k"], timestamp="at", created="created", features=["v"])
-    found = latest(view).to_pydict()
+    found = pa.Table.from_batches(latest(view)).to_pydict()
     expected = {row.key[0]: row.value for row in sorted(rows, key=rank)}
     assert dict(zip(found["k"], found["v"], strict=True)) == expected
     assert len(found["k"]) == len(expected)

@@ -9,33 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from include.errors import ConfigError, DataError
-from include.features import query
+from include.errors import ConfigError
+from include.features import parity, query
 from include.features import store as feature_store
+from include.models import catalogue
 from include.places import PROJECT_ROOT
 
-DAY, NEXT_DAY, LATER = date(2025, 1, 2), date(2025, 1, 3), date(2025, 3, 1)
-
-
-@pytest.fixture
-def store(feast_environment):
-    return feature_store.open_store()
-
-
-@pytest.fixture
-def build(store, spec, lake, put_clean):
-    """Return a function that brings one day online: rows of the given keys, all with one income."""
-    feature_store.apply(store, spec)
-
-    def build(day, keys, income, *, materialize=True):
-        put_clean(spec, keys, day, median_income=[income] * len(keys))
-        query.write(spec, lake, day)
-        if materialize:
-            feature_store.materialize(store, spec, day)
-
-    return build
+DAY, NEXT_DAY = date(2025, 1, 2), date(2025, 1, 3)
 
 
 def online_income(store, keys):
@@ -97,9 +80,37 @@ def test_an_older_day_never_replaces_a_newer_value(store, spec, build, lake):
     build(DAY, [1, 2], 5.0)
     assert online_income(store, [1, 2, 3]) == [5.0, 6.0, 6.0]
     for day in (DAY, NEXT_DAY):
-        assert feature_store.check_parity(store, spec, lake, day) == feature_store.Parity(
-            keys=2 if day == DAY else 3, mismatches=0, expired=0, features=()
+        assert parity.check_parity(store, spec, lake, day) == parity.Parity(
+            keys=2 if day == DAY else 3, mismatches=0, expired=0, features=(), compared=6 if day == DAY else 9
         )
+
+
+def test_overlapping_intervals_materialised_at_once_leave_the_newest_values(store, spec, build):
+    build(DAY, [1, 2], 5.0, materialize=False)
+    build(NEXT_DAY, [2, 3], 6.0, materialize=False)
+
+    def run(number):
+        own = feature_store.open_store()
+        if number % 3 == 0:  # as a person may do by hand, over both days
+            start, end = query.day_start(DAY), query.day_end(NEXT_DAY)
+            own.materialize(start, end, feature_views=["listing_features"])
+        else:
+            feature_store.materialize(own, spec, DAY if number % 3 == 1 else NEXT_DAY)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, range(9)))
+    assert online_income(store, [1, 2, 3]) == [5.0, 6.0, 6.0]
+
+
+def test_days_materialised_at_once_are_all_in_the_registry(store, spec, build):
+    days = [date(2025, 1, day) for day in range(2, 8)]
+    for day in days:
+        build(day, [1], 5.0, materialize=False)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda day: feature_store.materialize(feature_store.open_store(), spec, day), days))
+    store.refresh_registry()
+    intervals = store.get_feature_view("listing_features").materialization_intervals
+    assert sorted(start.date() for start, _ in intervals) == days
 
 
 def test_a_day_computed_anew_replaces_its_values(store, spec, build):
@@ -114,37 +125,7 @@ def test_materializing_an_empty_day_changes_nothing(store, build):
     assert online_income(store, [1]) == [5.0]
 
 
-def test_parity_counts_and_names_what_differs(store, spec, build, lake):
-    build(DAY, [1, 2, 3], 5.0)
-    build(DAY, [1, 2, 3, 4], 5.5, materialize=False)
-    parity = feature_store.check_parity(store, spec, lake, DAY)
-    # Three keys with another income, and all three features of the key that is not online.
-    assert (parity.keys, parity.mismatches, parity.expired) == (4, 6, 0)
-    assert parity.features == ("median_income", "rooms_per_household", "inland")
-
-
-def test_parity_counts_keys_that_are_served_beyond_their_time(store, make_spec, build, lake):
-    short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
-    feature_store.apply(store, short)
-    build(DAY, [1, 2], 5.0)
-    build(LATER, [3], 5.0)
-    parity = feature_store.check_parity(store, short, lake, LATER)
-    assert (parity.keys, parity.mismatches, parity.expired) == (3, 0, 2)
-
-
-def test_the_parity_sample_is_of_the_day_and_of_before(store, spec, build, lake):
-    build(DAY, list(range(100)), 5.0)
-    build(NEXT_DAY, list(range(100, 200)), 5.0)
-    sample = feature_store._sample(spec, lake, NEXT_DAY, 20)
-    assert sample == feature_store._sample(spec, lake, NEXT_DAY, 20)
-    assert sum(key >= 100 for key in sample) == 10
-    assert len(set(sample)) == 20
-    assert sample[:10] != sorted(sample[:10])
-    with pytest.raises(DataError, match="has no rows of 2025-01-04"):
-        feature_store.check_parity(store, spec, lake, date(2025, 1, 4))
-
-
-def test_feast_works_in_the_repository(feast_environment):
+def test_feast_works_in_the_repository(feast_environment, put_clean, lake):
     def feast(*command):
         return subprocess.Popen(
             [Path(sys.executable).with_name("feast"), *command],
@@ -165,3 +146,18 @@ def test_feast_works_in_the_repository(feast_environment):
         said = process.communicate()[0]
         assert process.returncode == 0, said
         assert expected in said
+    _request_time_features_are_the_same_offline_and_online(put_clean, lake)
+
+
+def _request_time_features_are_the_same_offline_and_online(put_clean, lake):
+    spec, store = catalogue.load("california_housing"), feature_store.open_store()
+    put_clean(spec, [1, 2], median_income=[5.0, 8.0])
+    query.write(spec, lake, DAY)
+    feature_store.materialize(store, spec, DAY)
+    asked = ["listing_features:median_income", "listing_request_features:price_to_income"]
+    rows = [{"listing_id": 1, "asking_price": 250_000.0}, {"listing_id": 2, "asking_price": 400_000.0}]
+    online = store.get_online_features(features=asked, entity_rows=rows).to_dict()
+    assert online["price_to_income"] == [5.0, 5.0]
+    frame = pd.DataFrame(rows).assign(event_timestamp=query.day_end(DAY))
+    offline = store.get_historical_features(entity_df=frame, features=asked).to_df()
+    assert offline["price_to_income"].tolist() == [5.0, 5.0]

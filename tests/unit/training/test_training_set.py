@@ -123,3 +123,12 @@ def test_recent_windows_are_the_newest_that_drifted() -> None:
     assert training_set.recent_windows(days, 1, days[:3]) == []
     assert training_set.recent_windows(days[:1], 2, days) == []
     assert list(training_set.row_weights(days, days[2:], 5.0)) == [1, 1, 5, 5]
+
+
+def test_a_feature_that_determines_the_label_stops_the_training_set(tmp_path: Path) -> None:
+    made = world.make(tmp_path)
+    made.rows = made.rows.assign(median_income=made.rows["median_house_value"] / 1e5)
+    made.deliver(world.HISTORY, 300)
+    with pytest.raises(DataError, match=r"median_income determines \(100.0%\) median_house_value"):
+        training_set.build(made.spec, made.lake, made.store(), world.moment(date(2025, 1, 2)))
+    assert not made.lake.exists(made.spec.table("training_sets"))

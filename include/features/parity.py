@@ -1,0 +1,175 @@
+"""The parity gate: what is served online is what training would have seen, or the day stops here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from feast import FeatureStore
+
+from include.errors import DataError
+from include.features import query
+from include.lakehouse.tables import Lakehouse
+from include.models.spec import ModelSpec
+
+RELATIVE_TOLERANCE = {pa.float32(): 1e-6, pa.float64(): 1e-12}
+TIMESTAMP_SUFFIX = "__ts"
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the values served online compare with a point-in-time join of the table.
+
+    ``mismatches`` counts values (key x feature) that differ, ``features`` names the features they are of and
+    ``differing`` how many of each. ``expired`` counts keys with online values older than the time to live:
+    served, but unseen in training.
+    """
+
+    keys: int
+    mismatches: int
+    expired: int
+    features: tuple[str, ...]
+    compared: int = 0
+    """Values: those of expired keys are left out."""
+    differing: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def skew(self) -> float:
+        """Training-serving skew: the share of the compared values that differ."""
+        return self.mismatches / self.compared if self.compared else 0.0
+
+    @property
+    def expired_share(self) -> float:
+        return self.expired / self.keys
+
+
+def gate(spec: ModelSpec, store: FeatureStore, lake: Lakehouse, day: date) -> Parity:
+    """Check the day's parity, record it in ``parity_<model>``, and stop where it is beyond the model's limits.
+
+    Raises:
+        DataError: naming the features that differ, or saying how many keys have expired values.
+    """
+    parity = check_parity(store, spec, lake, day, spec.features.parity.keys)
+    record(spec, lake, day, parity)
+    refuse_skew(spec, day, parity)
+    return parity
+
+
+def refuse_skew(spec: ModelSpec, day: date, parity: Parity) -> None:
+    """Raise where parity is beyond the limits of model.yaml."""
+    limits, where = spec.features.parity, f"{spec.table('features')} of {day}"
+    if parity.skew > limits.max_skew:
+        worst = sorted(parity.differing.items(), key=lambda item: (-item[1], item[0]))
+        named = ", ".join(f"{name} ({count} of {parity.keys} keys)" for name, count in worst)
+        raise DataError(
+            f"{parity.skew:.2%} of the values served online differ from the table, limit {limits.max_skew:.2%}: "
+            f"{named}",
+            where=where,
+            fix=f"Clear {spec.name}.build_features of that day; if it stays, another writer changes the online store",
+        )
+    if parity.expired_share > limits.max_expired:
+        raise DataError(
+            f"{parity.expired} of {parity.keys} keys are served values older than {spec.features.ttl_days} days "
+            f"({parity.expired_share:.2%}, limit {limits.max_expired:.2%})",
+            where=where,
+            fix="Raise features.ttl_days, or features.parity.max_expired, in model.yaml; or delete those keys",
+        )
+
+
+def record(spec: ModelSpec, lake: Lakehouse, day: date, parity: Parity) -> None:
+    """Make the day's partition of ``parity_<model>``: one row a feature, skew beside its limit."""
+    names = list(query.feature_schema(spec))
+    rows = len(names)
+    compared = parity.compared // rows
+    table = pa.table(
+        {
+            "batch_date": pa.array([day] * rows, pa.date32()),
+            "feature": pa.array(names, pa.string()),
+            "keys": pa.array([parity.keys] * rows, pa.int64()),
+            "compared": pa.array([compared] * rows, pa.int64()),
+            "mismatches": pa.array([parity.differing.get(name, 0) for name in names], pa.int64()),
+            "expired": pa.array([parity.expired] * rows, pa.int64()),
+            "skew": pa.array([parity.skew] * rows, pa.float64()),
+            "threshold": pa.array([spec.features.parity.max_skew] * rows, pa.float64()),
+        }
+    )
+    lake.replace_partition(spec.table("parity"), table, {"batch_date": day})
+
+
+def check_parity(store: FeatureStore, spec: ModelSpec, lake: Lakehouse, day: date, keys: int | None = None) -> Parity:
+    """Read a sample of keys online, and offline by a point-in-time join as of the same moment, and compare.
+
+    The moment is the end of the day; for a key whose online values are newer (a backfill), it is their time.
+    The sample is the same for the same table: half of it keys of the day, the rest keys of the days before.
+
+    Raises:
+        DataError: the day has no features.
+    """
+    sample = _sample(spec, lake, day, keys or spec.features.parity.keys)
+    service = store.get_feature_service(spec.features.service)
+    features = query.feature_schema(spec)
+    online = store.get_online_features(
+        features=service, entity_rows=[{spec.entity.key: key} for key in sample]
+    ).to_dict(include_event_timestamps=True)
+    at = _event_times(online, list(features), len(sample))
+    moment = query.day_end(day)
+    entity_df = pd.DataFrame(
+        {
+            spec.entity.key: sample,
+            query.EVENT_TIMESTAMP: [max(moment, served) if served else moment for served in at],
+        }
+    )
+    offline = store.get_historical_features(entity_df=entity_df, features=service).to_arrow().to_pydict()
+    ttl = spec.features.ttl_days * 86_400
+    expired = {row for row, served in enumerate(at) if served and (moment - served).total_seconds() > ttl}
+    differing = {
+        name: sum(
+            not _same(online[name][row], offline[name][row], kind) for row in range(len(sample)) if row not in expired
+        )
+        for name, kind in features.items()
+    }
+    return Parity(
+        keys=len(sample),
+        mismatches=sum(differing.values()),
+        expired=len(expired),
+        features=tuple(name for name, count in differing.items() if count),
+        compared=(len(sample) - len(expired)) * len(features),
+        differing={name: count for name, count in differing.items() if count},
+    )
+
+
+def _sample(spec: ModelSpec, lake: Lakehouse, day: date, keys: int) -> list[Any]:
+    """Keys that have features by the day, the day's own first, in the order of their hashes."""
+    rows = lake.read(
+        spec.table("features"),
+        where=[(query.BATCH_DATE, "<=", day)],
+        columns=[spec.entity.key, query.BATCH_DATE],
+    )
+    newest = rows.group_by(spec.entity.key).aggregate([(query.BATCH_DATE, "max")]).to_pandas()
+    newest["order"] = pd.util.hash_array(newest[spec.entity.key].astype(str).to_numpy(dtype=object))
+    newest = newest.sort_values(["order", spec.entity.key])
+    of_day = newest[f"{query.BATCH_DATE}_max"] == day
+    if not of_day.any():
+        raise DataError(f"{spec.table('features')} has no rows of {day}", fix="Build the features of that day first")
+    before = newest[~of_day][spec.entity.key].tolist()
+    of_day_keys = newest[of_day][spec.entity.key].tolist()
+    first = of_day_keys[: max(keys - len(before), keys // 2)]
+    return first + before[: keys - len(first)]
+
+
+def _event_times(online: Mapping[str, Sequence[Any]], features: list[str], rows: int) -> list[datetime | None]:
+    """Event time of each key's online values; None for a key that is not online (Feast gives the epoch)."""
+    seconds = [max(online[name + TIMESTAMP_SUFFIX][row] for name in features) for row in range(rows)]
+    return [datetime.fromtimestamp(value, UTC) if value else None for value in seconds]
+
+
+def _same(online: Any, offline: Any, kind: pa.DataType) -> bool:
+    if online is None or offline is None:
+        return online is offline
+    tolerance = RELATIVE_TOLERANCE.get(kind)
+    return bool(online == offline if tolerance is None else math.isclose(online, offline, rel_tol=tolerance))

@@ -1,0 +1,76 @@
+"""The parity gate on a real PostgreSQL: online values against the table."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from include.errors import DataError
+from include.features import parity
+from include.features import store as feature_store
+
+DAY, NEXT_DAY, LATER = date(2025, 1, 2), date(2025, 1, 3), date(2025, 3, 1)
+
+
+def test_parity_counts_and_names_what_differs(store, spec, build, lake):
+    build(DAY, [1, 2, 3], 5.0)
+    build(DAY, [1, 2, 3, 4], 5.5, materialize=False)
+    found = parity.check_parity(store, spec, lake, DAY)
+    # Three keys with another income, and all three features of the key that is not online.
+    assert (found.keys, found.mismatches, found.expired) == (4, 6, 0)
+    assert found.features == ("median_income", "rooms_per_household", "inland")
+
+
+def test_parity_counts_keys_that_are_served_beyond_their_time(store, make_spec, build, lake):
+    short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
+    feature_store.apply(store, short)
+    build(DAY, [1, 2], 5.0)
+    build(LATER, [3], 5.0)
+    found = parity.check_parity(store, short, lake, LATER)
+    assert (found.keys, found.mismatches, found.expired) == (3, 0, 2)
+
+
+def test_the_parity_sample_is_of_the_day_and_of_before(store, spec, build, lake):
+    build(DAY, list(range(100)), 5.0)
+    build(NEXT_DAY, list(range(100, 200)), 5.0)
+    sample = parity._sample(spec, lake, NEXT_DAY, 20)
+    assert sample == parity._sample(spec, lake, NEXT_DAY, 20)
+    assert sum(key >= 100 for key in sample) == 10
+    assert len(set(sample)) == 20
+    assert sample[:10] != sorted(sample[:10])
+    with pytest.raises(DataError, match="has no rows of 2025-01-04"):
+        parity.check_parity(store, spec, lake, date(2025, 1, 4))
+
+
+def test_a_day_that_agrees_passes_and_is_recorded(store, spec, build, lake):
+    build(DAY, [1, 2, 3], 5.0)
+    found = parity.gate(spec, store, lake, DAY)
+    assert (found.keys, found.compared, found.skew) == (3, 9, 0.0)
+    parity.gate(spec, store, lake, DAY)
+    rows = lake.read("parity_california_housing").to_pydict()
+    assert rows["feature"] == ["median_income", "rooms_per_household", "inland"]
+    assert rows["skew"] == [0.0] * 3
+
+
+def test_skew_beyond_the_limit_stops_the_day_and_names_the_features(store, spec, make_spec, build, lake):
+    build(DAY, [1, 2, 3], 5.0)
+    build(DAY, [1, 2, 3], 5.5, materialize=False)
+    with pytest.raises(DataError) as caught:
+        parity.gate(spec, store, lake, DAY)
+    said = "33.33% of the values served online differ from the table, limit 0.00%: median_income (3 of 3 keys)"
+    assert said in str(caught.value)
+    # The number is there all the same.
+    rows = lake.read("parity_california_housing").to_pydict()
+    assert (rows["mismatches"], rows["skew"][0]) == ([3, 0, 0], pytest.approx(1 / 3))
+    tolerant = make_spec(**{"max_skew: 0.0 ": "max_skew: 0.34 "})
+    assert parity.gate(tolerant, store, lake, DAY).features == ("median_income",)
+
+
+def test_too_many_expired_values_stop_the_day(store, make_spec, build, lake):
+    short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
+    feature_store.apply(store, short)
+    build(DAY, [1, 2], 5.0)
+    build(LATER, [3], 5.0)
+    with pytest.raises(DataError, match=r"2 of 3 keys are served values older than 30 days \(66.67%, limit 5.00%\)"):
+        parity.gate(short, store, lake, LATER)

@@ -47,9 +47,7 @@ def collect(
                 "decision": decision.outcome if decision else None,
                 "reasons": list(decision.reasons) if decision else [],
                 "version": metrics.version if metrics else None,
-                "led_to": f"version {led['version']} {led['verdict']}"
-                if (led := trained.get(day.isoformat()))
-                else None,
+                "led_to": _led_to(trained.get(day.isoformat())),
             }
         )
     return {
@@ -98,6 +96,12 @@ def render(summary: Mapping[str, Any]) -> str:
         )
     console.print(f"Time: {summary['total_seconds']:.0f} s")
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
+
+
+def _led_to(version: Mapping[str, Any] | None) -> str | None:
+    if version is None:
+        return None
+    return f"v{version['version']} {version['verdict'].removesuffix(': passed_all_gates')}"
 
 
 def _outcome(line: Mapping[str, Any]) -> str:

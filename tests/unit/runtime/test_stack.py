@@ -60,6 +60,7 @@ def test_nothing_runs_in_a_new_folder(tmp_path: Path) -> None:
     assert [service.name for service in services] == [
         "postgres",
         "mlflow",
+        "feast-ui",
         "api-server",
         "scheduler",
         "dag-processor",

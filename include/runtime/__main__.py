@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "down":
             stack.down()
         elif options.command == "status":
-            return print_status(stack)
+            print_status(stack)
         else:
             from include.runtime import demo as loop
 
@@ -62,12 +62,10 @@ def print_addresses(stack: Stack) -> None:
     print(f"  Logs     {stack.home / 'log'}        shell: . {stack.home / 'env'}        stop: make down\n")
 
 
-def print_status(stack: Stack) -> int:
-    services = stack.status()
-    for service in services:
+def print_status(stack: Stack) -> None:
+    for service in stack.status():
         state = f"process {service.pid}" if service.pid else "not running"
         print(f"  {service.name:<14} {state:<16} {service.address if service.pid else ''}")
-    return 0 if all(service.pid for service in services) else 3
 
 
 if __name__ == "__main__":

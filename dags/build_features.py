@@ -8,6 +8,8 @@ Computes a day's features, offline and online, and checks that both say the same
 **Writes:** that day's partition of `features_<model>` and `parity_<model>`; the online store of Feast, for that
 day's interval.
 
+The asset's event carries the training-serving skew.
+
 **Safe to re-run:** yes. An older day never overwrites a newer value online.
 
 **When it fails:** `check_parity` names the features that differ between the offline and the online store by more
@@ -51,11 +53,13 @@ def build_features(model: str) -> None:
             store.materialize(feast, workspace.spec, day_of(context))
 
         @task(outlets=[assets.features])
-        def check_parity(**context) -> dict:
+        def check_parity(outlet_events=None, **context) -> dict:
             from include.features import parity, store
 
             workspace = workspace_of(context)
-            return asdict(parity.gate(workspace.spec, store.open_store(), workspace.lake, day_of(context)))
+            found = parity.gate(workspace.spec, store.open_store(), workspace.lake, day_of(context))
+            outlet_events[assets.features].extra = {"skew": found.skew, "expired": found.expired, "keys": found.keys}
+            return asdict(found)
 
         compute_features() >> materialize_features() >> check_parity()
 

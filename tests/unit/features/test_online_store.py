@@ -153,3 +153,11 @@ def test_a_write_that_fails_leaves_what_was_there(write, spec):
     assert served(store, "median_income") == [2.0]
     assert online.write_arrow(store.config, view, iter([batch.slice(0, 1)]), None) == 1
     assert served(store, "median_income") == [9.0]
+
+
+def test_an_unknown_entity_column_is_said_online_and_an_unknown_key_has_no_values(write):
+    write((2, 2.0))
+    store = open_store()
+    with pytest.raises(KeyError, match="listing_id"):
+        store.get_online_features(features=["listing_features:median_income"], entity_rows=[{"seller": 1}])
+    assert served(store, "median_income", key=99) == [None]

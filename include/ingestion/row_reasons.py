@@ -37,6 +37,10 @@ class RowReasons:
         """Rows by reason."""
         return {reason: int(rows.size) for reason, rows in self._rows.items()}
 
+    def rows_of(self, reason: str) -> Rows:
+        """The rows that have one reason, ascending."""
+        return self._rows[reason]
+
     def rows(self) -> Rows:
         """Every row that has a reason, once, ascending."""
         return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *self._rows.values()]))

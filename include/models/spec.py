@@ -40,6 +40,8 @@ class Deliveries(Section):
     first_day: date
     last_day: date | None = None
     deadline_minutes: int = Field(gt=0)
+    warn_minutes: int | None = Field(default=None, gt=0)
+    """When Airflow warns of a run that is not done, before the deadline; half of it by default."""
     label_delay_days: int = Field(ge=0)
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     final_newline: bool = True
@@ -49,6 +51,8 @@ class Deliveries(Section):
     def _days_in_order(self) -> Deliveries:
         if self.last_day is not None and self.last_day < self.first_day:
             raise ValueError("last_day is before first_day")
+        if self.warn_minutes is not None and self.warn_minutes >= self.deadline_minutes:
+            raise ValueError("warn_minutes is not before deadline_minutes")
         return self
 
 

@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 FLIGHTLINE := $(BIN)/python -m include.runtime
 DAYS ?= 10
 DRIFT_DAY ?= 4
+BENCH ?= ingestion
 export PYTHONPATH := .
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status clean test check format lock docs
+.PHONY: help demo up down status clean test check bench format lock docs
 
 help: ## What can be run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +40,9 @@ check: $(VENV)/.ready ## Lint, layering and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(VENV)/.ready ## Figures beside a peer in the same run (BENCH=ingestion)
+	@$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)
 
 format: $(VENV)/.ready ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix --quiet .

@@ -220,10 +220,13 @@ def _accepted(spec: ModelSpec, lake: Lakehouse, day: date) -> Iterator[pa.Record
     )
     for batch in lake.stream(spec.table("raw"), where=where):
         keep = np.ones(batch.num_rows, dtype=bool)
-        files = np.asarray(batch.column("source_file"))
+        files = batch.column("source_file").dictionary_encode()
         numbers = batch.column("row_number").to_numpy()
-        for file, waiting in quarantined.items():
-            keep &= ~((files == file) & np.isin(numbers, waiting))
+        for place, file in enumerate(files.dictionary.to_pylist()):
+            if file in quarantined:
+                listed = quarantined[file]
+                found = listed[np.clip(np.searchsorted(listed, numbers), 0, listed.size - 1)] == numbers
+                keep &= ~(found & (files.indices.to_numpy() == place))
         accepted = pa.Table.from_batches([batch]).filter(pa.array(keep))
         cast = casting.cast(accepted, casting.types(spec))
         if cast.misfits:

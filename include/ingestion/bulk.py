@@ -99,9 +99,11 @@ class Chunks:
                 if docs_folder is not None:
                     rows = self._facts.rows - duplicates.size
                     docs.write(validation.summarize(self._spec, judged, rows), self._facts.hidden, docs_folder)
-        keys = pq.read_table(self._stage, columns=[self._spec.entity.key])[0]
         facts = self._facts
-        return conclude(self._spec, facts, findings, duplicates=duplicates, shape=shape, keys=keys, around=around)
+        return conclude(self._spec, facts, findings, duplicates=duplicates, shape=shape, keys=self._keys, around=around)
+
+    def _keys(self) -> pa.ChunkedArray:
+        return pq.read_table(self._stage, columns=[self._spec.entity.key])[0]
 
     def _staged_columns(self) -> Mapping[str, casting.ColumnType]:
         """The columns that are looked at again, when all rows are there."""

@@ -132,7 +132,12 @@ class Delivery:
         return f"{self._location[1]}/{name}".rstrip("/")
 
     def _names(self) -> list[str]:
-        names = sorted(path.rsplit("/", 1)[-1] for path in self._files.ls(self._path(), detail=False))
+        self._files.invalidate_cache()
+        try:
+            found = self._files.ls(self._path(), detail=False)
+        except FileNotFoundError:  # an object store has no empty folder
+            found = []
+        names = sorted(path.rsplit("/", 1)[-1] for path in found)
         return [name for name in names if not name.startswith(("_", "."))]
 
     def _file_names(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,7 +84,7 @@ class DeliveredFile:
         watched = _Watched(file)
         last: pa.RecordBatch | None = None
         try:
-            reader = self._open_csv(watched)
+            reader = self._open_csv(watched, head)
             self._check_columns(reader.schema.names)
             yield pa.Table.from_batches([], reader.schema)
             for batch in reader:
@@ -96,9 +97,9 @@ class DeliveredFile:
             raise self._bad("malformed_csv", "cannot be read as CSV in UTF-8: a quoted value does not end")
         self.unfinished = self._form.final_newline and watched.last not in b"\r\n"
 
-    def _open_csv(self, file: _Watched) -> pacsv.CSVStreamingReader:
+    def _open_csv(self, file: _Watched, head: bytes) -> pacsv.CSVStreamingReader:
         parse = pacsv.ParseOptions(delimiter=self._form.delimiter, newlines_in_values=True)
-        first = pa.BufferReader(self._header_line(file.file))
+        first = pa.BufferReader(_header_line(head))
         with pacsv.open_csv(first, parse_options=parse) as reader:
             names = reader.schema.names
         as_text = pacsv.ConvertOptions(
@@ -107,22 +108,10 @@ class DeliveredFile:
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         )
-        file.file.seek(0)
         blocks = pacsv.ReadOptions(block_size=BLOCK_BYTES)
         return pacsv.open_csv(
             pa.PythonFile(file, mode="r"), read_options=blocks, parse_options=parse, convert_options=as_text
         )
-
-    def _header_line(self, file: Any) -> bytes:
-        """The start of the file up to the first line end, for the names alone: its rows may be malformed."""
-        file.seek(0)
-        line = bytes(file.readline(BLOCK_BYTES))
-        while line.strip(b"\xef\xbb\xbf\r\n\t ") == b"" or line.count(b'"') % 2:
-            more = file.readline(BLOCK_BYTES)
-            if not more or len(line) > BLOCK_BYTES:
-                break
-            line += more
-        return line
 
     def _parquet(self, file: Any, head: bytes) -> Iterator[pa.Table]:
         if not head:
@@ -187,6 +176,18 @@ class DeliveredFile:
 
     def _bad(self, reason: str, what: str, fix: str = _REDELIVER) -> BadFile:
         return BadFile(reason, what, where=self._where, fix=fix)
+
+
+def _header_line(head: bytes) -> bytes:
+    """The start of the file up to the first line end, for the names alone: its rows may be malformed."""
+    lines = io.BytesIO(head)
+    line = lines.readline()
+    while not line.strip(b"\xef\xbb\xbf\r\n\t ") or line.count(b'"') % 2:
+        more = lines.readline()
+        if not more:
+            break
+        line += more
+    return line
 
 
 class _Watched:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,8 +96,15 @@ def judge(
         findings = validation.check(
             spec, rules, kept, unread=facts.misfits, hidden=facts.hidden, docs_folder=docs_folder
         )
-    keys = cast.columns[spec.entity.key]
-    return conclude(spec, facts, findings, duplicates=duplicates, shape=shape, keys=keys, around=around)
+    return conclude(
+        spec,
+        facts,
+        findings,
+        duplicates=duplicates,
+        shape=shape,
+        keys=lambda: cast.columns[spec.entity.key],
+        around=around,
+    )
 
 
 def conclude(
@@ -107,13 +114,13 @@ def conclude(
     *,
     duplicates: Rows,
     shape: list[str],
-    keys: pa.ChunkedArray,
+    keys: Callable[[], pa.ChunkedArray],
     around: Surroundings,
 ) -> Judgement:
     """Put together what the rows, the rules and the other batches say.
 
     Args:
-        keys: the typed key of each row, in order.
+        keys: reads the typed key of each row, in order, if it is wanted.
     """
     own = RowReasons()
     own.add(DUPLICATE_ROW, duplicates)
@@ -144,14 +151,14 @@ def conclude(
 
 
 def _waiting(
-    spec: ModelSpec, facts: Facts, keys: pa.ChunkedArray, around: Surroundings
+    spec: ModelSpec, facts: Facts, keys: Callable[[], pa.ChunkedArray], around: Surroundings
 ) -> dict[str, tuple[Severity, Rows]]:
     """Rows that wait for somebody to look at them, by reason."""
     found: dict[str, tuple[Severity, Rows]] = {
         reason: (spec.ingestion.suspected_pii, rows) for reason, rows in facts.suspects.items()
     }
     if around.past is not None and spec.ingestion.repeated_key == "quarantine":
-        known = around.past.positions_of_known_keys(keys)
+        known = around.past.positions_of_known_keys(keys())
         if known.size:
             found[f"{REPEATED_KEY}:{spec.entity.key}"] = ("quarantine_row", known)
     return found

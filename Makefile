@@ -9,7 +9,6 @@ export PYTHONPATH := .:plugins
 export PYTHONUNBUFFERED := 1
 export AIRFLOW_HOME := $(CURDIR)/var/airflow
 BENCH ?= features
-SCALE ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status clean test bench check format lock docs
@@ -39,13 +38,13 @@ clean: down ## Stop, and delete all state (var/); the environment (.venv) stays
 test: $(VENV)/.ready ## All tests; sets up all that they need
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: $(VENV)/.ready ## Figures against peers and limits, in one run (BENCH=features SCALE=1)
-	@$(BIN)/python -m benchmarks.$(BENCH) --scale $(SCALE)
-
 check: $(VENV)/.ready ## Lint, layering and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion)
+	@$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)
 
 format: $(VENV)/.ready ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix --quiet .

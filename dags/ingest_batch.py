@@ -5,11 +5,13 @@ Takes a day's delivery into the lakehouse, row by row.
 
 **Reads:** `<landing>/<model>/batches/batch_date=<day>/`, once its `_SUCCESS` marker is there.
 
-**Writes:** that day's partition of `raw_`, `quarantine_` and `clean_<model>`, and a row in `decisions`.
+**Writes:** that day's partition of `raw_`, `quarantine_` and `clean_<model>`, its profile in `profiles_`, a row
+for each expectation in `metrics_<model>`, a page of Data Docs (the run's tab of that name), a row in `decisions`.
 
 **Safe to re-run:** yes, each write replaces the day's partition in one commit.
 
 **When it fails:** no delivery before the deadline: the message names the marker that was expected.
+A warning comes before that, after half of the time (`deliveries.warn_minutes`).
 Bad data does not fail the run: bad rows wait in quarantine with their reasons, a bad batch takes `reject_batch`.
 """
 
@@ -23,14 +25,19 @@ from flightline.sensors import DeliverySensor
 
 from include.models import catalogue
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults, daily
+from include.orchestration.defaults import Tag, dag_defaults, daily, delivery_deadline
 from include.orchestration.runs import day_of, workspace_of
 
 
 def ingest_batch(model: str) -> None:
     spec, assets = catalogue.load(model), assets_of(model)
 
-    @dag(**dag_defaults(spec, "ingest_batch", Tag.INGESTION), schedule=daily(spec), doc_md=__doc__)
+    @dag(
+        **dag_defaults(spec, "ingest_batch", Tag.INGESTION),
+        schedule=daily(spec),
+        deadline=delivery_deadline(spec),
+        doc_md=__doc__,
+    )
     def build() -> None:
         wait_for_delivery = DeliverySensor(
             task_id="wait_for_delivery",

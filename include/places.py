@@ -27,6 +27,8 @@ class Places:
     """Folder (or object-store URL) below which all Delta tables live."""
     mlflow_uri: str
     """Tracking and registry server of MLflow."""
+    docs_folder: str | None = None
+    """Local folder for the Data Docs of batches, which the web server shows; none are written without it."""
 
     @property
     def is_local(self) -> bool:
@@ -56,5 +58,6 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Places:
         raise ConfigError(f"environment variable FLIGHTLINE_ENV is {environment!r}", fix="Set it to 'dev' or 'prod'")
     return Places(
         environment=cast(Environment, environment),
+        docs_folder=environ.get("FLIGHTLINE_DOCS_FOLDER") or None,
         **{field: environ[variable].rstrip("/") for field, variable in _VARIABLES.items()},
     )

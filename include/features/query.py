@@ -104,7 +104,8 @@ def _run(spec: ModelSpec, clean: pa.Table) -> pa.Table:
     sql = path.read_text(encoding="utf-8")
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register(spec.table("clean"), clean)
+        personal = sorted(spec.personal_columns & set(clean.column_names))
+        connection.register(spec.table("clean"), clean.drop_columns(personal))
         connection.execute("SET enable_external_access = false")
         try:
             statements = connection.extract_statements(sql)
@@ -112,6 +113,13 @@ def _run(spec: ModelSpec, clean: pa.Table) -> pa.Table:
                 raise ConfigError("holds something other than one SELECT", where=_where(spec))
             features = connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
+            for name in personal:
+                if f'"{name}"' in str(error):
+                    raise ConfigError(
+                        f"reads {name}, which has pii: true in model.yaml",
+                        where=_where(spec),
+                        fix="Personal data is no feature: leave it out",
+                    ) from None
             raise ConfigError(_first_line(error), where=_where(spec)) from None
     return features.combine_chunks()
 

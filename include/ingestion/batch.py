@@ -1,38 +1,42 @@
 """One batch on its way in: validate it, then load its good rows, or reject all of them.
 
 Rows in = accepted + quarantined, always: a row of ``raw_`` is either in ``clean_`` or, with its reasons, in
-``quarantine_``. Each function replaces its partitions, so a retry or a backfill leaves the same rows.
+``quarantine_``. Each function replaces its partitions, so a retry or a backfill leaves the same rows. A delivery of
+any size goes through in bounded memory.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.errors import DataError
-from include.ingestion import casting, summary
+from include.ingestion import casting, layout, summary
 from include.ingestion.delivery import Delivery
+from include.ingestion.explain import explain
+from include.ingestion.files import BadFile
 from include.ingestion.row_reasons import RowReasons
 from include.ingestion.sql import query
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 
+if TYPE_CHECKING:
+    from include.ingestion.intake import Intake
+    from include.ingestion.judgement import Judgement
+    from include.quality.findings import RuleResult
+
 log = logging.getLogger(__name__)
 
 Outcome = Literal["accept_batch", "accept_and_quarantine", "reject_batch"]
 
-_ACCEPTED = """
-    SELECT * FROM raw ANTI JOIN quarantine USING (source_file, row_number)
-    ORDER BY source_file, row_number
-"""
 _REJECTED = """
     SELECT raw.*, list_concat(
         $reasons, list_filter(coalesce(quarantine.reasons, []), lambda own: NOT list_contains($reasons, own))
@@ -55,6 +59,16 @@ class BatchVerdict:
     batch_reasons: tuple[str, ...]
     """Why the whole batch is rejected: what ``reject`` is to be given."""
     warnings: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    """For each reason of the batch: where, what happened, what to do."""
+    results: tuple[RuleResult, ...] = ()
+    """What became of each rule of expectations.yaml."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BatchVerdict) and self._said() == other._said()
+
+    def _said(self) -> tuple[object, ...]:
+        return self.outcome, self.rows, self.quarantined, self.reasons, self.batch_reasons, self.warnings
 
 
 @dataclass(frozen=True)
@@ -67,39 +81,31 @@ class BatchCounts:
 
 
 def validate(spec: ModelSpec, lake: Lakehouse, delivery: Delivery, docs_folder: Path | None = None) -> BatchVerdict:
-    """Read a delivery, judge every row, write ``raw_`` and ``quarantine_``, and log a summary.
+    """Read a delivery, judge every row, write ``raw_``, ``quarantine_`` and ``profiles_``, and log a summary.
+
+    A file that cannot be read rejects the batch: nothing of it is in the tables then, and it stays where it is.
 
     Args:
         docs_folder: where to put the Data Docs page of the validation, none by default.
 
     Raises:
-        DeliveryError: the delivery is incomplete or not readable.
+        DeliveryError: the delivery is incomplete.
         ConfigError: expectations.yaml is wrong.
     """
     # Great Expectations takes seconds to import, and load and reject do without it.
-    from include.ingestion.judgement import judge
+    from include.ingestion.intake import Intake
 
-    delivered = delivery.read()
-    judgement = judge(spec, delivered, docs_folder)
-    reasons = RowReasons()
-    for reason in judgement.batch_reasons:
-        reasons.add(reason, np.arange(delivered.num_rows))
-    reasons.add_all(judgement.own)
-    quarantined = reasons.rows()
-    raw = _raw(spec, delivery.day, delivered)
-    quarantine = raw.take(pa.array(quarantined)).append_column("reasons", reasons.column())
-    partition = {"batch_date": delivery.day}
-    lake.replace_partition(spec.table("raw"), raw, partition)
-    lake.replace_partition(spec.table("quarantine"), quarantine, partition)
-    outcome: Outcome = "accept_and_quarantine" if quarantined.size else "accept_batch"
-    verdict = BatchVerdict(
-        outcome="reject_batch" if judgement.batch_reasons else outcome,
-        rows=delivered.num_rows,
-        quarantined=int(quarantined.size),
-        reasons=judgement.own.counts(),
-        batch_reasons=judgement.batch_reasons,
-        warnings=judgement.warnings,
+    with Intake(spec, lake, delivery) as intake:
+        try:
+            intake.write_raw()
+        except BadFile as bad:
+            return _refuse(spec, lake, delivery, bad)
+        judgement = intake.judge(docs_folder)
+        _write_quarantine(spec, lake, intake, judgement)
+    lake.replace_partition(
+        spec.table("profiles"), judgement.profile.table(delivery.day, judgement.hidden), {"batch_date": delivery.day}
     )
+    verdict = _verdict(delivery, intake.rows, judgement)
     log.info(
         "%s",
         summary.describe(
@@ -108,7 +114,7 @@ def validate(spec: ModelSpec, lake: Lakehouse, delivery: Delivery, docs_folder: 
             verdict.outcome,
             rows=verdict.rows,
             quarantined=verdict.quarantined,
-            batch_reasons=verdict.batch_reasons,
+            batch_reasons=[f"{reason}: {explain(reason)}" for reason in verdict.batch_reasons],
             failures=judgement.failures,
         ),
     )
@@ -121,22 +127,17 @@ def load(spec: ModelSpec, lake: Lakehouse, day: date) -> BatchCounts:
     Raises:
         DataError: the day was never validated, or rows in = accepted + quarantined does not hold.
     """
-    tables = _validated(spec, lake, day)
-    cast = casting.cast(query(_ACCEPTED, tables), casting.types(spec))
-    where = f"{spec.name}, batch of {day}"
-    if cast.misfits:
-        raise DataError(
-            f"accepted rows hold values that do not fit {', '.join(cast.misfits)}",
-            where=where,
-            fix="Validate again",
-        )
-    lake.replace_partition(spec.table("clean"), _clean(cast.columns, day), {"batch_date": day})
-    written = lake.read(spec.table("clean"), where=[("batch_date", "=", day)], columns=[spec.entity.key]).num_rows
-    counts = BatchCounts(tables["raw"].num_rows, accepted=written, quarantined=tables["quarantine"].num_rows)
+    where = {"batch_date": day}
+    rows = lake.count(spec.table("raw"), where=where)
+    quarantined = lake.count(spec.table("quarantine"), where=where)
+    lake.replace_partition_by_stream(
+        spec.table("clean"), layout.clean_schema(spec), lambda: _accepted(spec, lake, day), where
+    )
+    counts = BatchCounts(rows, lake.count(spec.table("clean"), where=where), quarantined)
     if not counts.rows or counts.rows != counts.accepted + counts.quarantined:
         raise DataError(
             f"{counts.rows} rows in = {counts.accepted} accepted + {counts.quarantined} quarantined: not so",
-            where=where,
+            where=f"{spec.name}, batch of {day}",
             fix="Validate the delivery again",
         )
     return counts
@@ -148,42 +149,116 @@ def reject(spec: ModelSpec, lake: Lakehouse, day: date, reasons: Sequence[str]) 
     Args:
         reasons: why the batch is rejected: ``BatchVerdict.batch_reasons``, or what a person says.
     """
-    tables = _validated(spec, lake, day)
-    rejected = query(_REJECTED, tables, {"reasons": list(reasons)})
     partition = {"batch_date": day}
-    lake.replace_partition(spec.table("quarantine"), rejected, partition)
-    nothing = casting.cast(rejected.slice(0, 0), casting.types(spec)).columns
-    lake.replace_partition(spec.table("clean"), _clean(nothing, day), partition)
-    log.info("%s, batch of %s: rejected, %d rows in quarantine", spec.name, day, rejected.num_rows)
-    return BatchCounts(rejected.num_rows, accepted=0, quarantined=rejected.num_rows)
+    if not _all_have(spec, lake, day, reasons):
+        layers = ("raw", "quarantine")
+        tables = {layer: lake.read(spec.table(layer), where=[("batch_date", "=", day)]) for layer in layers}
+        rejected = query(_REJECTED, tables, {"reasons": list(reasons)})
+        lake.replace_partition(spec.table("quarantine"), rejected, partition)
+    lake.replace_partition(spec.table("clean"), layout.clean_schema(spec).empty_table(), partition)
+    rows = lake.count(spec.table("raw"), where=partition)
+    log.info("%s, batch of %s: rejected, %d rows in quarantine", spec.name, day, rows)
+    return BatchCounts(rows, accepted=0, quarantined=rows)
 
 
-def _validated(spec: ModelSpec, lake: Lakehouse, day: date) -> dict[str, pa.Table]:
-    """The day's partitions that ``validate`` wrote."""
-    layers = ("raw", "quarantine")
-    return {layer: lake.read(spec.table(layer), where=[("batch_date", "=", day)]) for layer in layers}
-
-
-def _raw(spec: ModelSpec, day: date, delivered: pa.Table) -> pa.Table:
-    """The rows as delivered. Columns that model.yaml does not know are kept together, as JSON."""
-    rows = delivered.num_rows
-    columns = {
-        "batch_date": pa.repeat(pa.scalar(day, pa.date32()), rows),
-        "source_file": delivered["source_file"],
-        "row_number": delivered["row_number"],
-    }
-    for name in spec.columns:
-        columns[name] = delivered[name] if name in delivered.column_names else pa.nulls(rows, pa.string())
-    extra = [name for name in delivered.column_names if name not in columns]
-    columns["extra_columns"] = pa.array(
-        [json.dumps(row) for row in delivered.select(extra).to_pylist()] if extra else [None] * rows,
-        pa.string(),
+def _verdict(delivery: Delivery, rows: int, judgement: Judgement) -> BatchVerdict:
+    rejected = bool(judgement.batch_reasons)
+    quarantined = rows if rejected else int(judgement.own.rows().size)
+    outcome: Outcome = "accept_and_quarantine" if quarantined else "accept_batch"
+    return BatchVerdict(
+        outcome="reject_batch" if rejected else outcome,
+        rows=rows,
+        quarantined=quarantined,
+        reasons=judgement.own.counts(),
+        batch_reasons=judgement.batch_reasons,
+        warnings=judgement.warnings,
+        problems=tuple(f"{delivery.folder}: {reason}: {explain(reason)}" for reason in judgement.batch_reasons),
+        results=judgement.results,
     )
-    return pa.table(columns)
 
 
-def _clean(columns: pa.Table, day: date) -> pa.Table:
-    midnight = pa.scalar(datetime.combine(day, time(), UTC), pa.timestamp("us", tz="UTC"))
-    return columns.append_column("event_timestamp", pa.repeat(midnight, columns.num_rows)).append_column(
-        "batch_date", pa.repeat(pa.scalar(day, pa.date32()), columns.num_rows)
+def _refuse(spec: ModelSpec, lake: Lakehouse, delivery: Delivery, bad: BadFile) -> BatchVerdict:
+    """The verdict on a file that cannot be read: nothing of it, nor of an earlier delivery, is in the tables."""
+    partition = {"batch_date": delivery.day}
+    lake.replace_partition(spec.table("raw"), layout.raw_schema(spec).empty_table(), partition)
+    lake.replace_partition(spec.table("quarantine"), layout.quarantine_schema(spec).empty_table(), partition)
+    log.error("%s, batch of %s: reject_batch, %s. %s", spec.name, delivery.day, bad.reason, bad)
+    return BatchVerdict("reject_batch", 0, 0, {}, (bad.reason,), (), (str(bad),))
+
+
+def _write_quarantine(spec: ModelSpec, lake: Lakehouse, intake: Intake, judgement: Judgement) -> None:
+    own, batch_reasons = judgement.own, judgement.batch_reasons
+    listed = own.rows()
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        if not listed.size and not batch_reasons:
+            return
+        for batch, positions in intake.raw_rows():
+            place = np.searchsorted(listed, positions)
+            chosen = np.arange(batch.num_rows)
+            if not batch_reasons:
+                chosen = np.flatnonzero(listed[np.clip(place, 0, listed.size - 1)] == positions)
+            if not chosen.size:
+                continue
+            reasons = RowReasons()
+            for reason in batch_reasons:
+                reasons.add(reason, np.arange(chosen.size))
+            reasons.add_all(own.of(positions[chosen]))
+            kept = batch.take(pa.array(chosen))
+            schema = layout.quarantine_schema(spec)
+            yield pa.RecordBatch.from_arrays([*kept.select(schema.names[:-1]).columns, reasons.column()], schema=schema)
+
+    lake.replace_partition_by_stream(
+        spec.table("quarantine"), layout.quarantine_schema(spec), rows, {"batch_date": intake.day}
     )
+
+
+def _accepted(spec: ModelSpec, lake: Lakehouse, day: date) -> Iterator[pa.RecordBatch]:
+    where = {"batch_date": day}
+    quarantined = _row_numbers(
+        lake.stream(spec.table("quarantine"), where=where, columns=["source_file", "row_number"])
+    )
+    for batch in lake.stream(spec.table("raw"), where=where):
+        keep = np.ones(batch.num_rows, dtype=bool)
+        files = batch.column("source_file").dictionary_encode()
+        numbers = batch.column("row_number").to_numpy()
+        for place, file in enumerate(files.dictionary.to_pylist()):
+            if file in quarantined:
+                listed = quarantined[file]
+                found = listed[np.clip(np.searchsorted(listed, numbers), 0, listed.size - 1)] == numbers
+                keep &= ~(found & (files.indices.to_numpy() == place))
+        accepted = pa.Table.from_batches([batch]).filter(pa.array(keep))
+        cast = casting.cast(accepted, casting.types(spec))
+        if cast.misfits:
+            raise DataError(
+                f"accepted rows hold values that do not fit {', '.join(cast.misfits)}",
+                where=f"{spec.name}, batch of {day}",
+                fix="Validate again",
+            )
+        yield from layout.clean(cast.columns, day).cast(layout.clean_schema(spec)).to_batches()
+
+
+def _row_numbers(batches: Iterator[pa.RecordBatch]) -> dict[str, np.ndarray]:
+    """Row numbers by source file."""
+    found: dict[str, list[np.ndarray]] = {}
+    for batch in batches:
+        files = batch.column("source_file").dictionary_encode()
+        for place, file in enumerate(files.dictionary.to_pylist()):
+            of_file = pc.equal(files.indices, place)
+            found.setdefault(file, []).append(batch.column("row_number").filter(of_file).to_numpy())
+    return {file: np.sort(np.concatenate(parts)) for file, parts in found.items()}
+
+
+def _all_have(spec: ModelSpec, lake: Lakehouse, day: date, reasons: Sequence[str]) -> bool:
+    """Whether every raw row of the day is in quarantine already, with these reasons first."""
+    where = {"batch_date": day}
+    if lake.count(spec.table("raw"), where=where) != lake.count(spec.table("quarantine"), where=where):
+        return False
+    for batch in lake.stream(spec.table("quarantine"), where=where, columns=["reasons"]):
+        column = batch.column("reasons")
+        for number, reason in enumerate(reasons):
+            if pc.any(pc.less_equal(pc.list_value_length(column), number)).as_py():
+                return False
+            if not pc.all(pc.equal(pc.list_element(column, number), reason)).as_py():
+                return False
+    return True

@@ -74,6 +74,9 @@ def cast(table: pa.Table, columns: Mapping[str, ColumnType]) -> Cast:
 def _typed(strings: pa.Array, kind: ColumnType) -> pa.Array:
     if kind == "text":
         return strings
+    plainly = _all_plain(strings, kind)
+    if plainly is not None:
+        return plainly
     trimmed = pc.utf8_trim_whitespace(strings)
     fits = pc.match_substring_regex(trimmed, _INTEGER if kind == "integer" else _NUMBER)
     plain = pc.replace_substring_regex(pc.if_else(fits, trimmed, None), r"^\+", "")
@@ -81,3 +84,18 @@ def _typed(strings: pa.Array, kind: ColumnType) -> pa.Array:
         return pc.replace_substring_regex(plain, r"\..*$", "").cast(pa.int64())
     numbers = plain.cast(pa.float64())
     return pc.if_else(pc.is_finite(numbers), numbers, None)
+
+
+def _all_plain(strings: pa.Array, kind: ColumnType) -> pa.Array | None:
+    """The values where all are written in the plainest way, as nearly always: many times faster than patterns."""
+    try:
+        if kind == "number":
+            numbers = strings.cast(pa.float64())
+            return numbers if pc.all(pc.is_finite(numbers)).as_py() in (True, None) else None
+        longest = pc.max(pc.utf8_length(strings)).as_py() or 0
+        # Arrow also reads hexadecimal integers, and those of 19 digits.
+        if longest > 18 or pc.any(pc.match_substring(strings, "x", ignore_case=True)).as_py():
+            return None
+        return strings.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None

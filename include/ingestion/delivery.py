@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from typing import Any, Literal
@@ -10,15 +11,14 @@ from typing import Any, Literal
 import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from include.errors import DeliveryError
-from include.models.spec import ModelSpec
+from include.ingestion.files import BadFile, DeliveredFile
+from include.models.spec import Deliveries, ModelSpec
 from include.places import Places
 
 MARKER = "_SUCCESS"
-RESERVED = ("batch_date", "source_file", "row_number", "extra_columns")
-"""Columns that ingestion adds; a file cannot have them."""
+SUFFIXES = (".csv", ".parquet")
 
 Kind = Literal["batches", "labels"]
 
@@ -32,11 +32,17 @@ class Delivery:
     day: date
     folder: str
     """Local folder or fsspec URL; it need not exist yet."""
+    form: Deliveries
+    """How the model's files are written."""
+    unfinished: list[tuple[str, int]] = field(default_factory=list, compare=False)
+    """Source file and row number of each last line without a line end, once it has been read."""
+    types: dict[str, str] = field(default_factory=dict, compare=False)
+    """By column the Arrow type it has in Parquet files, once they have been read."""
 
     @classmethod
     def expected(cls, places: Places, spec: ModelSpec, kind: Kind, day: date) -> Delivery:
         folder = f"{places.landing_uri}/{spec.name}/{kind}/batch_date={day.isoformat()}"
-        return cls(spec.name, kind, day, folder)
+        return cls(spec.name, kind, day, folder, spec.deliveries)
 
     @property
     def marker(self) -> str:
@@ -48,7 +54,7 @@ class Delivery:
         return bool(self._files.exists(self._path(MARKER)))
 
     def read(self) -> pa.Table:
-        """All rows of all files, in the order of file names.
+        """All rows of all files, in the order of file names; for deliveries that fit into memory.
 
         Returns:
             The columns ``source_file`` (string, below the landing folder) and ``row_number`` (int64, from 1
@@ -56,25 +62,42 @@ class Delivery:
             a byte has no further columns and no rows.
 
         Raises:
-            DeliveryError: no marker, no file, or a file that cannot be read as CSV.
+            DeliveryError: no marker, no file, or a file that cannot be read.
+        """
+        return pa.concat_tables(self.chunks())
+
+    def chunks(self) -> Iterator[pa.Table]:
+        """The rows as ``read`` returns them, in tables of a bounded size, at least one for each file.
+
+        Raises:
+            DeliveryError: no marker.
+            BadFile: no file, or one that cannot be read; known only when its place is reached.
         """
         if not self.is_complete():
             raise DeliveryError(
                 f"the delivery of {self.kind} for {self.day} is not complete: {MARKER} is missing",
                 where=self.folder,
-                fix=f"The sender writes the CSV file there first, and an empty file {MARKER} last",
+                fix=f"The sender writes the file there first, and an empty file {MARKER} last",
             )
         names = self._file_names()
-        tables = {name: self._read_file(name) for name in names}
-        first = tables[names[0]]
-        for name, table in tables.items():
-            if table.column_names != first.column_names:
-                raise DeliveryError(
-                    f"{names[0]} and {name} differ in their columns",
-                    where=self.folder,
-                    fix="Deliver them alike",
-                )
-        return pa.concat_tables(tables.values())
+        first: list[str] | None = None
+        for name in names:
+            number = 0
+            file = DeliveredFile(self._files, self._path(name), f"{self.folder}/{name}", self.form)
+            for rows in file.chunks():
+                first = first if first is not None else rows.column_names
+                if rows.column_names != first:
+                    raise BadFile(
+                        "files_differ",
+                        f"{names[0]} and {name} differ in their columns",
+                        where=self.folder,
+                        fix="Deliver them alike",
+                    )
+                yield self._numbered(name, rows, number)
+                number += rows.num_rows
+            if file.unfinished and number:
+                self.unfinished.append((self.source_file(name), number))
+            self.types.update(file.retyped)
 
     def write(self, name: str, content: bytes) -> None:
         """Deliver one file, the way a careful sender does: file first, each by a rename, marker last.
@@ -109,51 +132,43 @@ class Delivery:
         return f"{self._location[1]}/{name}".rstrip("/")
 
     def _names(self) -> list[str]:
-        names = sorted(path.rsplit("/", 1)[-1] for path in self._files.ls(self._path(), detail=False))
+        self._files.invalidate_cache()
+        try:
+            found = self._files.ls(self._path(), detail=False)
+        except FileNotFoundError:  # an object store has no empty folder
+            found = []
+        names = sorted(path.rsplit("/", 1)[-1] for path in found)
         return [name for name in names if not name.startswith(("_", "."))]
 
     def _file_names(self) -> list[str]:
-        names = self._names()
+        try:
+            names = self._names()
+        except PermissionError:
+            raise BadFile(
+                "no_permission",
+                "may not be listed",
+                where=self.folder,
+                fix="Let the account that Airflow's workers run as read it",
+            ) from None
         if not names:
-            raise DeliveryError(f"{MARKER} is there, but no file", where=self.folder, fix="Deliver the file again")
+            raise BadFile("no_file", f"{MARKER} is there, but no file", where=self.folder, fix="Deliver the file again")
         for name in names:
-            if not name.endswith(".csv"):
-                raise DeliveryError("is no CSV file", where=f"{self.folder}/{name}", fix="Deliver files named *.csv")
+            if not name.endswith(SUFFIXES):
+                raise BadFile(
+                    "foreign_file",
+                    "is no CSV file and no Parquet file",
+                    where=f"{self.folder}/{name}",
+                    fix="Deliver files named *.csv or *.parquet",
+                )
         return names
 
-    def _read_file(self, name: str) -> pa.Table:
-        where = f"{self.folder}/{name}"
-        try:
-            content = self._files.cat_file(self._path(name))
-            rows = _parse(content) if content.strip() else pa.table({})
-        except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
-            raise DeliveryError(
-                f"cannot be read as CSV in UTF-8: {str(error).splitlines()[0]}",
-                where=where,
-                fix="Have the sender deliver it again",
-            ) from None
-        columns = rows.column_names
-        wrong = [column for column in columns if columns.count(column) > 1 or column in RESERVED]
-        if wrong:
-            why = "is reserved" if wrong[0] in RESERVED else "occurs more than once"
-            raise DeliveryError(f"column {wrong[0]!r} {why}", where=where, fix="Rename it")
-        source_file = f"{self.model}/{self.kind}/batch_date={self.day.isoformat()}/{name}"
+    def source_file(self, name: str) -> str:
+        """How tables name a file: by its path below the landing folder."""
+        return f"{self.model}/{self.kind}/batch_date={self.day.isoformat()}/{name}"
+
+    def _numbered(self, name: str, rows: pa.Table, before: int) -> pa.Table:
         added = {
-            "source_file": pa.repeat(source_file, rows.num_rows),
-            "row_number": pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)),
+            "source_file": pa.repeat(self.source_file(name), rows.num_rows),
+            "row_number": pa.array(np.arange(before + 1, before + rows.num_rows + 1, dtype=np.int64)),
         }
-        return pa.table({**added, **{column: rows[column] for column in columns}})
-
-
-def _parse(content: bytes) -> pa.Table:
-    """Parse CSV with a header line; a byte order mark is skipped. Every column is string."""
-    quoted_newlines = pacsv.ParseOptions(newlines_in_values=True)
-    with pacsv.open_csv(pa.BufferReader(content), parse_options=quoted_newlines) as reader:
-        names = reader.schema.names
-    as_strings = pacsv.ConvertOptions(
-        column_types={name: pa.string() for name in names},
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=True,
-    )
-    return pacsv.read_csv(pa.BufferReader(content), parse_options=quoted_newlines, convert_options=as_strings)
+        return pa.table({**added, **{column: rows[column] for column in rows.column_names}})

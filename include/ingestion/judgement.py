@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,14 @@ import pandas as pd
 import pyarrow as pa
 
 from include.ingestion import casting
+from include.ingestion.facts import STALE_ROWS, Facts
+from include.ingestion.past import REPEATED_KEY, ROW_COUNT_OFF_BAND, Past
+from include.ingestion.profile import Profile
 from include.ingestion.row_reasons import RowReasons
+from include.lakehouse.times import known_after
 from include.models.spec import ModelSpec
 from include.quality import expectations, validation
-from include.quality.findings import EXAMPLES, Failure, Rows
+from include.quality.findings import EXAMPLES, HIDDEN, Failure, Findings, Rows, RuleResult, Severity
 
 EMPTY_FILE, NO_ROWS = "empty_file", "no_rows"
 MISSING_COLUMN, EXTRA_COLUMN = "missing_column", "extra_column"
@@ -23,6 +28,9 @@ BUDGET_EXCEEDED = "quarantine_budget_exceeded"
 
 ADDED = ("source_file", "row_number")
 """Columns of a delivery's table that are not from the file."""
+
+
+TRUNCATED_LINE = "truncated_line"
 
 
 @dataclass(frozen=True)
@@ -35,10 +43,33 @@ class Judgement:
     """Why nothing of the batch is accepted, if so."""
     warnings: tuple[str, ...]
     failures: tuple[Failure, ...]
+    results: tuple[RuleResult, ...]
+    """One for each rule of expectations.yaml; none where the shape of the batch is wrong."""
+    profile: Profile
+    hidden: frozenset[str]
+    """Columns of which no value may be shown."""
 
 
-def judge(spec: ModelSpec, delivered: pa.Table, docs_folder: Path | None = None) -> Judgement:
-    """Judge every row of a delivery.
+@dataclass(frozen=True)
+class Surroundings:
+    """What a batch is judged by, besides its rows."""
+
+    past: Past | None = None
+    file_types: dict[str, str] = field(default_factory=dict)
+    """By column the type in a Parquet file."""
+    unfinished: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Positions of rows that end a file without a line end."""
+    known_shape: tuple[str, ...] | None = None
+    """Reasons of the batch's shape where its rows do not show it: they come out of ``raw_``."""
+
+
+def judge(
+    spec: ModelSpec,
+    delivered: pa.Table,
+    docs_folder: Path | None = None,
+    around: Surroundings | None = None,
+) -> Judgement:
+    """Judge every row of a delivery that fits into memory; ``bulk`` does the same for any.
 
     Of rows that are the same in every column the first is kept. Rows that share a key and differ contradict
     each other: a unique expectation quarantines all of them. A cell that does not fit its type is a reason of
@@ -52,38 +83,112 @@ def judge(spec: ModelSpec, delivered: pa.Table, docs_folder: Path | None = None)
     Raises:
         ConfigError: expectations.yaml is wrong.
     """
+    around = around or Surroundings()
     rules = expectations.load(spec)
     cast = casting.cast(delivered, casting.types(spec))
-    own = RowReasons()
+    facts = Facts(spec)
+    facts.see(delivered, cast)
     duplicates = _duplicates(delivered)
+    shape = shape_reasons(spec, delivered.column_names, facts, around)
+    findings = Findings()
+    if not shape:
+        kept = frame(cast.columns).drop(index=pd.Index(duplicates))
+        findings = validation.check(
+            spec, rules, kept, unread=facts.misfits, hidden=facts.hidden, docs_folder=docs_folder
+        )
+    return conclude(
+        spec,
+        facts,
+        findings,
+        duplicates=duplicates,
+        shape=shape,
+        keys=lambda: cast.columns[spec.entity.key],
+        around=around,
+    )
+
+
+def conclude(
+    spec: ModelSpec,
+    facts: Facts,
+    findings: Findings,
+    *,
+    duplicates: Rows,
+    shape: list[str],
+    keys: Callable[[], pa.ChunkedArray],
+    around: Surroundings,
+) -> Judgement:
+    """Put together what the rows, the rules and the other batches say.
+
+    Args:
+        keys: reads the typed key of each row, in order, if it is wanted.
+    """
+    own = RowReasons()
     own.add(DUPLICATE_ROW, duplicates)
-    misfits = {name: np.flatnonzero(flags) for name, flags in cast.misfits.items()}
-    for column, rows in misfits.items():
+    for column, rows in facts.misfits.items():
         own.add(casting.reason(spec.columns[column].type, column), rows)
-    failures = [*_duplicate_failure(duplicates), *_misfit_failures(spec, delivered, misfits)]
-    batch_reasons = list(_shape_reasons(spec, delivered))
-    warnings: tuple[str, ...] = ()
-    if not batch_reasons:
-        frame = _frame(cast.columns).drop(index=pd.Index(duplicates))
-        findings = validation.check(spec, rules, frame, unread=misfits, docs_folder=docs_folder)
-        for reason, rows in findings.rows.items():
+    own.add(TRUNCATED_LINE, around.unfinished)
+    for reason, rows in findings.rows.items():
+        own.add(reason, rows)
+    waiting = _waiting(spec, facts, keys, around)
+    warnings = [*findings.warnings]
+    failures = [*_duplicate_failure(duplicates), *facts.misfit_failures(), *findings.failures]
+    for reason, (severity, rows) in waiting.items():
+        example = (HIDDEN,) if reason in facts.suspects else _row_numbers(rows)
+        failures.append(Failure(reason, severity, int(rows.size), example))
+        if severity == "warn":
+            warnings.append(reason)
+        else:
             own.add(reason, rows)
-        batch_reasons += findings.batch
-        failures += findings.failures
-        warnings = findings.warnings
-    if own.rows().size > spec.ingestion.quarantine_budget * delivered.num_rows:
+    batch_reasons = [*shape, *findings.batch]
+    for reason, severity, observed in _against_the_past(spec, facts, around) if not shape else ():
+        (warnings if severity == "warn" else batch_reasons).append(reason)
+        failures.append(Failure(reason, severity, 0, (observed,)))
+    if own.rows().size > spec.ingestion.quarantine_budget * facts.rows:
         batch_reasons.append(BUDGET_EXCEEDED)
-    return Judgement(own, tuple(batch_reasons), warnings, tuple(failures))
+    return Judgement(
+        own, tuple(batch_reasons), tuple(warnings), tuple(failures), findings.results, facts.profile, facts.hidden
+    )
 
 
-def _shape_reasons(spec: ModelSpec, delivered: pa.Table) -> list[str]:
-    columns = [name for name in delivered.column_names if name not in ADDED]
+def _waiting(
+    spec: ModelSpec, facts: Facts, keys: Callable[[], pa.ChunkedArray], around: Surroundings
+) -> dict[str, tuple[Severity, Rows]]:
+    """Rows that wait for somebody to look at them, by reason."""
+    found: dict[str, tuple[Severity, Rows]] = {
+        reason: (spec.ingestion.suspected_pii, rows) for reason, rows in facts.suspects.items()
+    }
+    if around.past is not None and spec.ingestion.repeated_key == "quarantine":
+        known = around.past.positions_of_known_keys(keys())
+        if known.size:
+            found[f"{REPEATED_KEY}:{spec.entity.key}"] = ("quarantine_row", known)
+    return found
+
+
+def _against_the_past(spec: ModelSpec, facts: Facts, around: Surroundings) -> Iterator[tuple[str, Severity, str]]:
+    """What is unusual about the batch as a whole: reason, severity, what was observed."""
+    if around.past is None:
+        return
+    band, learned = around.past.band(), spec.ingestion.row_count_band
+    if band and learned and not band[0] <= facts.rows <= band[1]:
+        usual = f"{facts.rows} rows, usual are {math.ceil(band[0])} to {math.floor(band[1])}"
+        yield ROW_COUNT_OFF_BAND, learned.severity, usual
+    fresh = spec.ingestion.freshness
+    if fresh is not None and facts.is_stale(known_after(around.past.day)):
+        yield f"{STALE_ROWS}:{fresh.column}", fresh.severity, f"nothing of the last {fresh.max_age_hours:g} hours"
+
+
+def shape_reasons(spec: ModelSpec, names: list[str], facts: Facts, around: Surroundings) -> list[str]:
+    """Why the batch cannot be what model.yaml describes: its columns, and their types."""
+    if around.known_shape is not None:
+        return list(around.known_shape)
+    columns = [name for name in names if name not in ADDED]
     if not columns:
         return [EMPTY_FILE]
     return [
-        *([NO_ROWS] if not delivered.num_rows else []),
+        *([NO_ROWS] if not facts.rows else []),
         *(f"{MISSING_COLUMN}:{name}" for name in spec.columns if name not in columns),
         *(f"{EXTRA_COLUMN}:{name}" for name in columns if name not in spec.columns),
+        *facts.retyped(around.file_types),
     ]
 
 
@@ -98,30 +203,21 @@ def _duplicates(delivered: pa.Table) -> Rows:
     return np.flatnonzero(pd.DataFrame({name: code.to_numpy() for name, code in codes.items()}).duplicated())
 
 
-def _frame(columns: pa.Table) -> pd.DataFrame:
+def frame(columns: pa.Table) -> pd.DataFrame:
     """The typed columns for Great Expectations: integers stay integers where there are nulls."""
     with_nulls = {name for name in columns.column_names if columns[name].null_count}
-    frame = columns.to_pandas(integer_object_nulls=True)
-    for field in columns.schema:
-        if pa.types.is_integer(field.type) and field.name in with_nulls:
-            frame[field.name] = frame[field.name].astype("Int64")
-    return frame
+    typed = columns.to_pandas(integer_object_nulls=True)
+    for item in columns.schema:
+        if pa.types.is_integer(item.type) and item.name in with_nulls:
+            typed[item.name] = typed[item.name].astype("Int64")
+    return typed
 
 
 def _duplicate_failure(duplicates: Rows) -> list[Failure]:
     if not duplicates.size:
         return []
-    examples = tuple(f"row {position + 1}" for position in duplicates[:EXAMPLES])
-    return [Failure(DUPLICATE_ROW, "quarantine_row", int(duplicates.size), examples)]
+    return [Failure(DUPLICATE_ROW, "quarantine_row", int(duplicates.size), _row_numbers(duplicates))]
 
 
-def _misfit_failures(spec: ModelSpec, delivered: pa.Table, misfits: Mapping[str, Rows]) -> list[Failure]:
-    return [
-        Failure(
-            casting.reason(spec.columns[column].type, column),
-            "quarantine_row",
-            int(rows.size),
-            tuple(repr(value) for value in delivered[column].take(pa.array(rows[:EXAMPLES])).to_pylist()),
-        )
-        for column, rows in misfits.items()
-    ]
+def _row_numbers(rows: Rows) -> tuple[str, ...]:
+    return tuple(f"row {position + 1}" for position in rows[:EXAMPLES])

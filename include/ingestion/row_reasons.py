@@ -25,9 +25,21 @@ class RowReasons:
         for reason, rows in other._rows.items():
             self.add(reason, rows)
 
+    def of(self, positions: Rows) -> RowReasons:
+        """The reasons of some rows, which are then counted from 0 in the order given."""
+        some = RowReasons()
+        for reason, rows in self._rows.items():
+            place = np.clip(np.searchsorted(rows, positions), 0, rows.size - 1)
+            some.add(reason, np.flatnonzero(rows[place] == positions))
+        return some
+
     def counts(self) -> dict[str, int]:
         """Rows by reason."""
         return {reason: int(rows.size) for reason, rows in self._rows.items()}
+
+    def rows_of(self, reason: str) -> Rows:
+        """The rows that have one reason, ascending."""
+        return self._rows[reason]
 
     def rows(self) -> Rows:
         """Every row that has a reason, once, ascending."""

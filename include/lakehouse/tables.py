@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from include.errors import DataError
+from include.lakehouse.feed import Feed
 from include.places import Places
 
 Scalar = str | int | date | datetime
+STREAM_ROWS = 100_000
 
 
 class Lakehouse:
@@ -57,6 +60,47 @@ class Lakehouse:
         filters = [(column, operator, value) for column, operator, value in where] if where else None
         return self.open(name, version).to_pyarrow_table(filters=filters, columns=columns)
 
+    def stream(
+        self, name: str, *, where: Mapping[str, Scalar], columns: list[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Read the rows for which every column of ``where`` has its value, in batches of a bounded size."""
+        yield from self.reader(name, where=where, columns=columns)
+
+    def reader(
+        self, name: str, *, where: Mapping[str, Scalar], columns: list[str] | None = None
+    ) -> pa.RecordBatchReader:
+        """As ``stream``, for who takes a reader."""
+        scanner = (
+            self.open(name)
+            .to_pyarrow_dataset()
+            .scanner(
+                columns=columns,
+                filter=_all_equal(where),
+                batch_size=STREAM_ROWS,
+                batch_readahead=2,
+                fragment_readahead=1,
+            )
+        )
+        return scanner.to_reader()
+
+    def count(self, name: str, *, where: Mapping[str, Scalar]) -> int:
+        """How many rows have these values."""
+        return int(self.open(name).to_pyarrow_dataset().count_rows(filter=_all_equal(where)))
+
+    def rows_by_partition(self, name: str, column: str) -> list[tuple[date, int]]:
+        """How many rows each day of a partition column has, from the table's own record."""
+        actions = pa.table(self.open(name).get_add_actions(flatten=True))
+        counts: dict[date, int] = {}
+        days = actions[f"partition.{column}"].cast(pa.date32()).to_pylist()
+        for day, rows in zip(days, actions["num_records"].to_pylist(), strict=True):
+            counts[day] = counts.get(day, 0) + int(rows)
+        return list(counts.items())
+
+    def column_of_other_partitions(self, name: str, column: str, partition: str, value: Scalar) -> pa.Table:
+        """One column of all rows but those of one partition."""
+        dataset = self.open(name).to_pyarrow_dataset()
+        return dataset.to_table(columns=[column], filter=pc.field(partition) != value)
+
     def read_if_exists(self, name: str, *, where: Sequence[tuple[str, str, Scalar]] | None = None) -> pa.Table | None:
         return self.read(name, where=where) if self.exists(name) else None
 
@@ -76,10 +120,29 @@ class Lakehouse:
             The table version that holds the rows.
         """
         rows = _storable(rows)
+        return self.replace_partition_by_stream(
+            name, rows.schema, lambda: iter(rows.to_batches()), partition, partition_by=partition_by
+        )
+
+    def replace_partition_by_stream(
+        self,
+        name: str,
+        schema: pa.Schema,
+        batches: Callable[[], Iterator[pa.RecordBatch]],
+        partition: Mapping[str, Scalar],
+        *,
+        partition_by: Sequence[str] = (),
+    ) -> int:
+        """Like ``replace_partition``, of rows that need not fit into memory.
+
+        Args:
+            batches: starts the rows anew each time it is called: after a writer of another partition came first.
+                What it raises, the caller gets, and nothing is committed.
+        """
         if not self.exists(name):
-            self._create(name, rows.schema, list(partition_by or partition))
+            self._create(name, schema, list(partition_by or partition))
         predicate = " AND ".join(f"{column} = {_literal(value)}" for column, value in partition.items())
-        return self._overwrite(name, rows, predicate)
+        return self._overwrite(name, schema, batches, predicate)
 
     @retry(
         retry=retry_if_exception_type(CommitFailedError),
@@ -87,10 +150,19 @@ class Lakehouse:
         wait=wait_random_exponential(multiplier=0.1, max=3),
         reraise=True,
     )
-    def _overwrite(self, name: str, rows: pa.Table, predicate: str) -> int:
+    def _overwrite(
+        self, name: str, schema: pa.Schema, batches: Callable[[], Iterator[pa.RecordBatch]], predicate: str
+    ) -> int:
         # A writer of another partition may commit first: Delta refuses ours, and it is tried again.
         table = self.open(name)
-        write_deltalake(table, rows, mode="overwrite", predicate=predicate, schema_mode="merge")
+        with Feed(batches) as feed:
+            reader = pa.RecordBatchReader.from_batches(schema, iter(feed))
+            try:
+                write_deltalake(table, reader, mode="overwrite", predicate=predicate, schema_mode="merge")
+            except Exception:
+                if feed.error is not None:
+                    raise feed.error from None
+                raise
         return table.version()
 
     def _create(self, name: str, schema: pa.Schema, partition_by: list[str]) -> None:
@@ -107,6 +179,13 @@ def _storable(rows: pa.Table) -> pa.Table:
             field = field.with_type(pa.string())
         fields.append(field)
     return rows.cast(pa.schema(fields)).replace_schema_metadata(None)
+
+
+def _all_equal(where: Mapping[str, Scalar]) -> pc.Expression:
+    expression = pc.scalar(True)
+    for column, value in where.items():
+        expression = expression & (pc.field(column) == value)
+    return expression
 
 
 def _literal(value: Scalar) -> str:

@@ -29,6 +29,8 @@ class Column(Section):
 
     type: Literal["integer", "number", "text"]
     description: str
+    pii: bool = False
+    """Personal data: never in features, Data Docs, logs or plots."""
 
 
 class Deliveries(Section):
@@ -38,17 +40,56 @@ class Deliveries(Section):
     first_day: date
     last_day: date | None = None
     deadline_minutes: int = Field(gt=0)
+    warn_minutes: int | None = Field(default=None, gt=0)
+    """When Airflow warns of a run that is not done, before the deadline; half of it by default."""
     label_delay_days: int = Field(ge=0)
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    final_newline: bool = True
+    """Whether a CSV file ends with a line end. Where one lacks it, its last row may be cut, and is quarantined."""
 
     @model_validator(mode="after")
     def _days_in_order(self) -> Deliveries:
         if self.last_day is not None and self.last_day < self.first_day:
             raise ValueError("last_day is before first_day")
+        if self.warn_minutes is not None and self.warn_minutes >= self.deadline_minutes:
+            raise ValueError("warn_minutes is not before deadline_minutes")
         return self
+
+
+class RowCountBand(Section):
+    """What number of rows is usual: between the median of the last batches divided by the factor, and times it."""
+
+    batches: int = Field(gt=0)
+    at_least: int = Field(gt=0)
+    """Accepted batches without which nothing is called unusual."""
+    factor: float = Field(gt=1)
+    severity: Literal["reject_batch", "warn"] = "reject_batch"
+
+    @model_validator(mode="after")
+    def _enough(self) -> RowCountBand:
+        if self.at_least > self.batches:
+            raise ValueError("at_least is above batches")
+        return self
+
+
+class Freshness(Section):
+    """How old the newest row may be, counted from the end of the day."""
+
+    column: Name
+    """A text column of ISO 8601 times; without a zone they are UTC."""
+    max_age_hours: float = Field(gt=0)
+    severity: Literal["reject_batch", "warn"] = "reject_batch"
 
 
 class Ingestion(Section):
     quarantine_budget: Share
+    row_count_band: RowCountBand | None = None
+    freshness: Freshness | None = None
+    repeated_key: Literal["latest_wins", "quarantine"] = "latest_wins"
+    """Of a row whose key another batch has. ``latest_wins``: each day keeps its row, and who reads by key gets that
+    of the latest day, in whatever order they arrive. ``quarantine``: the row that comes second waits."""
+    suspected_pii: Literal["quarantine_row", "warn"] = "quarantine_row"
+    """What happens to a row with an e-mail address, phone, card or national id in a text column without ``pii``."""
 
 
 class ParityLimits(Section):
@@ -221,9 +262,19 @@ class ModelSpec(Section):
         ):
             if column not in self.columns:
                 raise ValueError(f"{key}: column {column!r} is not among columns")
+        fresh = self.ingestion.freshness
+        if fresh is not None and (fresh.column not in self.columns or self.columns[fresh.column].type != "text"):
+            raise ValueError(f"ingestion.freshness.column: {fresh.column!r} is no text column")
+        if self.columns[self.entity.key].pii:
+            raise ValueError(f"columns.{self.entity.key}.pii: the key of an entity is in every table and log")
         if self.target in self.columns:
             raise ValueError(f"target: {self.target!r} is delivered with the labels, so it is no column")
         return self
+
+    @property
+    def personal_columns(self) -> frozenset[str]:
+        """The columns with ``pii: true``."""
+        return frozenset(name for name, column in self.columns.items() if column.pii)
 
     def table(self, layer: str) -> str:
         """Name of this model's table in a layer, e.g. ``clean_california_housing``."""

@@ -23,6 +23,9 @@ ALL = "all"
 PREDICTION = "prediction"
 """Slice of the drift of the predictions, which is kept apart from the drifted features."""
 
+SOURCE = "monitoring"
+"""Of a metric; the rows of other sources, such as ``ingestion``, are not ours."""
+
 SCHEMA = pa.schema(
     [
         ("window", pa.date32()),
@@ -31,6 +34,7 @@ SCHEMA = pa.schema(
         ("value", pa.float64()),
         ("threshold", pa.float64()),
         ("model_version", pa.string()),
+        ("source", pa.string()),
     ]
 )
 _TRAINING_SET_COLUMNS = ("event_timestamp", "split", "weight", "recent", "window", "batch_date", "training_set")
@@ -86,7 +90,7 @@ def measure(spec: ModelSpec, lake: Lakehouse, day: date, *, reference: pd.DataFr
     features = _feature_drift(spec, lake, day, predictions, reference)
     prediction = _prediction_drift(spec, lake, day, predictions, version)
     rows = _rows(spec.monitoring, day, version, performance, [*features, *prediction])
-    lake.replace_partition(spec.table("metrics"), rows, {"window": day})
+    lake.replace_partition(spec.table("metrics"), rows, {"window": day, "source": SOURCE}, partition_by=["window"])
     return _from_rows(day, rows.to_pandas())
 
 
@@ -95,7 +99,9 @@ def history(spec: ModelSpec, lake: Lakehouse, upto: date) -> list[WindowMetrics]
     table = lake.read_if_exists(spec.table("metrics"), where=[("window", "<=", upto)])
     if table is None:
         return []
-    return [_from_rows(window, rows) for window, rows in table.to_pandas().groupby("window", sort=True)]
+    frame = table.to_pandas()
+    ours = frame[frame["source"] == SOURCE] if "source" in frame else frame
+    return [_from_rows(window, rows) for window, rows in ours.groupby("window", sort=True)]
 
 
 def drifted_windows(spec: ModelSpec, lake: Lakehouse, upto: date) -> list[date]:
@@ -240,6 +246,7 @@ def _rows(
                 "value": value,
                 "threshold": threshold,
                 "model_version": version,
+                "source": SOURCE,
             }
             for metric, slice_, value, threshold in rows
         ],

@@ -15,7 +15,7 @@ class ModelAssets:
     """The assets of one model. Partition keys are days (``2025-01-31``) but for ``candidate``."""
 
     clean: Asset
-    """Rows that passed the expectations. From ingest_batch, to build_features."""
+    """Rows that passed the expectations. From ingest_batch and reprocess_quarantine, to build_features."""
     labels: Asset
     """Labels of a day's rows. From ingest_labels, to monitor_model."""
     features: Asset

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from airflow.sdk import CronPartitionTimetable
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from include.models.spec import ModelSpec
 
@@ -49,6 +51,17 @@ def daily(spec: ModelSpec, *, days_later: int = 0) -> CronPartitionTimetable:
     """A partition per day; ``days_later`` is how long after its day a partition is run."""
     return CronPartitionTimetable(
         spec.deliveries.schedule, timezone="UTC", run_offset=-days_later, key_format=KEY_FORMAT
+    )
+
+
+def delivery_deadline(spec: ModelSpec) -> DeadlineAlert:
+    """Warns of a run that still waits for its delivery, before the sensor's own deadline fails it."""
+    minutes = spec.deliveries.warn_minutes or spec.deliveries.deadline_minutes / 2
+    return DeadlineAlert(
+        name=f"{spec.name}: delivery late",
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(minutes=minutes),
+        callback=AsyncCallback("flightline.alerts.warn_of_late_delivery", kwargs={"model": spec.name}),
     )
 
 

@@ -14,6 +14,7 @@ Rows = npt.NDArray[np.int64]
 Severity = Literal["reject_batch", "quarantine_row", "warn"]
 
 EXAMPLES = 3
+HIDDEN = "(personal data: not shown)"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,21 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class RuleResult:
+    """What became of one rule, kept or broken."""
+
+    type: str
+    columns: tuple[str, ...]
+    reason: str
+    severity: Severity
+    success: bool
+    failing: int
+    """Failing rows; 0 where the rule judges the batch as a whole."""
+    observed: float | None
+    """What was observed, where that is one number: a mean, a count of rows."""
+
+
+@dataclass(frozen=True)
 class Findings:
     """What the rules say of one batch."""
 
@@ -38,3 +54,5 @@ class Findings:
     """Reasons to reject the whole batch."""
     warnings: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
+    results: tuple[RuleResult, ...] = field(default=(), compare=False)
+    """One for each rule, in their order."""

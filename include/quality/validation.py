@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import great_expectations as gx
 import numpy as np
 import pandas as pd
 from great_expectations import ExpectationSuite
 from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
-from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-from great_expectations.render.view import DefaultJinjaPageView
-from great_expectations.util import convert_to_json_serializable
 
 from include.errors import ConfigError
 from include.models.spec import ModelSpec
+from include.quality import docs
 from include.quality.expectations import Rule
-from include.quality.findings import EXAMPLES, Failure, Findings, Rows, Severity
+from include.quality.findings import EXAMPLES, HIDDEN, Failure, Findings, Rows, RuleResult, Severity
 from include.quality.library import core_types, ephemeral_context
 
 NOT_EVALUATED = "not_evaluated"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What became of one rule."""
+
+    rule: Rule
+    rows: Rows | None
+    """The failing rows; None where the rule does not name them all, or holds."""
+    failure: Failure | None
+    observed: float | None = None
+
+    def result(self) -> RuleResult:
+        failing = self.failure.count if self.failure else 0
+        rule = self.rule
+        reason = self.failure.reason if self.failure else rule.reason
+        ok = self.failure is None
+        return RuleResult(rule.type, rule.columns, reason, rule.severity, ok, failing, self.observed)
+
 
 _GX_SEVERITY: dict[Severity, FailureSeverity] = {
     "reject_batch": FailureSeverity.CRITICAL,
@@ -38,6 +56,7 @@ def check(
     frame: pd.DataFrame,
     *,
     unread: Mapping[str, Rows] | None = None,
+    hidden: Collection[str] = (),
     docs_folder: Path | None = None,
 ) -> Findings:
     """Apply the rules to a typed frame.
@@ -49,33 +68,89 @@ def check(
         frame: the columns of the specification, typed; its index, unnamed, has the positions of the rows.
         unread: by column, the rows whose value could not be cast. They are null in the frame and have their
             reason already: no rule on that column judges them a second time.
+        hidden: columns of which no value may be shown; those with ``pii: true`` are among them anyway.
         docs_folder: where to put the Data Docs page of this validation, ``index.html``; none by default.
 
     Raises:
         ConfigError: as ``suite`` does, before anything of the frame is judged.
     """
     result = _validate(spec, rules, frame)
+    hidden = spec.personal_columns.union(hidden)
+    found = [_judged(rule, outcome, frame, unread or {}, hidden) for rule, outcome in _by_rule(rules, result)]
+    if docs_folder is not None:
+        docs.write(result, hidden, docs_folder)
+    return findings(found)
+
+
+def judge(
+    spec: ModelSpec,
+    rules: Sequence[Rule],
+    frame: pd.DataFrame,
+    *,
+    unread: Mapping[str, Rows] | None = None,
+    hidden: Collection[str] = (),
+) -> list[Judged]:
+    """As ``check``, rule by rule: for who looks at a batch in parts."""
+    hidden = spec.personal_columns.union(hidden)
+    return [
+        _judged(rule, outcome, frame, unread or {}, hidden)
+        for rule, outcome in _by_rule(rules, _validate(spec, rules, frame))
+    ]
+
+
+def findings(judged: Sequence[Judged]) -> Findings:
+    """What the rules say of a batch, from what became of each."""
     rows: dict[str, Rows] = {}
     batch: list[str] = []
     warnings: list[str] = []
-    failures: list[Failure] = []
-    for rule, outcome in _by_rule(rules, result):
-        if outcome.success:
+    for item in judged:
+        rule, failure = item.rule, item.failure
+        if failure is None:
             continue
-        found = _failing_rows(rule, outcome, unread or {})
-        if found is not None and not found.size:
-            continue
-        failure = _failure(rule, outcome, frame, found)
-        failures.append(failure)
         if rule.severity == "warn":
             warnings.append(failure.reason)
-        elif rule.severity == "reject_batch" or found is None:
+        elif rule.severity == "reject_batch" or item.rows is None:
             batch.append(failure.reason)
         else:
-            rows[rule.reason] = np.union1d(rows[rule.reason], found) if rule.reason in rows else found
-    if docs_folder is not None:
-        _write_docs(result, docs_folder)
-    return Findings(rows, tuple(dict.fromkeys(batch)), tuple(dict.fromkeys(warnings)), tuple(failures))
+            rows[rule.reason] = np.union1d(rows[rule.reason], item.rows) if rule.reason in rows else item.rows
+    return Findings(
+        rows,
+        tuple(dict.fromkeys(batch)),
+        tuple(dict.fromkeys(warnings)),
+        tuple(item.failure for item in judged if item.failure),
+        tuple(item.result() for item in judged),
+    )
+
+
+def summarize(spec: ModelSpec, judged: Sequence[Judged], rows: int) -> ExpectationSuiteValidationResult:
+    """The result of a whole batch, for its Data Docs, from what became of each rule."""
+    built = suite(spec, [item.rule for item in judged])
+    outcomes = []
+    for expectation, item in zip(built.expectations, judged, strict=True):
+        failing = item.failure.count if item.failure else 0
+        result: dict[str, Any] = {"element_count": rows, "observed_value": item.observed}
+        if item.observed is None:
+            result = {"element_count": rows, "unexpected_count": failing}
+            result["unexpected_percent"] = 100 * failing / max(rows, 1)
+            result["partial_unexpected_list"] = list(item.failure.examples) if item.failure else []
+        outcomes.append(
+            ExpectationValidationResult(
+                success=item.failure is None, expectation_config=expectation.configuration, result=result
+            )
+        )
+    passed = sum(bool(outcome.success) for outcome in outcomes)
+    return ExpectationSuiteValidationResult(
+        success=passed == len(outcomes),
+        results=outcomes,
+        suite_name=spec.name,
+        statistics={
+            "evaluated_expectations": len(outcomes),
+            "successful_expectations": passed,
+            "unsuccessful_expectations": len(outcomes) - passed,
+            "success_percent": 100 * passed / max(len(outcomes), 1),
+        },
+        meta={"great_expectations_version": gx.__version__, "batch_spec": {}, "run_id": None},
+    )
 
 
 def suite(spec: ModelSpec, rules: Sequence[Rule]) -> ExpectationSuite:
@@ -127,6 +202,26 @@ def _rule_number(outcome: ExpectationValidationResult) -> int:
     return int(config.meta["rule"])
 
 
+def _judged(
+    rule: Rule,
+    outcome: ExpectationValidationResult,
+    frame: pd.DataFrame,
+    unread: Mapping[str, Rows],
+    hidden: Collection[str],
+) -> Judged:
+    observed = outcome.result.get("observed_value")
+    number = float(observed) if isinstance(observed, int | float | np.number) else None
+    if outcome.success:
+        return Judged(rule, None, None, number)
+    found = _failing_rows(rule, outcome, unread)
+    if found is not None and not found.size:
+        return Judged(rule, None, None, number)
+    failure = _failure(rule, outcome, frame, found)
+    if set(rule.columns) & set(hidden):
+        failure = replace(failure, examples=(HIDDEN,))
+    return Judged(rule, found, failure, number)
+
+
 def _failing_rows(rule: Rule, outcome: ExpectationValidationResult, unread: Mapping[str, Rows]) -> Rows | None:
     """The failing rows; None where the rule does not name them all."""
     listed = outcome.result.get("unexpected_index_list")
@@ -160,15 +255,3 @@ def _problem(outcome: ExpectationValidationResult) -> str:
     # Either one such record, or one for each metric that failed.
     records = [info] if "raised_exception" in info else list(info.values())
     return next((str(record["exception_message"]) for record in records if record.get("raised_exception")), "")
-
-
-def _write_docs(result: ExpectationSuiteValidationResult, folder: Path) -> None:
-    for outcome in result.results:
-        outcome.result.pop("unexpected_index_list", None)
-        # Through JSON to plain numbers: the renderer stumbles over those of numpy.
-        outcome.result = json.loads(json.dumps(convert_to_json_serializable(outcome.result)))
-    page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result))
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ".index.html.partial"
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(folder / "index.html")

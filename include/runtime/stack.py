@@ -141,6 +141,7 @@ class Stack:
         yield "FLIGHTLINE_ENV", os.environ.get("FLIGHTLINE_ENV", "dev")
         yield "FLIGHTLINE_LANDING_URI", str(home / "landing")
         yield "FLIGHTLINE_LAKEHOUSE_URI", str(home / "lakehouse")
+        yield "FLIGHTLINE_DOCS_FOLDER", str(home / "docs")
         yield "FLIGHTLINE_FEAST_REGISTRY", url("feast")
         yield "FLIGHTLINE_FEAST_ONLINE_HOST", str(self.postgres.socket_folder)
         yield "FLIGHTLINE_FEAST_ONLINE_PORT", "5432"
@@ -178,6 +179,11 @@ class Stack:
         yield "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME", "0.25"
         yield "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK", "False"
         yield "AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(home / "log" / "tasks")
+        (home / "lineage").mkdir(parents=True, exist_ok=True)
+        events = {"type": "file", "log_file_path": str(home / "lineage" / "events.jsonl"), "append": True}
+        yield "AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(events)
+        yield "AIRFLOW__OPENLINEAGE__NAMESPACE", "flightline"
+        yield "AIRFLOW__OPENLINEAGE__EXTRACTORS", "flightline.lineage.IngestionExtractor"
         yield "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED", "False"
 
     # -- parts --------------------------------------------------------------------------------

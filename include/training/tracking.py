@@ -15,6 +15,7 @@ from importlib.metadata import version as installed
 import lightgbm as lgb
 import mlflow
 import mlflow.lightgbm
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
@@ -127,7 +128,7 @@ def log_model(spec: ModelSpec, ref: TrainingSetRef, booster: lgb.Booster, featur
     info = mlflow.lightgbm.log_model(
         booster,
         name="model",
-        signature=infer_signature(example, booster.predict(example)),
+        signature=infer_signature(example, np.asarray(booster.predict(example))),
         input_example=example,
         pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
         metadata={

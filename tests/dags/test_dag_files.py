@@ -26,6 +26,13 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "accept_and_quarantine": [],
         "reject_batch": [],
     },
+    "reprocess_quarantine": {
+        "judge_again": ["choose_action", "keep_waiting", "report_only"],
+        "choose_action": ["keep_waiting", "report_only", "take_rows_back"],
+        "keep_waiting": [],
+        "report_only": [],
+        "take_rows_back": [],
+    },
     "ingest_labels": {"wait_for_labels": ["load_labels"], "load_labels": []},
     "build_features": {
         "compute_features": ["materialize_features"],
@@ -79,6 +86,7 @@ SHAPES: dict[str, dict[str, list[str]]] = {
 EMITS = {
     "ingest_batch": {"clean"},
     "ingest_labels": {"labels"},
+    "reprocess_quarantine": {"clean"},
     "build_features": {"features"},
     "request_training": {"retraining_requested"},
     "train_model": {"candidate"},

@@ -120,3 +120,11 @@ def test_an_empty_day_gives_no_rows(spec, lake, put_clean):
 def test_feast_is_not_imported():
     loaded = "import sys, include.features.query; sys.exit('feast' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
+
+
+def test_personal_data_is_no_feature() -> None:
+    spec = catalogue.load("california_housing")
+    tagged = spec.columns["median_income"].model_copy(update={"pii": True})
+    personal = spec.model_copy(update={"columns": spec.columns | {"median_income": tagged}})
+    with pytest.raises(ConfigError, match=r"features\.sql: reads median_income, which has pii: true"):
+        query.feature_schema(personal)

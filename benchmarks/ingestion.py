@@ -1,0 +1,119 @@
+"""Seconds and peak memory of validating and loading rows of housing shape, beside plain DuckDB on the same file.
+
+Each side runs in a process of its own: ``python -m benchmarks.ingestion [rows]``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from include.ingestion import sample
+from include.ingestion.delivery import Delivery
+from include.lakehouse.tables import Lakehouse
+from include.models import catalogue
+from include.places import PROJECT_ROOT, Places
+
+MODEL, DAY = "california_housing", date(2025, 1, 1)
+ROWS = 10_000_000
+LIMIT = 2.0
+"""Times the seconds of plain DuckDB that it may take."""
+
+_WRITE = """
+    COPY (
+        SELECT row_number() OVER () AS listing_id, rows.* EXCLUDE (median_house_value)
+        FROM read_csv('{housing}') rows, range({copies}) LIMIT {rows}
+    ) TO '{file}' (HEADER)
+"""
+_CHECK = """
+    CREATE TEMP TABLE delivered AS SELECT * FROM read_csv('{file}');
+    CREATE TEMP TABLE repeated AS SELECT listing_id FROM delivered GROUP BY listing_id HAVING count(*) > 1;
+    CREATE TEMP VIEW judged AS
+        SELECT *, coalesce(
+            longitude BETWEEN -124.5 AND -114 AND latitude BETWEEN 32.5 AND 42.1
+            AND housing_median_age BETWEEN 0 AND 100 AND total_rooms BETWEEN 1 AND 1e6
+            AND total_bedrooms BETWEEN 1 AND 1e6 AND population BETWEEN 1 AND 1e6 AND households BETWEEN 1 AND 1e6
+            AND median_income BETWEEN 0 AND 100
+            AND ocean_proximity IN ('<1H OCEAN', 'INLAND', 'ISLAND', 'NEAR BAY', 'NEAR OCEAN')
+            AND listing_id NOT IN (FROM repeated), false) AS good
+        FROM delivered;
+    COPY (FROM judged WHERE good) TO '{folder}/clean.parquet';
+    COPY (FROM judged WHERE NOT good) TO '{folder}/quarantine.parquet';
+"""
+
+
+def main() -> None:
+    if len(sys.argv) == 4:
+        _side(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+        return
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        file = _deliver(folder, rows)
+        print(f"{rows:,} rows, {file.stat().st_size / 1e6:,.0f} MB CSV, {os.cpu_count()} cores")
+        figures = {}
+        for side in ("duckdb", "flightline"):
+            command = [sys.executable, "-m", "benchmarks.ingestion", side, str(file), str(folder)]
+            done = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, check=True)
+            figures[side] = json.loads(done.stdout.splitlines()[-1])
+            print(f"{side:<12}" + "  ".join(f"{key} {value}" for key, value in figures[side].items()))
+        ratio = figures["flightline"]["seconds"] / figures["duckdb"]["seconds"]
+        print(f"ratio       {ratio:.2f} of at most {LIMIT:g}")
+        assert figures["flightline"]["accepted"] == figures["duckdb"]["accepted"]
+
+
+def _deliver(folder: Path, rows: int) -> Path:
+    """One delivery of so many rows: the housing file over and over, each row with a key of its own."""
+    named = os.environ.get("HOUSING_CSV")
+    housing = Path(named) if named else folder / "housing.csv"
+    if not named:
+        sample.generate().to_csv(housing, index=False)
+    delivery = Delivery.expected(_places(folder), catalogue.load(MODEL), "batches", DAY)
+    delivery.write("california_housing.csv", b"")
+    file = Path(delivery.folder) / "california_housing.csv"
+    with duckdb.connect() as connection:
+        connection.execute(_WRITE.format(housing=housing, copies=rows // 20_000 + 1, rows=rows, file=file))
+    return file
+
+
+def _places(folder: Path) -> Places:
+    return Places("dev", str(folder / "landing"), str(folder / "lakehouse"), "unused")
+
+
+def _side(side: str, file: Path, folder: Path) -> None:
+    """Run one side and print its figures; the imports, which Airflow's tasks find done, do not count."""
+    from include.ingestion import batch, intake
+
+    del intake  # imported for its libraries: Great Expectations takes seconds
+    began = time.perf_counter()
+    if side == "duckdb":
+        with duckdb.connect() as connection:
+            connection.execute(_CHECK.format(file=file, folder=folder))
+            ((accepted,),) = connection.sql(f"SELECT count(*) FROM '{folder}/clean.parquet'").fetchall()
+        parts = {}
+    else:
+        spec, places = catalogue.load(MODEL), _places(folder)
+        lake = Lakehouse(places)
+        batch.validate(spec, lake, Delivery.expected(places, spec, "batches", DAY))
+        parts = {"validate": round(time.perf_counter() - began, 1)}
+        accepted = batch.load(spec, lake, DAY).accepted
+    figures = {
+        "seconds": round(time.perf_counter() - began, 1),
+        **parts,
+        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        "accepted": accepted,
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

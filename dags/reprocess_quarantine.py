@@ -1,0 +1,74 @@
+"""
+Judges the quarantined rows of a day again, after a rule or model.yaml changed, and takes back those that pass.
+
+**Runs when:** by hand, with a day as partition key. A dry run by default: it says what would be taken back.
+
+**Reads:** that day's partition of `raw_` and `quarantine_<model>`.
+
+**Writes:** (no dry run) that day's partition of `quarantine_` and `clean_<model>`, and a row in `decisions`.
+
+**Safe to re-run:** yes: a row that was taken back is in quarantine no more.
+
+**When it fails:** no batch of that day is there, or the trigger had no partition key; nothing has changed then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from airflow.sdk import Label, Param, dag, task
+
+from include.models import catalogue
+from include.orchestration.assets import assets_of
+from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.runs import day_of, workspace_of
+
+
+def reprocess_quarantine(model: str) -> None:
+    spec, assets = catalogue.load(model), assets_of(model)
+
+    @dag(
+        **dag_defaults(spec, "reprocess_quarantine", Tag.INGESTION) | {"max_active_runs": 1},
+        schedule=None,
+        doc_md=__doc__,
+        params={"dry_run": Param(True, type="boolean", description="Only say what would be taken back.")},
+    )
+    def build() -> None:
+        @task
+        def judge_again(**context) -> dict:
+            from include.ingestion import reprocess
+
+            workspace = workspace_of(context)
+            return asdict(reprocess.preview(workspace.spec, workspace.lake, day_of(context)))
+
+        @task.branch
+        def choose_action(found: dict, params: dict) -> str:
+            if not found["taken_back"]:
+                return "keep_waiting"
+            return "report_only" if params["dry_run"] else "take_rows_back"
+
+        @task
+        def keep_waiting(found: dict) -> None:
+            print(f"None of {found['waiting']} rows passes: {found['batch_reasons'] or found['still_waiting']}")
+
+        @task
+        def report_only(found: dict) -> None:
+            print(f"Dry run: {found['taken_back']} of {found['waiting']} rows pass; run again with dry_run off.")
+
+        @task(outlets=[assets.clean])
+        def take_rows_back(**context) -> dict:
+            from include.ingestion import reprocess
+
+            return asdict(reprocess.take_back(workspace_of(context), day_of(context), context["run_id"]))
+
+        found = judge_again()
+        action = choose_action(found)
+        action >> Label("no row passes") >> keep_waiting(found)
+        action >> Label("dry run") >> report_only(found)
+        action >> Label("for real") >> take_rows_back()
+
+    build()
+
+
+for model in catalogue.valid():
+    reprocess_quarantine(model)

@@ -1,0 +1,63 @@
+"""Rows made in a thread of their own, for a writer that takes them one batch at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from queue import Empty, Full, Queue
+
+import pyarrow as pa
+
+AHEAD = 3
+"""Batches that wait for the writer at most."""
+_WAIT_SECONDS = 0.1
+
+
+class Feed:
+    """Delta's writer calls its source from a thread that may not read another Delta table: this one reads it."""
+
+    def __init__(self, batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:
+        self._batches = batches
+        self._queue: Queue[pa.RecordBatch | None] = Queue(maxsize=AHEAD)
+        self._stop = threading.Event()
+        self.error: Exception | None = None
+        """What the source raised: the writer would pass it on as a text of its own."""
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+
+    def __enter__(self) -> Feed:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        while True:
+            try:
+                batch = self._queue.get(timeout=_WAIT_SECONDS)
+            except Empty:
+                continue
+            if batch is None:
+                if self.error is not None:
+                    raise self.error
+                return
+            yield batch
+
+    def _run(self) -> None:
+        try:
+            for batch in self._batches():
+                if not self._put(batch):
+                    return
+        except Exception as error:  # noqa: BLE001  (whatever it is, the reader raises it)
+            self.error = error
+        self._put(None)
+
+    def _put(self, batch: pa.RecordBatch | None) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(batch, timeout=_WAIT_SECONDS)
+                return True
+            except Full:
+                continue
+        return False

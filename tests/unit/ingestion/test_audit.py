@@ -1,0 +1,57 @@
+"""What is left of a validation besides the tables of rows: metrics, Data Docs, a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from include.governance import decisions
+from include.ingestion import audit
+from include.ingestion.delivery import Delivery
+from include.lakehouse.tables import Lakehouse
+from include.models.spec import ModelSpec
+from include.monitoring import window
+from include.places import Places
+from include.quality import expectations
+from include.workspace import Workspace
+
+DAY = date(2025, 1, 2)
+Rows = list[list[str]]
+
+
+def test_each_expectation_is_a_row_beside_those_of_monitoring(
+    spec: ModelSpec,
+    lake: Lakehouse,
+    places: Places,
+    deliver: Callable[..., Delivery],
+    good_rows: Rows,
+    tmp_path: Path,
+) -> None:
+    measured = {"window": DAY, "metric": "rows", "slice": "all", "value": 7.0, "model_version": "1"}
+    lines = [measured | {"metric": metric, "source": window.SOURCE} for metric in ("rows", "labelled_rows")]
+    ours = pa.Table.from_pylist(lines, schema=window.SCHEMA)
+    name, partition = spec.table("metrics"), {"window": DAY, "source": window.SOURCE}
+    lake.replace_partition(name, ours, partition, partition_by=["window"])
+    rows = [list(row) for row in good_rows]
+    rows[4][rows[0].index("latitude")] = "51.5"
+    deliver(rows)
+    workspace = Workspace(spec, replace(places, docs_folder=str(tmp_path / "docs")), lake)
+    for _ in range(2):
+        audit.validate(workspace, DAY, "run")
+    written = lake.read(name).to_pylist()
+    scores = [row for row in written if row["source"] == "ingestion"]
+    assert len(scores) == len(expectations.load(spec))
+    values = {row["metric"]: row["value"] for row in scores}
+    assert values["quarantine_row:out_of_range:latitude"] == 1 / 40
+    assert values["quarantine_row:out_of_range:longitude"] == 0
+    assert values["reject_batch:row_count_out_of_range"] == 40
+    assert [item.rows for item in window.history(spec, lake, DAY)] == [7]
+    assert len(written) == len(scores) + 2
+    assert "51.5" in (tmp_path / "docs" / spec.name / "2025-01-02" / "index.html").read_text()
+    (decision,) = decisions.history(lake, spec.name)
+    assert decision.outcome == "accept_and_quarantine"
+    assert decision.decided_at == datetime(2025, 1, 3, tzinfo=UTC)

@@ -1,0 +1,148 @@
+"""A delivery judged chunk by chunk has the verdict, and the tables, of the same delivery judged at once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from include.ingestion import batch, files, intake
+from include.ingestion.delivery import Delivery
+from include.lakehouse.tables import Lakehouse
+from include.models.spec import ModelSpec
+from include.quality import expectations
+
+DAY, OTHER_DAY = date(2025, 1, 2), date(2025, 1, 3)
+Rows = list[list[str]]
+Deliver = Callable[..., Delivery]
+
+MORE_RULES = [
+    {"type": "expect_column_values_to_be_between", "column": "longitude", "min_value": -122.2, "strict_min": True},
+    {"type": "expect_column_values_to_not_be_in_set", "column": "housing_median_age", "value_set": [52, 7]},
+    {"type": "expect_column_values_to_be_null", "column": "population"},
+    {"type": "expect_column_values_to_match_regex", "column": "ocean_proximity", "regex": "^N"},
+    {"type": "expect_column_values_to_not_be_null", "column": "total_rooms", "mostly": 0.9},
+    {"type": "expect_compound_columns_to_be_unique", "column_list": ["longitude", "latitude"]},
+    {"type": "expect_column_pair_values_a_to_be_greater_than_b", "column_A": "total_rooms", "column_B": "households"},
+    {"type": "expect_column_values_to_be_increasing", "column": "listing_id"},
+    {
+        "type": "expect_column_value_z_scores_to_be_less_than",
+        "column": "population",
+        "threshold": 2,
+        "double_sided": False,
+    },
+    {"type": "expect_column_median_to_be_between", "column": "households", "min_value": 1e6},
+    {"type": "expect_column_sum_to_be_between", "column": "population", "max_value": 10},
+    {"type": "expect_column_max_to_be_between", "column": "households", "max_value": 100},
+    {"type": "expect_column_min_to_be_between", "column": "households", "min_value": 5},
+    {"type": "expect_table_row_count_to_equal", "value": 41},
+    {"type": "expect_table_column_count_to_equal", "value": 9},
+    {"type": "expect_column_values_to_be_in_type_list", "column": "latitude", "type_list": ["str"]},
+    {
+        "type": "expect_column_values_to_be_between",
+        "column": "total_rooms",
+        "max_value": 100,
+        "row_condition": "ocean_proximity == 'INLAND'",
+        "condition_parser": "pandas",
+    },
+]
+
+
+@pytest.fixture
+def strict(spec: ModelSpec, tmp_path: Path) -> ModelSpec:
+    """The model with more rules, of every kind, and none that rejects the batch."""
+    content = yaml.safe_load((spec.folder / expectations.FILE).read_text())
+    content["expectations"] += [rule | {"severity": "warn"} for rule in MORE_RULES]
+    (tmp_path / expectations.FILE).write_text(yaml.safe_dump(content))
+    lenient = spec.ingestion.model_copy(update={"quarantine_budget": 1.0})
+    changed = spec.model_copy(update={"ingestion": lenient})
+    changed._folder = tmp_path
+    return changed
+
+
+def outcome(spec: ModelSpec, lake: Lakehouse, delivery: Delivery) -> tuple[object, ...]:
+    verdict = batch.validate(spec, lake, delivery)
+    reject = verdict.outcome == "reject_batch"
+    counts = batch.reject(spec, lake, DAY, verdict.batch_reasons) if reject else batch.load(spec, lake, DAY)
+    layers = [lake.read(spec.table(layer)) for layer in ("raw", "quarantine", "clean", "profiles")]
+    # Sums differ in their last digit by the order in which they are made.
+    rounded = [f"{value:.9g}" for value in layers[3]["value"].to_pylist()]
+    layers[3] = layers[3].set_column(4, "value", pa.array(rounded))
+    said = asdict(verdict)
+    for result in said["results"]:
+        result.pop("observed")
+    return said, counts, *(sorted(map(repr, layer.to_pylist())) for layer in layers)
+
+
+def in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "WHOLE_ROWS", 5)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 500)
+
+
+CELLS = st.sampled_from(["", "1", "2", "3.5", "-7", "1e308", "many", "INLAND", "-120", "36", "a@b.org"])
+
+
+@settings(
+    max_examples=6, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=st.lists(st.lists(CELLS, min_size=10, max_size=10), max_size=8), seed=st.integers(0, 5))
+def test_chunks_say_what_the_whole_says(
+    strict: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows, rows: Rows, seed: int
+) -> None:
+    body = [*good_rows[1:], *rows, *good_rows[3:6]]
+    random.Random(seed).shuffle(body)
+    delivery = deliver([good_rows[0], *body])
+    whole = outcome(strict, lake, delivery)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        in_chunks(monkeypatch)
+        assert outcome(strict, lake, delivery) == whole
+
+
+@pytest.mark.parametrize("broken", ["header only", "missing column", "extra column", "no key"])
+def test_chunks_say_what_the_whole_says_of_a_wrong_shape(
+    strict: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {
+        "header only": good_rows[:1],
+        "missing column": [row[:4] + row[5:] for row in good_rows],
+        "extra column": [[*row, "x"] for row in good_rows],
+        "no key": [["id", *good_rows[0][1:]], *good_rows[1:], good_rows[3]],
+    }[broken]
+    delivery = deliver(content)
+    whole = outcome(strict, lake, delivery)
+    in_chunks(monkeypatch)
+    assert outcome(strict, lake, delivery) == whole
+
+
+def test_several_large_files_are_one_batch(
+    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_chunks(monkeypatch)
+    delivery = deliver(good_rows[:21])
+    more = "\n".join(",".join(row) for row in [good_rows[0], *good_rows[21:], good_rows[2]])
+    (Path(delivery.folder) / "z_more.csv").write_text(more + "\n")
+    batch.validate(spec, lake, delivery)
+    assert batch.load(spec, lake, DAY) == batch.BatchCounts(41, 40, 1)
+    (row,) = lake.read(spec.table("quarantine")).to_pylist()
+    assert (row["source_file"].rsplit("/", 1)[-1], row["row_number"]) == ("z_more.csv", 21)
+    assert row["reasons"] == ["duplicate_row"]
+
+
+def test_data_docs_of_chunks_show_each_rule(
+    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_chunks(monkeypatch)
+    rows = [list(row) for row in good_rows]
+    rows[4][rows[0].index("latitude")] = "51.5"
+    batch.validate(spec, lake, deliver(rows), tmp_path / "docs")
+    page = (tmp_path / "docs" / "index.html").read_text()
+    assert "51.5" in page
+    assert "median_income" in page

@@ -1,0 +1,67 @@
+"""The events of the ingestion tasks, as OpenLineage's own client would send them."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from types import SimpleNamespace
+
+import pytest
+from flightline.lineage import IngestionExtractor
+from openlineage.client.serde import Serde
+
+from include.ingestion import audit, batch, sample
+from include.ingestion.delivery import Delivery
+from include.workspace import open_workspace
+
+MODEL, DAY = "california_housing", date(2025, 1, 2)
+
+
+@pytest.fixture
+def ingested(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTLINE_LANDING_URI", str(tmp_path / "landing"))
+    monkeypatch.setenv("FLIGHTLINE_LAKEHOUSE_URI", str(tmp_path / "lakehouse"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "unused")
+    workspace = open_workspace(MODEL)
+    rows = sample.generate().drop(columns="median_house_value").dropna().head(50)
+    rows.insert(0, "listing_id", range(50))
+    rows.loc[rows.index[3], "latitude"] = 60.0
+    delivery = Delivery.expected(workspace.places, workspace.spec, "batches", DAY)
+    delivery.write("california_housing.csv", rows.to_csv(index=False).encode())
+    audit.validate(workspace, DAY, "run")
+    batch.load(workspace.spec, workspace.lake, DAY)
+
+
+def facets(dag: str, task_id: str) -> dict:
+    operator = SimpleNamespace(dag_id=f"{MODEL}.{dag}", task_id=task_id, task_type="_PythonDecoratedOperator")
+    instance = SimpleNamespace(dag_run=SimpleNamespace(partition_key=DAY.isoformat()))
+    found = IngestionExtractor(operator).extract_on_complete(instance)
+    assert found is not None
+    return {
+        "inputs": [json.loads(Serde.to_json(item)) for item in found.inputs],
+        "outputs": [json.loads(Serde.to_json(item)) for item in found.outputs],
+    }
+
+
+def test_validation_has_inputs_outputs_schema_and_quality(ingested: None) -> None:
+    event = facets("ingest_batch", "validate_batch")
+    (read,) = event["inputs"]
+    assert read["name"].endswith("/batches/batch_date=2025-01-02")
+    quality = read["inputFacets"]["dataQualityMetrics"]
+    assert quality["rowCount"] == 50
+    assert quality["columnMetrics"]["latitude"]["max"] == 60.0
+    held = {item["assertion"]: item["success"] for item in read["inputFacets"]["dataQualityAssertions"]["assertions"]}
+    assert held["quarantine_row:out_of_range:latitude"] is False
+    assert held["quarantine_row:out_of_range:longitude"] is True
+    written = [item["name"].rsplit("/", 1)[-1] for item in event["outputs"]]
+    assert written == [f"{layer}_{MODEL}" for layer in ("raw", "quarantine", "profiles")]
+
+
+def test_loading_has_the_schema_of_what_it_wrote(ingested: None) -> None:
+    (written,) = facets("ingest_batch", "accept_and_quarantine")["outputs"]
+    types = {item["name"]: item["type"] for item in written["facets"]["schema"]["fields"]}
+    assert (types["listing_id"], types["latitude"], types["batch_date"]) == ("long", "double", "date")
+
+
+def test_tasks_of_other_dags_have_none(ingested: None) -> None:
+    assert facets("train_model", "tune") == {"inputs": [], "outputs": []}

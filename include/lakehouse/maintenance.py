@@ -7,7 +7,19 @@ import logging
 from include.workspace import Workspace
 
 log = logging.getLogger(__name__)
-LAYERS = ("raw", "quarantine", "clean", "labels", "features", "training_sets", "predictions", "metrics")
+LAYERS = (
+    "raw",
+    "quarantine",
+    "quarantine_labels",
+    "clean",
+    "profiles",
+    "labels",
+    "features",
+    "parity",
+    "training_sets",
+    "predictions",
+    "metrics",
+)
 RETENTION_HOURS = 24 * 90
 """A version's training set, and the tables it was built from, can be read again for so long."""
 

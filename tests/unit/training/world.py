@@ -57,7 +57,7 @@ class World:
         rows = [("rows", window.ALL, 1.0), ("labelled_rows", window.ALL, 0.0), ("drifted", "median_income", drifted)]
         table = pa.Table.from_pylist(
             [
-                {"window": day, "metric": metric, "slice": slice_, "value": float(value)}
+                {"window": day, "metric": metric, "slice": slice_, "value": float(value), "source": window.SOURCE}
                 for metric, slice_, value in rows
             ],
             schema=window.SCHEMA,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from datetime import date, datetime
@@ -24,6 +25,7 @@ def spark():
     pyspark = pytest.importorskip("pyspark.sql", reason="pyspark is not installed: `make lock` has it in the extra dev")
     if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
         pytest.skip("no Java on this machine (java on PATH, or JAVA_HOME): Spark 4 needs Java 17")
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it reports each closed connection, also after the last test
     session = (
         pyspark.SparkSession.builder.master("local[1]")
         .config("spark.ui.enabled", "false")

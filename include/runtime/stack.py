@@ -63,8 +63,8 @@ class Stack:
         running = [service.name for service in self.status() if service.pid]
         if running:
             say(f"Already running: {', '.join(running)}")
-        self.postgres.start()
         settings["ports"] = self._choose_ports(settings.get("ports"), say)
+        self.postgres.start()
         self._write_settings(settings)
         environment = self.environment()
         self._write_environment_file(environment)

@@ -143,7 +143,7 @@ def test_in_production_a_person_is_asked_and_no_is_an_answer(played: Played, mon
         lambda: played.airflow.task_states(run).get("wait_for_approval") in ("awaiting_input", "deferred"),
         "the question to be asked",
     )
-    time.sleep(5)  # nobody answers before the worker has reported that the task waits: Airflow would take it for lost
+    time.sleep(8)  # An answer that overtakes the worker's report that the task waits makes Airflow ask again.
     played.airflow.answer(run, "wait_for_approval", "Reject")
     ended = played.finish(run)
     states = played.airflow.task_states(ended)

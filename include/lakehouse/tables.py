@@ -159,7 +159,7 @@ class Lakehouse:
             reader = pa.RecordBatchReader.from_batches(schema, iter(feed))
             try:
                 write_deltalake(table, reader, mode="overwrite", predicate=predicate, schema_mode="merge")
-            except Exception:
+            except Exception:  # whatever Delta makes of it, the caller gets what the rows raised
                 if feed.error is not None:
                     raise feed.error from None
                 raise

@@ -105,7 +105,7 @@ def validate(spec: ModelSpec, lake: Lakehouse, delivery: Delivery, docs_folder: 
     lake.replace_partition(
         spec.table("profiles"), judgement.profile.table(delivery.day, judgement.hidden), {"batch_date": delivery.day}
     )
-    verdict = _verdict(delivery, intake.rows, judgement)
+    verdict = _verdict(delivery, intake.count, judgement)
     log.info(
         "%s",
         summary.describe(
@@ -193,9 +193,9 @@ def _write_quarantine(spec: ModelSpec, lake: Lakehouse, intake: Intake, judgemen
     def rows() -> Iterator[pa.RecordBatch]:
         if not listed.size and not batch_reasons:
             return
-        for batch, positions in intake.raw_rows():
+        for laid_out, positions in intake.rows(None if batch_reasons else listed):
             place = np.searchsorted(listed, positions)
-            chosen = np.arange(batch.num_rows)
+            chosen = np.arange(laid_out.num_rows)
             if not batch_reasons:
                 chosen = np.flatnonzero(listed[np.clip(place, 0, listed.size - 1)] == positions)
             if not chosen.size:
@@ -204,9 +204,8 @@ def _write_quarantine(spec: ModelSpec, lake: Lakehouse, intake: Intake, judgemen
             for reason in batch_reasons:
                 reasons.add(reason, np.arange(chosen.size))
             reasons.add_all(own.of(positions[chosen]))
-            kept = batch.take(pa.array(chosen))
-            schema = layout.quarantine_schema(spec)
-            yield pa.RecordBatch.from_arrays([*kept.select(schema.names[:-1]).columns, reasons.column()], schema=schema)
+            kept = laid_out.take(pa.array(chosen)).append_column(layout.REASONS, reasons.column())
+            yield from kept.to_batches()
 
     lake.replace_partition_by_stream(
         spec.table("quarantine"), layout.quarantine_schema(spec), rows, {"batch_date": intake.day}
@@ -218,7 +217,7 @@ def _accepted(spec: ModelSpec, lake: Lakehouse, day: date) -> Iterator[pa.Record
     quarantined = _row_numbers(
         lake.stream(spec.table("quarantine"), where=where, columns=["source_file", "row_number"])
     )
-    for batch in lake.stream(spec.table("raw"), where=where):
+    for batch in lake.reader(spec.table("raw"), where=where, encoded=True):
         keep = np.ones(batch.num_rows, dtype=bool)
         files = batch.column("source_file").dictionary_encode()
         numbers = batch.column("row_number").to_numpy()

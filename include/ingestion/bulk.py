@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from include.ingestion import casting
 from include.ingestion.facts import Facts
 from include.ingestion.judgement import Judgement, Surroundings, conclude, frame, shape_reasons
+from include.ingestion.suspects import Suspects
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 from include.quality import docs, expectations, screening, validation
@@ -55,9 +57,12 @@ class Chunks:
         self._pending: dict[int, list[tuple[pa.Table, Rows, dict[str, Rows]]]] = {n: [] for n in self._alone}
         self._found: dict[int, list[Judged]] = {n: [] for n in self._alone}
         self._broken: dict[int, Judged] = {}
+        self._keys_repeat = True
+        self.suspects = Suspects(Path(self._folder.name) / "suspects.parquet")
 
     def close(self) -> None:
         self._writer.close()
+        self.suspects.close()
         self._folder.cleanup()
 
     def see(self, delivered: pa.Table) -> None:
@@ -70,20 +75,27 @@ class Chunks:
         cast = casting.cast(delivered, casting.types(self._spec))
         self._facts.see(delivered, cast)
         self._writer.write_table(cast.columns.select(list(self._staged)))
-        misfits = {name: np.flatnonzero(flags) + start for name, flags in cast.misfits.items()}
+        places = {name: np.flatnonzero(flags) for name, flags in cast.misfits.items()}
+        misfits = {name: rows + start for name, rows in places.items()}
+        suspects = list(places.values())
         for n, rule in self._alone.items():
-            flags = screening.may_fail(rule, cast.columns)
-            rows = np.arange(delivered.num_rows) if flags is None else np.flatnonzero(flags)
+            rows = screening.may_fail(rule, cast.columns)
+            if rows is None:
+                rows = np.arange(delivered.num_rows)
+            else:
+                suspects.append(rows)
             if rows.size:
                 unread = {name: misfits[name] for name in rule.columns if name in misfits}
                 some = cast.columns.select(_needed(rule, cast.columns.column_names)).take(pa.array(rows))
                 self._pending[n].append((some, rows + start, unread))
                 if sum(len(part[1]) for part in self._pending[n]) >= JUDGED_AT_ONCE:
                     self._ask(n)
+        self.suspects.add(delivered, np.unique(np.concatenate([np.empty(0, dtype=np.int64), *suspects])), start)
 
     def finish(self, lake: Lakehouse, day: date, around: Surroundings, docs_folder: Path | None) -> Judgement:
         """The judgement, once ``raw_`` has all rows."""
         self._writer.close()
+        self.suspects.close()
         shape = shape_reasons(self._spec, self._names, self._facts, around)
         with duckdb.connect() as connection:
             connection.execute(f"SET memory_limit = '{MEMORY}'")
@@ -133,8 +145,8 @@ class Chunks:
         if n in self._alone:
             return self._of_parts(n, duplicates)
         if screening.is_plain(rule) and rule.type in screening.ROW_COUNTS:
-            counted = pd.DataFrame(index=pd.RangeIndex(self._facts.rows - duplicates.size))
-            return self._judge(rule, counted)
+            counted = pd.DataFrame({"rows": [self._facts.rows - duplicates.size]})
+            return replace(self._judge(screening.of_row_count(rule, "rows"), counted), rule=rule)
         connection.register("duplicates", pa.table({"position": duplicates}))
         kept = f"(FROM {staged} ANTI JOIN duplicates USING (position))"
         if screening.is_plain(rule) and rule.type in screening.STATISTICS:
@@ -144,6 +156,8 @@ class Chunks:
         columns = _quoted(_needed(rule, self._staged))
         text = f"SELECT position{''.join(', ' + name for name in columns)} FROM {kept}"
         if screening.is_plain(rule) and rule.type in screening.UNIQUE:
+            if not self._keys_repeat and self._spec.entity.key in rule.columns:
+                return Judged(rule, None, None)
             some = ", ".join(_quoted(rule.columns))
             repeated = f"SELECT {some} FROM {kept} GROUP BY {some} HAVING count(*) > 1"
             connection.execute(f"CREATE OR REPLACE TEMP TABLE repeated AS {repeated}")
@@ -186,7 +200,8 @@ class Chunks:
         suspects = connection.sql(
             f"SELECT position FROM {staged} WHERE {key} IS NULL OR {key} IN ({repeated}) ORDER BY position"
         ).to_arrow_table()["position"]
-        if not len(suspects):
+        self._keys_repeat = bool(len(suspects))
+        if not self._keys_repeat:
             return np.empty(0, dtype=np.int64)
         connection.register("suspects", self._named(suspects.to_numpy()))
         name = self._spec.table("raw")

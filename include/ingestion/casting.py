@@ -53,9 +53,10 @@ def reason(kind: ColumnType, column: str) -> str:
 
 
 def cast(table: pa.Table, columns: Mapping[str, ColumnType]) -> Cast:
-    """Cast the named columns of a table of strings. Null stays null; a column that is absent is all null.
+    """Cast the named columns of a table of strings, plain or in dictionaries.
 
-    Spaces around a number are ignored. A number that is not finite as float64 does not fit.
+    Null stays null; a column that is absent is all null. Spaces around a number are ignored. A number that is not
+    finite as float64 does not fit.
     """
     typed: dict[str, pa.Array] = {}
     misfits: dict[str, pa.BooleanArray] = {}
@@ -65,13 +66,14 @@ def cast(table: pa.Table, columns: Mapping[str, ColumnType]) -> Cast:
             continue
         delivered = table[name].combine_chunks()
         typed[name] = _typed(delivered, kind)
-        misfit = pc.and_(pc.is_valid(delivered), pc.is_null(typed[name]))
-        if pc.any(misfit).as_py():
-            misfits[name] = misfit
+        if typed[name].null_count > delivered.null_count:
+            misfits[name] = pc.and_(pc.is_valid(delivered), pc.is_null(typed[name]))
     return Cast(pa.table(typed, schema=schema(columns)), misfits)
 
 
 def _typed(strings: pa.Array, kind: ColumnType) -> pa.Array:
+    if pa.types.is_dictionary(strings.type):
+        return strings.cast(pa.string()) if kind == "text" else _typed(strings.dictionary, kind).take(strings.indices)
     if kind == "text":
         return strings
     plainly = _all_plain(strings, kind)
@@ -92,10 +94,16 @@ def _all_plain(strings: pa.Array, kind: ColumnType) -> pa.Array | None:
         if kind == "number":
             numbers = strings.cast(pa.float64())
             return numbers if pc.all(pc.is_finite(numbers)).as_py() in (True, None) else None
-        longest = pc.max(pc.utf8_length(strings)).as_py() or 0
+        longest = pc.max(pc.binary_length(strings)).as_py() or 0
         # Arrow also reads hexadecimal integers, and those of 19 digits.
-        if longest > 18 or pc.any(pc.match_substring(strings, "x", ignore_case=True)).as_py():
+        if longest > 18 or _may_have(strings, b"x") or _may_have(strings, b"X"):
             return None
         return strings.cast(pa.int64())
     except pa.ArrowInvalid:
         return None
+
+
+def _may_have(strings: pa.Array, letter: bytes) -> bool:
+    """Whether the letter is in the memory that the strings are a part of."""
+    content = strings.buffers()[2]
+    return content is not None and letter in content.to_pybytes()

@@ -13,6 +13,7 @@ from include.ingestion import bulk, layout
 from include.ingestion.delivery import Delivery
 from include.ingestion.judgement import Judgement, Surroundings, judge
 from include.ingestion.past import Past
+from include.lakehouse.feed import Feed
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 from include.quality.findings import Rows
@@ -27,7 +28,7 @@ class Intake:
     def __init__(self, spec: ModelSpec, lake: Lakehouse, delivery: Delivery) -> None:
         self._spec, self._lake, self._delivery = spec, lake, delivery
         self.day = delivery.day
-        self.rows = 0
+        self.count = 0
         self._whole: list[pa.Table] = []
         self._chunks: bulk.Chunks | None = None
 
@@ -54,26 +55,39 @@ class Intake:
             return self._chunks.finish(self._lake, self.day, around, docs_folder)
         return judge(self._spec, pa.concat_tables(self._whole), docs_folder, around)
 
-    def raw_rows(self) -> Iterator[tuple[pa.RecordBatch, Rows]]:
-        """What ``raw_`` has of the day, with the positions of the rows in the delivery."""
-        name = self._spec.table("raw")
-        for batch in self._lake.stream(name, where={"batch_date": self.day}):
-            if batch.num_rows:
-                yield batch, bulk.positions(self._offsets(), batch)
+    def rows(self, wanted: Rows | None) -> Iterator[tuple[pa.Table, Rows]]:
+        """Rows as ``raw_`` has them, with their positions in the delivery.
+
+        Args:
+            wanted: positions that are among those returned, and others may be; None for all rows.
+        """
+        if self._chunks is None:
+            yield self._laid_out(pa.concat_tables(self._whole)), np.arange(self.count)
+        elif wanted is not None and self._chunks.suspects.has(wanted):
+            for delivered, positions in self._chunks.suspects.rows():
+                yield self._laid_out(delivered), positions
+        else:
+            for batch in self._lake.stream(self._spec.table("raw"), where={"batch_date": self.day}):
+                if batch.num_rows:
+                    yield pa.Table.from_batches([batch]), bulk.positions(self._offsets(), batch)
+
+    def _laid_out(self, delivered: pa.Table) -> pa.Table:
+        return layout.raw(self._spec, self.day, delivered).cast(layout.raw_schema(self._spec))
 
     def _read(self) -> Iterator[pa.RecordBatch]:
         # From the start: another writer may have come first, and then it is all done again.
         self.__exit__()
-        self.rows, self._whole, self._chunks = 0, [], None
+        self.count, self._whole, self._chunks = 0, [], None
         self._delivery.unfinished.clear()
-        schema = layout.raw_schema(self._spec)
-        for delivered in self._delivery.chunks():
-            self._see(delivered)
-            yield from layout.raw(self._spec, self.day, delivered).cast(schema).to_batches()
+        # Parsed in a thread of its own, while what came before is judged and written.
+        with Feed(self._delivery.chunks) as delivery:
+            for delivered in delivery:
+                self._see(delivered)
+                yield from self._laid_out(delivered).to_batches()
 
     def _see(self, delivered: pa.Table) -> None:
-        self.rows += delivered.num_rows
-        if self._chunks is None and self.rows <= WHOLE_ROWS:
+        self.count += delivered.num_rows
+        if self._chunks is None and self.count <= WHOLE_ROWS:
             self._whole.append(delivered)
             return
         if self._chunks is None:

@@ -1,30 +1,34 @@
-"""Rows made in a thread of their own, for a writer that takes them one batch at a time."""
+"""Rows made in a thread of their own, for a reader that takes them one batch at a time."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
 from queue import Empty, Full, Queue
+from typing import Generic, Self, TypeVar
 
-import pyarrow as pa
+T = TypeVar("T")
 
 AHEAD = 3
-"""Batches that wait for the writer at most."""
+"""Batches that wait for the reader at most."""
 _WAIT_SECONDS = 0.1
 
 
-class Feed:
-    """Delta's writer calls its source from a thread that may not read another Delta table: this one reads it."""
+class Feed(Generic[T]):
+    """Batches that are made while the last ones are used.
 
-    def __init__(self, batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:
+    Delta's writer calls its source from a thread that may not read another Delta table: this one may.
+    """
+
+    def __init__(self, batches: Callable[[], Iterator[T]]) -> None:
         self._batches = batches
-        self._queue: Queue[pa.RecordBatch | None] = Queue(maxsize=AHEAD)
+        self._queue: Queue[T | None] = Queue(maxsize=AHEAD)
         self._stop = threading.Event()
         self.error: Exception | None = None
-        """What the source raised: the writer would pass it on as a text of its own."""
+        """What the source raised: Delta's writer would pass it on as a text of its own."""
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
-    def __enter__(self) -> Feed:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -32,7 +36,7 @@ class Feed:
         self._stop.set()
         self._thread.join()
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
+    def __iter__(self) -> Iterator[T]:
         while True:
             try:
                 batch = self._queue.get(timeout=_WAIT_SECONDS)
@@ -53,7 +57,7 @@ class Feed:
             self.error = error
         self._put(None)
 
-    def _put(self, batch: pa.RecordBatch | None) -> bool:
+    def _put(self, batch: T | None) -> bool:
         while not self._stop.is_set():
             try:
                 self._queue.put(batch, timeout=_WAIT_SECONDS)

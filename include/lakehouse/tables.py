@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from pyarrow.dataset import ParquetReadOptions
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from include.errors import DataError
@@ -17,6 +20,9 @@ from include.places import Places
 
 Scalar = str | int | date | datetime
 STREAM_ROWS = 100_000
+
+# With more than one writer Delta takes in a stream faster than it writes it, and keeps what waits in memory.
+os.environ.setdefault("DELTARS_MAX_CONCURRENT_WRITERS", "1")
 
 
 class Lakehouse:
@@ -67,19 +73,24 @@ class Lakehouse:
         yield from self.reader(name, where=where, columns=columns)
 
     def reader(
-        self, name: str, *, where: Mapping[str, Scalar], columns: list[str] | None = None
+        self, name: str, *, where: Mapping[str, Scalar], columns: list[str] | None = None, encoded: bool = False
     ) -> pa.RecordBatchReader:
-        """As ``stream``, for who takes a reader."""
-        scanner = (
-            self.open(name)
-            .to_pyarrow_dataset()
-            .scanner(
-                columns=columns,
-                filter=_all_equal(where),
-                batch_size=STREAM_ROWS,
-                batch_readahead=2,
-                fragment_readahead=1,
-            )
+        """As ``stream``, for who takes a reader.
+
+        Args:
+            encoded: texts that repeat come as dictionaries, as the files have them: fewer values to look at.
+        """
+        table = self.open(name)
+        dataset = table.to_pyarrow_dataset()
+        if encoded:
+            options = ParquetReadOptions(dictionary_columns=_repeating_texts(dataset, _all_equal(where)))
+            dataset = table.to_pyarrow_dataset(parquet_read_options=options)
+        scanner = dataset.scanner(
+            columns=columns,
+            filter=_all_equal(where),
+            batch_size=STREAM_ROWS,
+            batch_readahead=2,
+            fragment_readahead=1,
         )
         return scanner.to_reader()
 
@@ -146,7 +157,7 @@ class Lakehouse:
 
     @retry(
         retry=retry_if_exception_type(CommitFailedError),
-        stop=stop_after_attempt(8),
+        stop=stop_after_attempt(20),
         wait=wait_random_exponential(multiplier=0.1, max=3),
         reraise=True,
     )
@@ -179,6 +190,20 @@ def _storable(rows: pa.Table) -> pa.Table:
             field = field.with_type(pa.string())
         fields.append(field)
     return rows.cast(pa.schema(fields)).replace_schema_metadata(None)
+
+
+def _repeating_texts(dataset: pa.dataset.Dataset, where: pc.Expression) -> set[str]:
+    """Columns of text whose files hold less than a length, of 4 bytes, for a value: they hold it in a dictionary."""
+    sizes: dict[str, int] = {}
+    rows = 0
+    for fragment in dataset.get_fragments(filter=where):
+        for group in (fragment.metadata.row_group(n) for n in range(fragment.metadata.num_row_groups)):
+            rows += group.num_rows
+            for column in (group.column(n) for n in range(group.num_columns)):
+                size = column.total_uncompressed_size
+                sizes[column.path_in_schema] = sizes.get(column.path_in_schema, 0) + size
+    texts = {field.name for field in dataset.schema if pa.types.is_string(field.type)}
+    return {name for name in texts if sizes.get(name, 4 * rows) < 4 * rows}
 
 
 def _all_equal(where: Mapping[str, Scalar]) -> pc.Expression:

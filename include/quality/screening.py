@@ -7,6 +7,7 @@ statistics of the rules that judge a column as a whole, Great Expectations is as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.quality.expectations import Rule
+from include.quality.findings import Rows
 from include.quality.vocabulary import KINDS
 
 UNIQUE = ("expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique")
@@ -27,6 +29,7 @@ STATISTICS: Mapping[str, str] = {
 }
 """Of one row with the statistic itself, Great Expectations computes the same statistic."""
 ROW_COUNTS = ("expect_table_row_count_to_be_between", "expect_table_row_count_to_equal")
+"""Great Expectations would hash every row to count them: it is asked about the number instead."""
 
 _IN_ORDER = (
     "expect_column_values_to_be_decreasing",
@@ -34,6 +37,7 @@ _IN_ORDER = (
     "expect_column_value_z_scores_to_be_less_than",
     "expect_column_values_to_not_be_outliers",
 )
+_NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 _STEERING = ("mostly", "row_condition", "condition_parser")
 
 
@@ -48,8 +52,16 @@ def is_plain(rule: Rule) -> bool:
     return not any(key in rule.arguments for key in _STEERING)
 
 
-def may_fail(rule: Rule, typed: pa.Table) -> pa.Array | None:
-    """One flag a row: all that fail, and perhaps some that pass. None where any row may fail."""
+def of_row_count(rule: Rule, column: str) -> Rule:
+    """The rule on a number of rows, as one on a column that has that number as its only value."""
+    arguments = {key: value for key, value in rule.arguments.items() if key != "value"}
+    if "value" in rule.arguments:
+        arguments |= {"min_value": rule.arguments["value"], "max_value": rule.arguments["value"]}
+    return replace(rule, type="expect_column_max_to_be_between", arguments={"column": column, **arguments})
+
+
+def may_fail(rule: Rule, typed: pa.Table) -> Rows | None:
+    """Positions of all rows that fail, and perhaps of some that pass. None where any row may fail."""
     if not is_plain(rule):
         return None
     arguments = rule.arguments
@@ -57,9 +69,9 @@ def may_fail(rule: Rule, typed: pa.Table) -> pa.Array | None:
     if column is None:
         return None
     if rule.type == "expect_column_values_to_not_be_null":
-        return pc.is_null(column)
+        return _flagged(pc.is_null(column)) if column.null_count else _NO_ROWS
     if rule.type == "expect_column_values_to_be_null":
-        return pc.is_valid(column)
+        return _flagged(pc.is_valid(column))
     if rule.type == "expect_column_values_to_be_between":
         return _outside(column, arguments)
     if rule.type in ("expect_column_values_to_be_in_set", "expect_column_values_to_not_be_in_set"):
@@ -68,21 +80,26 @@ def may_fail(rule: Rule, typed: pa.Table) -> pa.Array | None:
             return None
         within = pc.is_in(column, value_set=known)
         flags = within if rule.type.endswith("not_be_in_set") else pc.invert(within)
-        return pc.and_(flags, pc.is_valid(column))
+        return _flagged(pc.and_(flags, pc.is_valid(column)))
     return None
 
 
-def _outside(column: pa.Array, arguments: Mapping[str, Any]) -> pa.Array | None:
+def _outside(column: pa.Array, arguments: Mapping[str, Any]) -> Rows | None:
     low, high = arguments.get("min_value"), arguments.get("max_value")
     if pa.types.is_string(column.type) or not all(value is None or _is_number(value) for value in (low, high)):
         return None
-    flags = pa.array(np.zeros(len(column), dtype=bool))
+    found = [_NO_ROWS]
+    least, greatest = pc.min_max(column).as_py().values()
     # A bound itself may fail (strict_min): Great Expectations says so.
-    if low is not None:
-        flags = pc.or_(flags, pc.less_equal(column, low))
-    if high is not None:
-        flags = pc.or_(flags, pc.greater_equal(column, high))
-    return flags.fill_null(False)
+    if low is not None and least is not None and least <= low:
+        found.append(_flagged(pc.less_equal(column, low)))
+    if high is not None and greatest is not None and greatest >= high:
+        found.append(_flagged(pc.greater_equal(column, high)))
+    return np.unique(np.concatenate(found))
+
+
+def _flagged(flags: pa.Array) -> Rows:
+    return np.flatnonzero(flags.fill_null(False))
 
 
 def _values(kind: pa.DataType, values: Sequence[Any]) -> pa.Array | None:

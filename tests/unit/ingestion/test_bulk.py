@@ -146,3 +146,19 @@ def test_data_docs_of_chunks_show_each_rule(
     page = (tmp_path / "docs" / "index.html").read_text()
     assert "51.5" in page
     assert "median_income" in page
+
+
+def test_texts_that_repeat_are_loaded_as_they_are(spec: ModelSpec, lake: Lakehouse, deliver: Deliver) -> None:
+    """So many rows that ``raw_`` has them in dictionaries, with bad cells and cells that are not plain numbers."""
+    header = list(spec.columns)
+    line = ["", "-120", "36", "20", "1000", "200", " 700", "300", "+3.5", "INLAND"]
+    rows = [[str(n), *line[1:]] for n in range(3_000)]
+    rows[7][4], rows[8][4] = "many", "1e308"
+    batch.validate(spec, lake, deliver([header, *rows]))
+    encoded = lake.reader(spec.table("raw"), where={"batch_date": DAY}, encoded=True).schema
+    assert pa.types.is_dictionary(encoded.field("total_rooms").type)
+    assert batch.load(spec, lake, DAY) == batch.BatchCounts(3_000, 2_998, 2)
+    clean = lake.read(spec.table("clean"))
+    assert clean["median_income"].unique().to_pylist() == [3.5]
+    assert clean["population"].unique().to_pylist() == [700]
+    assert sorted(clean["listing_id"].to_pylist()) == [n for n in range(3_000) if n not in (7, 8)]

@@ -88,3 +88,20 @@ def test_a_table_that_was_never_written_says_so(lake: Lakehouse) -> None:
     assert lake.read_if_exists("t") is None
     with pytest.raises(DataError, match="table t does not exist"):
         lake.read("t")
+
+
+def test_only_texts_that_repeat_come_as_dictionaries(lake: Lakehouse) -> None:
+    count = 20_000
+    content = pa.table(
+        {
+            "unique": [f"row {n}" for n in range(count)],
+            "repeated": [f"text {n % 50}" for n in range(count)],
+            "number": pa.array(range(count), pa.int64()),
+            "day": pa.array([DAY] * count, pa.date32()),
+        }
+    )
+    lake.replace_partition("t", content, {"day": DAY})
+    encoded = lake.reader("t", where={"day": DAY}, encoded=True).read_all()
+    dictionaries = {field.name for field in encoded.schema if pa.types.is_dictionary(field.type)}
+    assert dictionaries == {"repeated"}
+    assert encoded.to_pylist() == lake.reader("t", where={"day": DAY}).read_all().to_pylist()

@@ -8,7 +8,7 @@ Computes a day's features, offline and online, and checks that both say the same
 **Writes:** that day's partition of `features_<model>` and `parity_<model>`; the online store of Feast, for that
 day's interval.
 
-The asset's event carries the training-serving skew.
+The run's tab *Data quality* shows the training-serving skew, and the asset's event carries it.
 
 **Safe to re-run:** yes. An older day never overwrites a newer value online.
 

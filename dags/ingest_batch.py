@@ -6,7 +6,7 @@ Takes a day's delivery into the lakehouse, row by row.
 **Reads:** `<landing>/<model>/batches/batch_date=<day>/`, once its `_SUCCESS` marker is there.
 
 **Writes:** that day's partition of `raw_`, `quarantine_` and `clean_<model>`, its profile in `profiles_`, a row
-for each expectation in `metrics_<model>`, a page of Data Docs (the run's tab of that name), a row in `decisions`.
+for each expectation in `metrics_<model>`, a page of Data Docs (the run's tab *Data quality*), a row in `decisions`.
 
 **Safe to re-run:** yes, each write replaces the day's partition in one commit.
 

@@ -3,7 +3,8 @@ Measures drift and performance of a day's predictions, and decides what follows 
 
 **Runs when:** a day's `predictions` are there (drift alone), and again when its `labels` are.
 
-**Reads:** the day's features, predictions and labels; the training set of the version that predicted.
+**Reads:** the day's features, predictions and labels; the training set of the version that predicted; the profiles
+of the day's batch and of those it was trained on.
 
 **Writes:** that day's partition of `metrics_<model>`, and a row in `decisions`.
 

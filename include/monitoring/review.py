@@ -28,11 +28,13 @@ def measure(workspace: Workspace, day: date) -> WindowMetrics:
     """Measure the window of a day against the training set of the version that scored it."""
     spec, lake = workspace.spec, workspace.lake
     number = window.scored_version(spec, lake, day)
-    if number is None:
-        reference = pd.DataFrame()
-    else:
-        reference = window.reference(spec, lake, versions.get(spec, number).tag("training_set"))
-    measured = window.measure(spec, lake, day, reference=reference, as_of=labels_known_after(spec, day))
+    reference, trained_on = pd.DataFrame(), list[date]()
+    if number is not None:
+        training_set = versions.get(spec, number).tag("training_set")
+        reference = window.reference(spec, lake, training_set)
+        trained_on = window.trained_on(spec, lake, training_set)
+    as_of = labels_known_after(spec, day)
+    measured = window.measure(spec, lake, day, reference=reference, as_of=as_of, trained_on=trained_on)
     log.info("Window %s: %s", day, measured)
     return measured
 
@@ -77,8 +79,11 @@ def alert(workspace: Workspace, day: date) -> None:
         RootCauseAlert: always.
     """
     measured = next(item for item in window.history(workspace.spec, workspace.lake, upto=day) if item.window == day)
+    said = f"adjusted R2 is {measured.adjusted_r2:.3f} on {measured.labelled_rows} rows, and no feature drifted"
+    if measured.shifted_columns:
+        said += f"; nulls or categories changed in what is delivered: {', '.join(measured.shifted_columns)}"
     raise RootCauseAlert(
-        f"adjusted R2 is {measured.adjusted_r2:.3f} on {measured.labelled_rows} rows, and no feature drifted",
+        said,
         where=f"{workspace.spec.name}, {day}, version {measured.version}",
         fix="Look at labels, joins and upstream changes; retraining on these rows may learn the fault",
     )

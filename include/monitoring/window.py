@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -14,8 +14,9 @@ import pyarrow as pa
 from include.errors import DataError
 from include.lakehouse.tables import Lakehouse, Scalar
 from include.models.spec import ModelSpec, Monitoring
-from include.monitoring import drift
+from include.monitoring import drift, inputs
 from include.monitoring.drift import FeatureDrift
+from include.monitoring.inputs import InputShift
 from include.training import metrics
 
 ALL = "all"
@@ -61,6 +62,8 @@ class WindowMetrics:
     """Sorted by name."""
     prediction_drifted: bool | None
     """None where there is no earlier window of the same version to compare with."""
+    shifted_columns: tuple[str, ...] = ()
+    """Delivered columns whose nulls or categories are not what they were, sorted by name."""
 
     @property
     def labelled(self) -> bool:
@@ -68,7 +71,15 @@ class WindowMetrics:
         return self.adjusted_r2 is not None
 
 
-def measure(spec: ModelSpec, lake: Lakehouse, day: date, *, reference: pd.DataFrame, as_of: datetime) -> WindowMetrics:
+def measure(
+    spec: ModelSpec,
+    lake: Lakehouse,
+    day: date,
+    *,
+    reference: pd.DataFrame,
+    as_of: datetime,
+    trained_on: Collection[date] = (),
+) -> WindowMetrics:
     """Measure the window of ``day`` and replace its partition of the metrics table.
 
     A function of the tables and the arguments alone: repeating it leaves the same rows, and a run after the
@@ -80,6 +91,7 @@ def measure(spec: ModelSpec, lake: Lakehouse, day: date, *, reference: pd.DataFr
         reference: features that the version which scored the day was trained on: :func:`reference` of the
             training set of :func:`scored_version`.
         as_of: time of the run, with time zone; labels that arrive later are not seen.
+        trained_on: the days whose batches that version was trained on: :func:`trained_on`.
 
     Raises:
         DataError: rows were scored whose features are missing, a key is repeated, or versions are mixed.
@@ -89,7 +101,8 @@ def measure(spec: ModelSpec, lake: Lakehouse, day: date, *, reference: pd.DataFr
     performance = _performance(spec, lake, day, as_of, predictions, n_features=len(reference.columns))
     features = _feature_drift(spec, lake, day, predictions, reference)
     prediction = _prediction_drift(spec, lake, day, predictions, version)
-    rows = _rows(spec.monitoring, day, version, performance, [*features, *prediction])
+    shifts = inputs.detect(spec, lake, day, trained_on, spec.monitoring.drift)
+    rows = _rows(spec.monitoring, day, version, performance, [*features, *prediction], shifts)
     lake.replace_partition(spec.table("metrics"), rows, {"window": day, "source": SOURCE}, partition_by=["window"])
     return _from_rows(day, rows.to_pandas())
 
@@ -130,6 +143,12 @@ def reference(spec: ModelSpec, lake: Lakehouse, training_set: str) -> pd.DataFra
     if not table.num_rows:
         raise DataError(f"training set {training_set} has no rows", where=name, fix="Run train_model")
     return _frame(table)
+
+
+def trained_on(spec: ModelSpec, lake: Lakehouse, training_set: str) -> list[date]:
+    """The days whose rows are in a training set, oldest first."""
+    rows = lake.read(spec.table("training_sets"), where=[("training_set", "=", training_set)], columns=["window"])
+    return sorted(rows["window"].unique().to_pylist())
 
 
 def _predictions(spec: ModelSpec, lake: Lakehouse, day: date) -> pd.DataFrame:
@@ -226,6 +245,7 @@ def _rows(
     version: str | None,
     performance: dict[str, float],
     drifts: Iterable[FeatureDrift],
+    shifts: Iterable[InputShift],
 ) -> pa.Table:
     thresholds = {"adjusted_r2": monitoring.performance.adjusted_r2}
     rows: list[tuple[str, str, float, float | None]] = [
@@ -236,6 +256,12 @@ def _rows(
             ("ks_statistic", item.feature, item.statistic, monitoring.drift.min_effect),
             ("ks_adjusted_p", item.feature, item.adjusted_p, monitoring.drift.alpha),
             ("drifted", item.feature, float(item.drifted), None),
+        ]
+    for shift in shifts:
+        rows += [
+            (f"{shift.statistic}_distance", shift.column, shift.distance, monitoring.drift.min_effect),
+            (f"{shift.statistic}_adjusted_p", shift.column, shift.adjusted_p, monitoring.drift.alpha),
+            (f"{shift.statistic}_shifted", shift.column, float(shift.shifted), None),
         ]
     return pa.Table.from_pylist(
         [
@@ -258,6 +284,7 @@ def _from_rows(window: date, rows: pd.DataFrame) -> WindowMetrics:
     whole = rows[rows["slice"] == ALL].set_index("metric")["value"].to_dict()
     drifted = rows[rows["metric"] == "drifted"].set_index("slice")["value"].gt(0).to_dict()
     prediction = drifted.pop(PREDICTION, None)
+    shifted = rows[rows["metric"].str.endswith("_shifted") & rows["value"].gt(0)]["slice"]
     version = rows["model_version"].iloc[0]
     return WindowMetrics(
         window=window,
@@ -270,6 +297,7 @@ def _from_rows(window: date, rows: pd.DataFrame) -> WindowMetrics:
         bias=_finite(whole.get("bias")),
         drifted_features=tuple(sorted(str(name) for name, found in drifted.items() if found)),
         prediction_drifted=None if prediction is None else bool(prediction),
+        shifted_columns=tuple(sorted(set(shifted))),
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from include.errors import DataError
+from include.ingestion.profile import SCHEMA as PROFILE_SCHEMA
 from include.lakehouse.tables import Lakehouse
 from include.models import catalogue
 from include.models.spec import ModelSpec
@@ -237,3 +238,24 @@ def test_broken_tables_are_named(spec: ModelSpec, lake: Lakehouse) -> None:
     _write(spec, lake, "features", DAY, _features(1).drop(columns="age").assign(age=None))
     assert measure(spec, lake).drifted_features == ("age",)
     assert not lake.exists(spec.table("labels"))
+
+
+def test_delivered_columns_that_shifted_are_named(spec: ModelSpec, lake: Lakehouse) -> None:
+    deliver(spec, lake, DAY)
+    for day, nulls in ((date(2025, 1, 1), 3), (DAY, 90)):
+        rows = [("count", 300.0), ("nulls", float(nulls))]
+        profile = pa.Table.from_pylist(
+            [
+                {"batch_date": day, "column": "total_rooms", "statistic": statistic, "category": None, "value": value}
+                for statistic, value in rows
+            ],
+            schema=PROFILE_SCHEMA,
+        )
+        lake.replace_partition(spec.table("profiles"), profile, {"batch_date": day})
+    days = window.trained_on(spec, lake, "2025-01-02")
+    assert days == [date(2025, 1, 1)]
+    reference = window.reference(spec, lake, "2025-01-02")
+    measured = window.measure(spec, lake, DAY, reference=reference, as_of=at(NEXT), trained_on=days)
+    assert measured.shifted_columns == ("total_rooms",)
+    assert measured.drifted_features == ()
+    assert window.history(spec, lake, DAY) == [measured]

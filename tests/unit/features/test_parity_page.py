@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from include.features import parity, parity_page, query
+from include.features.parity import Parity
+from include.lakehouse.tables import Lakehouse
+from include.models.spec import ModelSpec
+
+DAY, NEXT = date(2025, 1, 2), date(2025, 1, 3)
+
+
+@pytest.fixture
+def checked(spec: ModelSpec, lake: Lakehouse) -> int:
+    """Two days of parity, the second with differences; how many values were compared a day."""
+    values = 200 * len(query.feature_schema(spec))
+    parity.record(spec, lake, DAY, Parity(keys=200, mismatches=0, expired=0, features=(), compared=values))
+    names = list(query.feature_schema(spec))
+    differing = {names[-1]: 27, names[0]: 9}
+    found = Parity(200, 36, 4, tuple(differing), compared=values, differing=differing)
+    parity.record(spec, lake, NEXT, found)
+    return values
+
+
+def test_skew_is_a_number_on_the_page(spec: ModelSpec, lake: Lakehouse, checked: int) -> None:
+    page = parity_page.render(spec, lake, NEXT)
+    assert page is not None
+    assert f'<p class="skew beyond">{100 * 36 / checked:.2f} %</p>' in page
+    assert f"of {checked:,} values" in page
+    first, *_, last = query.feature_schema(spec)
+    assert page.index(f"<td>{last}</td>") < page.index(f"<td>{first}</td>")
+    assert page.index("<td>2025-01-03</td>") < page.index("<td>2025-01-02</td>")
+
+
+def test_a_page_is_of_its_day(spec: ModelSpec, lake: Lakehouse, checked: int) -> None:
+    page = parity_page.render(spec, lake, DAY)
+    assert page is not None
+    assert '<p class="skew">0.00 %</p>' in page
+    assert "2025-01-03" not in page
+
+
+def test_a_day_without_a_check_has_no_page(spec: ModelSpec, lake: Lakehouse) -> None:
+    assert parity_page.render(spec, lake, DAY) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,12 +29,16 @@ class DeltaSource(DataSource):
     Args:
         path: folder or object-store URL of the table.
         date_partition_column: the partition column, derived from the event time, that is no feature.
+        version: of the table; the newest one by default.
+        rows: only the rows with these values, by column; all by default.
     """
 
     def __init__(
         self,
         *,
         path: str,
+        version: int | None = None,
+        rows: Mapping[str, str] | None = None,
         name: str | None = None,
         timestamp_field: str | None = None,
         created_timestamp_column: str | None = None,
@@ -55,10 +59,12 @@ class DeltaSource(DataSource):
             owner=owner,
         )
         self.path = path
+        self.version = version
+        self.rows = dict(rows or {})
 
     # Feast compares sources to find out what has changed; it keeps them in sets, too.
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DeltaSource) and self.path == other.path and bool(super().__eq__(other))
+        return isinstance(other, DeltaSource) and self._place == other._place and bool(super().__eq__(other))
 
     def __hash__(self) -> int:
         return hash((self.name, self.path))
@@ -66,14 +72,18 @@ class DeltaSource(DataSource):
     def source_type(self) -> DataSourceProto.SourceType.ValueType:
         return DataSourceProto.CUSTOM_SOURCE
 
-    def open(self, version: int | None = None) -> DeltaTable:
-        """Open the table, optionally as of an earlier version.
+    @property
+    def _place(self) -> dict[str, Any]:
+        return _place(self.path, self.version, self.rows)
+
+    def open(self) -> DeltaTable:
+        """Open the table.
 
         Raises:
             DataError: the table has never been written.
         """
         try:
-            return DeltaTable(self.path, version=version)
+            return DeltaTable(self.path, version=self.version)
         except TableNotFoundError:
             raise DataError(
                 f"the table of source {self.name} does not exist",
@@ -106,7 +116,7 @@ class DeltaSource(DataSource):
             name=self.name,
             type=DataSourceProto.CUSTOM_SOURCE,
             data_source_class_type=f"{type(self).__module__}.{type(self).__qualname__}",
-            custom_options=_options(self.path),
+            custom_options=_options(self._place),
             timestamp_field=self.timestamp_field,
             created_timestamp_column=self.created_timestamp_column,
             field_mapping=self.field_mapping,
@@ -122,7 +132,7 @@ class DeltaSource(DataSource):
     @staticmethod
     def from_proto(data_source: DataSourceProto) -> DeltaSource:
         return DeltaSource(
-            path=json.loads(data_source.custom_options.configuration)["path"],
+            **json.loads(data_source.custom_options.configuration),
             name=data_source.name,
             timestamp_field=data_source.timestamp_field,
             created_timestamp_column=data_source.created_timestamp_column,
@@ -135,22 +145,31 @@ class DeltaSource(DataSource):
 
 
 class SavedDatasetDeltaStorage(SavedDatasetStorage):
-    """Where a saved dataset is kept: a Delta table of its own."""
+    """Where a saved dataset is kept: a Delta table of its own, or some rows of a version of one.
+
+    Args:
+        path: folder or object-store URL of the table.
+        version: of the table; the newest one by default.
+        rows: only the rows with these values, by column; all by default.
+    """
 
     _proto_attr_name = "custom_storage"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, version: int | None = None, rows: Mapping[str, str] | None = None) -> None:
         self.path = path
+        self.version = version
+        self.rows = dict(rows or {})
 
     @staticmethod
     def from_proto(storage_proto: SavedDatasetStorageProto) -> SavedDatasetStorage:
-        return SavedDatasetDeltaStorage(json.loads(storage_proto.custom_storage.configuration)["path"])
+        place = json.loads(storage_proto.custom_storage.configuration)
+        return SavedDatasetDeltaStorage(place["path"], place.get("version"), place.get("rows"))
 
     def to_proto(self) -> SavedDatasetStorageProto:
-        return self._custom_storage_proto(_options(self.path))
+        return self._custom_storage_proto(_options(_place(self.path, self.version, self.rows)))
 
     def to_data_source(self) -> DeltaSource:
-        return DeltaSource(path=self.path)
+        return DeltaSource(path=self.path, version=self.version, rows=self.rows)
 
 
 def arrow_schema(table: DeltaTable) -> pa.Schema:
@@ -172,7 +191,7 @@ def scan(
     start: datetime | None,
     end: datetime | None,
 ) -> ds.Scanner:
-    """Columns of the rows from ``start`` to ``end``, times in microseconds, UTC; no other file is opened."""
+    """Columns of the source's rows from ``start`` to ``end``, times in microseconds, UTC; no other file is opened."""
     dataset = table.to_pyarrow_dataset()
     missing = sorted(set(columns) - set(dataset.schema.names))
     if missing:
@@ -186,6 +205,8 @@ def scan(
         projection[name] = ds.field(name).cast(TIMESTAMP)
     kind = dataset.schema.field(timestamp).type
     period = ds.scalar(True)
+    for name, value in source.rows.items():
+        period = period & (ds.field(name) == value)
     if start is not None:
         period = period & (ds.field(timestamp) >= pa.scalar(start, TIMESTAMP).cast(kind))
     if end is not None:
@@ -193,5 +214,10 @@ def scan(
     return dataset.scanner(columns=projection, filter=period)
 
 
-def _options(path: str) -> Any:
-    return DataSourceProto.CustomSourceOptions(configuration=json.dumps({"path": path}).encode())
+def _place(path: str, version: int | None, rows: Mapping[str, str]) -> dict[str, Any]:
+    """Where rows are, as Feast's registry keeps it."""
+    return {"path": path} | ({"version": version} if version is not None else {}) | ({"rows": rows} if rows else {})
+
+
+def _options(place: dict[str, Any]) -> Any:
+    return DataSourceProto.CustomSourceOptions(configuration=json.dumps(place).encode())

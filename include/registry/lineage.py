@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, time
+
 from feast import FeatureStore
 from feast.saved_dataset import SavedDataset
 
@@ -17,12 +19,16 @@ def dataset_name(spec: ModelSpec, version: str) -> str:
 
 
 def record(store: FeatureStore, spec: ModelSpec, version: Version, ref: TrainingSetRef) -> SavedDataset:
-    """Register the training set of a model version as a Feast dataset. The rows stay where they are; repeatable."""
+    """Register the training set of a model version as a Feast dataset. The rows stay where they are; repeatable.
+
+    Feast reads them back, also after the training set was built again: ``store.get_saved_dataset(name).to_df()``.
+    """
+    table = f"{store.config.offline_store.lakehouse_uri}/{spec.table('training_sets')}"
     dataset = SavedDataset(
         name=dataset_name(spec, version.version),
         features=_references(store, ref),
         join_keys=[spec.entity.key],
-        storage=SavedDatasetDeltaStorage(f"{store.config.offline_store.lakehouse_uri}/{spec.table('training_sets')}"),
+        storage=SavedDatasetDeltaStorage(table, ref.table_version, {"training_set": ref.training_set}),
         feature_service_name=ref.feature_service,
         tags={
             "model": spec.name,
@@ -34,6 +40,9 @@ def record(store: FeatureStore, spec: ModelSpec, version: Version, ref: Training
             "training_set": ref.training_set,
             "training_set.table": f"{spec.table('training_sets')}@{ref.table_version}",
         },
+    )
+    dataset.min_event_timestamp, dataset.max_event_timestamp = (
+        datetime.combine(date.fromisoformat(window), time(), UTC) for window in (ref.first_window, ref.last_window)
     )
     store.registry.apply_saved_dataset(dataset, store.project)
     return dataset

@@ -15,6 +15,7 @@ from include.features import query
 from include.features import store as feature_store
 from include.registry import lineage, versions
 from include.scoring import by_key
+from include.training import training_set
 from tests.unit.training import world
 from tests.unit.training.stage import Scene
 
@@ -121,3 +122,14 @@ def test_lineage_is_in_mlflow_and_in_feast(scene: Scene, delivered, store) -> No
     assert len(found.features) == len(ref.features)
     view = store.get_feature_view("listing_features")
     assert view.tags["source.table"] == spec.table("features")
+
+
+@pytest.mark.filterwarnings("ignore:Retrieving datasets is an experimental feature:RuntimeWarning")
+def test_feast_reads_the_rows_that_a_version_was_fitted_to(scene: Scene, store, monkeypatch) -> None:
+    monkeypatch.setattr(store.config.offline_store, "lakehouse_uri", str(scene.world.folder / "lakehouse"))
+    for ref, run in ((scene.old_ref, scene.old), (scene.new_ref, scene.new)):
+        dataset = lineage.record(store, scene.world.spec, versions.register(scene.world.spec, run, ref), ref)
+        rows = store.get_saved_dataset(dataset.name).to_df()
+        fitted = training_set.read(scene.world.spec, scene.world.lake, ref)
+        assert sorted(rows["listing_id"]) == sorted(fitted["listing_id"])
+        assert set(rows.columns) == {"listing_id", "event_timestamp", *ref.features}

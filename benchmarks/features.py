@@ -104,7 +104,7 @@ def our_store(folder: Path) -> FeatureStore:
             },
             batch_engine={"type": "include.features.engine.ArrowComputeEngine"},
             online_store={
-                "type": "include.features.online_store.PostgresOnlineStore",
+                "type": "include.features.online.postgres.PostgresOnlineStore",
                 "host": os.environ["BENCH_POSTGRES"],
                 "port": 5432,
                 "database": "postgres",

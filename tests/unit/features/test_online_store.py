@@ -8,7 +8,7 @@ from feast.types import Float64
 from pydantic import ValidationError
 
 from include.errors import ConfigError
-from include.features.online_store import PostgresOnlineStoreConfig
+from include.features.online.postgres import PostgresOnlineStoreConfig
 from include.features.store import apply, open_store
 
 AT = datetime(2025, 1, 2, tzinfo=UTC)

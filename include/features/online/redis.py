@@ -15,6 +15,7 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -117,6 +118,8 @@ for number = 2, #KEYS do
 end
 """
 
+REMOVE = "for _, key in ipairs(KEYS) do redis.call('HDEL', key, unpack(ARGV)) end"
+
 
 class RedisOnlineStoreConfig(of_feast.RedisOnlineStoreConfig):
     """The section ``online_store`` of feature_store.yaml: the keys of Feast's Redis online store."""
@@ -156,15 +159,25 @@ class RedisOnlineStore(RowWriter, of_feast.RedisOnlineStore):
         to_live = config.online_store.key_ttl_seconds or 0
         arguments = [_listed(view.features), to_live, view.event_field, view.created_field, *view.fields(view.features)]
         count = 0
-        for part in parts:
-            for trip in part.parts(ROWS_A_CALL * CALLS_A_TRIP):
-                with client.pipeline(transaction=False) as pipe:
-                    for keys, rows in _calls(trip, view.project):
-                        script(keys=[view.layout, *keys], args=[*arguments, rows], client=pipe)
-                    _require(pipe.execute(raise_on_error=False), view)
+
+        def finish(rows: int, replies: Future[list[Any]]) -> None:
+            _require(replies.result(), view)
+            if progress:
+                progress(rows)
+
+        # One trip is under way while the next is made ready.
+        with ThreadPoolExecutor(1) as sender:
+            under_way: tuple[int, Future[list[Any]]] | None = None
+            for trip in (trip for part in parts for trip in part.parts(ROWS_A_CALL * CALLS_A_TRIP)):
+                pipe = client.pipeline(transaction=False)
+                for keys, rows in _calls(trip, view.project):
+                    script(keys=[view.layout, *keys], args=[*arguments, rows], client=pipe)
+                if under_way:
+                    finish(*under_way)
+                under_way = len(trip), sender.submit(pipe.execute, raise_on_error=False)
                 count += len(trip)
-                if progress:
-                    progress(len(trip))
+            if under_way:
+                finish(*under_way)
         return count
 
     async def online_write_batch_async(
@@ -238,12 +251,13 @@ class _View:
             fields += [self.event_field, self.created_field]
         if not fields:
             return
+        script = client.register_script(REMOVE)
         pattern = b"*".join(re.sub(rb"([*?\[\]^\\-])", rb"\\\1", part) for part in (self._key_prefix, self.project))
         found = filter(self._is_key, client.scan_iter(pattern, count=KEYS_A_SCAN))
         while keys := list(islice(found, KEYS_A_SCAN)):
             with client.pipeline(transaction=False) as pipe:
-                for key in keys:
-                    pipe.hdel(key, *fields)
+                for start in range(0, len(keys), ROWS_A_CALL):
+                    script(keys=keys[start : start + ROWS_A_CALL], args=fields, client=pipe)
                 pipe.execute()
 
     def _is_key(self, key: bytes) -> bool:

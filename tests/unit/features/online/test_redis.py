@@ -109,12 +109,22 @@ def test_a_writer_of_other_features_is_refused(online, make_spec):
     fewer = make_spec("SELECT listing_id, event_timestamp, median_income FROM clean_california_housing")
     apply(online.store, fewer)
     late = [(key(1), values(1.0), AT, None)]
-    said = r'holds the features \["median_income"\], not \["inland", .* write again, with its new definition'
+    said = r'holds the features \["median_income"\], not \["inland", .* clear the task; if it stays, run `feast apply`'
     with pytest.raises(DataError, match=said):
         online.stores.online_write_batch(online.store.config, old, late, None)
     online = reopened()
     assert online.served("median_income") == [None]
     online.stores.online_write_batch(online.store.config, online.view(), late, None)
+    assert online.served("median_income") == [1.0]
+
+
+@on_redis
+def test_applying_again_settles_what_a_change_without_redis_left(online, client):
+    client.hset("_layout:flightline:listing_features", "features", '["of another day"]')
+    with pytest.raises(DataError, match="of another day"):
+        online.write((1, 1.0, AT, None))
+    online.store.apply([online.view()])  # as `feast apply` does
+    online.write((1, 1.0, AT, None))
     assert online.served("median_income") == [1.0]
 
 

@@ -93,16 +93,17 @@ local form, at = '>' .. string.rep('I4c0', features + 2), 1
 local hash = {event_field}
 for feature = 1, features do hash[2 * feature + 1] = ARGV[4 + feature] end
 
-for number = 2, #KEYS do
-    local key = KEYS[number]
-    local row = {struct.unpack(form, rows, at)}
+local keys, call, unpack_row, unpack = KEYS, redis.call, struct.unpack, unpack  -- local names are found faster
+for number = 2, #keys do
+    local key = keys[number]
+    local row = {unpack_row(form, rows, at)}
     local event, created = row[1], row[2]
     at = row[features + 3]
-    local held = redis.call('HMGET', key, event_field, created_field)
+    local held = call('HGET', key, event_field)
     local newer = 0
-    if held[1] then
-        newer = compare(event, held[1])
-        if newer == 0 then newer = compare(created, held[2] or '') end
+    if held then
+        newer = compare(event, held)
+        if newer == 0 then newer = compare(created, call('HGET', key, created_field) or '') end
     end
     if newer >= 0 then
         hash[2] = event
@@ -111,11 +112,11 @@ for number = 2, #KEYS do
         if created ~= '' then
             hash[last + 1], hash[last + 2] = created_field, created
             last = last + 2
-        elseif held[2] then
-            redis.call('HDEL', key, created_field)
+        elseif held then
+            call('HDEL', key, created_field)
         end
-        redis.call('HSET', key, unpack(hash, 1, last))
-        if to_live > 0 then redis.call('EXPIRE', key, to_live) end
+        call('HSET', key, unpack(hash, 1, last))
+        if to_live > 0 then call('EXPIRE', key, to_live) end
     end
 end
 """

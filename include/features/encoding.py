@@ -1,4 +1,4 @@
-"""Feast's stored form of keys and values, made column by column, as PostgreSQL's binary COPY takes it.
+"""Feast's stored form of keys, values and times, made column by column, for any online store.
 
 Feast makes a protobuf message for every value, one by one, in Python. Here each column of a batch becomes the bytes
 of all its messages at once (numpy, Arrow); what Feast reads back is byte for byte what it would have written.
@@ -7,7 +7,6 @@ A kind of value that is not listed here is converted by Feast's own functions.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,14 +18,9 @@ from feast.infra.key_encoding_utils import serialize_entity_key_prefix
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.type_map import python_values_to_proto_values
 from feast.value_type import ValueType
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from include.errors import DataError
-
-SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
-END = struct.pack(">h", -1)
-NULL = struct.pack(">i", -1)
-POSTGRES_EPOCH = 946_684_800_000_000
-"""2000-01-01 in microseconds since 1970."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -41,28 +35,37 @@ VARINT = {
     ValueType.BOOL: (pa.bool_(), NUMBER["bool_val"] << 3),
 }
 STRING_TAG = Value.DESCRIPTOR.fields_by_name["string_val"].number << 3 | 2
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+SECONDS_TAG, NANOS_TAG = (Timestamp.DESCRIPTOR.fields_by_name[name].number << 3 for name in ("seconds", "nanos"))
 KEY_VALUES = {
     ValueType.INT32: (pa.int32(), "<i4"),
     ValueType.INT64: (pa.int64(), "<i8"),
 }
 
 
-def copy_rows(columns: Sequence[pa.Array]) -> memoryview:
-    """The rows of a batch as PostgreSQL's binary COPY takes them.
+def rows(fields: Sequence[pa.Array], head: bytes = b"") -> pa.LargeBinaryArray:
+    """Each row as bytes: ``head``, then its fields, each with its length before it (4 bytes, big-endian).
 
     Args:
-        columns: fields as ``entity_keys``, ``values`` and ``times`` make them, all of one length above 0.
+        fields: binary columns of one length; a null is the length -1 and no bytes.
     """
-    count = pa.scalar(struct.pack(">h", len(columns)), pa.large_binary())
-    fields = [column.cast(pa.large_binary()) for column in columns]
-    rows = pc.binary_join_element_wise(count, *fields, pa.scalar(b"", pa.large_binary()))
+    pieces: list[Any] = [pa.scalar(head, pa.large_binary())]
+    for field in fields:
+        lengths = pc.binary_length(field).fill_null(-1).to_numpy(zero_copy_only=False)
+        pieces.append(fixed(lengths.astype(np.dtype(">i4"))).cast(pa.large_binary()))
+        pieces.append((field.fill_null(b"") if field.null_count else field).cast(pa.large_binary()))
+    return pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.large_binary()))
+
+
+def content(rows: pa.LargeBinaryArray) -> memoryview:
+    """The bytes of all rows, one after the other, without a copy."""
     offsets = np.frombuffer(rows.buffers()[1], np.int64)
     first, last = int(offsets[rows.offset]), int(offsets[rows.offset + len(rows)])
-    return memoryview(rows.buffers()[2])[first:last]
+    return memoryview(rows.buffers()[2] or b"")[first:last]
 
 
 def entity_keys(names: Sequence[str], columns: Sequence[pa.Array], kinds: Sequence[ValueType]) -> pa.Array:
-    """Entity keys as Feast serialises them (version 3), each with its length before it.
+    """Entity keys as Feast serialises them (version 3).
 
     Raises:
         DataError: a key is null, or of a kind that Feast has no keys of.
@@ -78,59 +81,63 @@ def entity_keys(names: Sequence[str], columns: Sequence[pa.Array], kinds: Sequen
             value = np.empty(len(column), np.dtype([("kind", "<u4"), ("length", "<u4"), ("value", form)]))
             value["kind"], value["length"] = kind.value, value.dtype["value"].itemsize
             value["value"] = column.cast(storage).to_numpy(zero_copy_only=False)
-            pieces.append(_fixed(value))
+            pieces.append(fixed(value))
         elif kind == ValueType.STRING:
             text = column.cast(pa.string()).cast(pa.binary())
             head = np.empty(len(column), np.dtype([("kind", "<u4"), ("length", "<u4")]))
             head["kind"] = kind.value
             head["length"] = pc.binary_length(text).to_numpy(zero_copy_only=False)
-            pieces += [_fixed(head), text]
+            pieces += [fixed(head), text]
         else:
             raise DataError(f"{names[position]} is a {kind.name} key", fix="Keys are integers or text")
     if not columns:
         raise DataError("a view without entity has no keys to encode")
-    return _with_length(pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary())))
+    return pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
 
 
 def values(column: pa.Array, kind: ValueType) -> pa.Array:
-    """Values as serialised protobuf messages, each with its length before it; null is an empty message."""
+    """Values as serialised protobuf messages; null is an empty message."""
     if kind in FIXED:
         storage, form, tag = FIXED[kind]
-        rows = np.empty(len(column), np.dtype([("length", ">i4"), ("tag", "u1"), ("value", form)]))
-        rows["length"], rows["tag"] = rows.dtype.itemsize - 4, tag
-        rows["value"] = column.cast(storage).fill_null(0).to_numpy(zero_copy_only=False)
-        return _null_is_empty(_fixed(rows), column)
+        numbers = np.empty(len(column), np.dtype([("tag", "u1"), ("value", form)]))
+        numbers["tag"] = tag
+        numbers["value"] = column.cast(storage).fill_null(0).to_numpy(zero_copy_only=False)
+        return _null_is_empty(fixed(numbers), column)
     if kind in VARINT:
         storage, tag = VARINT[kind]
         # Negative numbers are written as 64 bits, whatever the kind.
         whole = column.cast(storage).cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-        number, used = _varints(whole.view(np.uint64))
-        head = np.empty((len(column), 5), np.uint8)
-        head[:, :4] = (used + 1).astype(">i4").view(np.uint8).reshape(-1, 4)
-        head[:, 4] = tag
-        return _null_is_empty(_ragged(np.hstack([head, number]), used + 5), column)
+        return _null_is_empty(_ragged(*_tagged(tag, whole.view(np.uint64))), column)
     if kind == ValueType.STRING:
         text = column.cast(pa.string()).cast(pa.binary()).fill_null(b"")
-        number, used = _varints(pc.binary_length(text).to_numpy(zero_copy_only=False).astype(np.uint64))
-        head = np.hstack([np.full((len(column), 1), STRING_TAG, np.uint8), number])
-        message = pc.binary_join_element_wise(_ragged(head, used + 1), text, pa.scalar(b"", pa.binary()))
-        return _null_is_empty(_with_length(message), column)
+        lengths = pc.binary_length(text).to_numpy(zero_copy_only=False).astype(np.uint64)
+        head = _ragged(*_tagged(STRING_TAG, lengths))
+        return _null_is_empty(pc.binary_join_element_wise(head, text, pa.scalar(b"", pa.binary())), column)
     messages = python_values_to_proto_values(column.to_pylist(), kind)
-    return _with_length(pa.array([message.SerializeToString() for message in messages], pa.binary()))
+    return pa.array([message.SerializeToString() for message in messages], pa.binary())
 
 
-def times(column: pa.Array) -> pa.Array:
-    """Times as PostgreSQL's ``timestamptz``, each with its length before it."""
-    whole = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
-    rows = np.empty(len(column), np.dtype([("length", ">i4"), ("value", ">i8")]))
-    rows["length"] = 8
-    rows["value"] = whole.fill_null(0).to_numpy(zero_copy_only=False) - POSTGRES_EPOCH
-    return _or_else(_fixed(rows), column, NULL)
+def timestamps(column: pa.Array) -> pa.Array:
+    """Times as serialised ``google.protobuf.Timestamp`` messages; null is an empty message, as is the epoch."""
+    whole = column.cast(TIMESTAMP).cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    seconds, micros = np.divmod(whole, 1_000_000)
+    parts = []
+    for tag, number in ((SECONDS_TAG, seconds), (NANOS_TAG, micros * 1000)):
+        bytes_, used = _tagged(tag, number.view(np.uint64))
+        parts.append(_ragged(bytes_, np.where(number == 0, 0, used)))  # zero is not written
+    return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
 
 
-def no_times(rows: int) -> pa.Array:
-    """As many nulls."""
-    return pa.repeat(pa.scalar(NULL, pa.binary()), rows)
+def fixed(rows: npt.NDArray[Any]) -> pa.Array:
+    """Each row of an array of fixed-size items, as its bytes."""
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(rows.dtype.itemsize)
+    return pa.BinaryArray.from_buffers(pa.binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(rows)])
+
+
+def _tagged(tag: int, numbers: npt.NDArray[np.uint64]) -> tuple[Bytes, npt.NDArray[np.int64]]:
+    """A field of varints: 11 bytes a row, and how many of them count."""
+    places, used = _varints(numbers)
+    return np.hstack([np.full((len(numbers), 1), tag, np.uint8), places]), used + 1
 
 
 def _varints(numbers: npt.NDArray[np.uint64]) -> tuple[Bytes, npt.NDArray[np.int64]]:
@@ -149,23 +156,7 @@ def _ragged(matrix: Bytes, used: npt.NDArray[np.int64]) -> pa.Array:
     return pa.BinaryArray.from_buffers(pa.binary(), len(used), [None, pa.py_buffer(offsets), pa.py_buffer(flat)])
 
 
-def _fixed(rows: npt.NDArray[Any]) -> pa.Array:
-    offsets = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(rows.dtype.itemsize)
-    return pa.BinaryArray.from_buffers(pa.binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(rows)])
-
-
-def _with_length(fields: pa.Array) -> pa.Array:
-    length = pc.binary_length(fields).to_numpy(zero_copy_only=False).astype(np.dtype(">i4"))
-    head = np.empty(len(fields), np.dtype([("length", ">i4")]))
-    head["length"] = length
-    return pc.binary_join_element_wise(_fixed(head), fields, pa.scalar(b"", pa.binary()))
-
-
-def _null_is_empty(fields: pa.Array, column: pa.Array) -> pa.Array:
-    return _or_else(fields, column, struct.pack(">i", 0))
-
-
-def _or_else(fields: pa.Array, column: pa.Array, other: bytes) -> pa.Array:
+def _null_is_empty(messages: pa.Array, column: pa.Array) -> pa.Array:
     if not column.null_count:
-        return fields
-    return pc.if_else(column.is_null(), pa.scalar(other, pa.binary()), fields)
+        return messages
+    return pc.if_else(column.is_null(), pa.scalar(b"", pa.binary()), messages)

@@ -1,7 +1,7 @@
 """Feast's materialisation, by its extension point for engines: Arrow batches from table to online store.
 
 Feast's local engine makes Python objects of every value of the whole interval (1M keys x 12 features: minutes,
-and more than 10 GB). Here batches stream from Delta through DuckDB into COPY, with one of them in memory at a time.
+and more than 10 GB). Here batches stream from Delta through DuckDB into the store, one of them in memory at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.infra.registry.base_registry import BaseRegistry
 
 from include.features.offline_store import DeltaOfflineStore
-from include.features.online_store import PostgresOnlineStore
+from include.features.online.writer import RowWriter
 from include.features.source import DeltaSource, source_column
 
 
@@ -29,7 +29,7 @@ class ArrowComputeEngineConfig(LocalComputeEngineConfig):
 
 
 class ArrowComputeEngine(LocalComputeEngine):
-    """Feast's local engine; what goes from a Delta table to PostgreSQL as it is goes in batches."""
+    """Feast's local engine; what goes from a Delta table to an online store of ours as it is goes in batches."""
 
     def __init__(self, backend: str | None = None, type: str = "", **kwargs: Any) -> None:
         super().__init__(backend=backend or "pandas", **kwargs)
@@ -43,7 +43,7 @@ class ArrowComputeEngine(LocalComputeEngine):
             plain
             and isinstance(source, DeltaSource)
             and isinstance(self.offline_store, DeltaOfflineStore)
-            and isinstance(self.online_store, PostgresOnlineStore)
+            and isinstance(self.online_store, RowWriter)
         ):
             return super()._materialize_one(registry, task, **kwargs)
         bar = task.tqdm_builder(0) if task.tqdm_builder else None

@@ -25,12 +25,8 @@ REPOSITORY = PROJECT_ROOT / "feature_repo"
 VARIABLES = (
     "FLIGHTLINE_LAKEHOUSE_URI",
     "FLIGHTLINE_FEAST_REGISTRY",
-    "FLIGHTLINE_FEAST_ONLINE_HOST",
-    "FLIGHTLINE_FEAST_ONLINE_PORT",
-    "FLIGHTLINE_FEAST_ONLINE_DATABASE",
-    "FLIGHTLINE_FEAST_ONLINE_USER",
+    "FLIGHTLINE_FEAST_ONLINE_STORE",
 )
-MAY_BE_EMPTY = ("FLIGHTLINE_FEAST_ONLINE_PASSWORD",)
 REGISTRY_LOCK, OPENING_LOCK = 4_210_000_001, 4_210_000_003  # any numbers, the same in every process
 
 
@@ -38,11 +34,10 @@ def open_store(environ: Mapping[str, str] | None = None) -> FeatureStore:
     """Open the Feast repository ``feature_repo`` and its registry.
 
     Raises:
-        ConfigError: naming the environment variable that is missing.
+        ConfigError: naming the environment variable that is missing, or what is wrong with its value.
     """
     environ = os.environ if environ is None else environ
     missing = [name for name in VARIABLES if not environ.get(name)]
-    missing += [name for name in MAY_BE_EMPTY if name not in environ]
     if missing:
         raise ConfigError(
             f"environment variable {missing[0]} is not set",

@@ -143,11 +143,7 @@ class Stack:
         yield "FLIGHTLINE_LAKEHOUSE_URI", str(home / "lakehouse")
         yield "FLIGHTLINE_DOCS_FOLDER", str(home / "docs")
         yield "FLIGHTLINE_FEAST_REGISTRY", url("feast")
-        yield "FLIGHTLINE_FEAST_ONLINE_HOST", str(self.postgres.socket_folder)
-        yield "FLIGHTLINE_FEAST_ONLINE_PORT", "5432"
-        yield "FLIGHTLINE_FEAST_ONLINE_DATABASE", "feast"
-        yield "FLIGHTLINE_FEAST_ONLINE_USER", "postgres"
-        yield "FLIGHTLINE_FEAST_ONLINE_PASSWORD", ""
+        yield "FLIGHTLINE_FEAST_ONLINE_STORE", url("feast")
         yield "FLIGHTLINE_FEAST_UI_URL", f"http://127.0.0.1:{settings['ports'].get('feast', '')}"
         yield "FEAST_USAGE", "False"
         yield "DO_NOT_TRACK", "true"

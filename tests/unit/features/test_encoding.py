@@ -11,6 +11,7 @@ from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.type_map import python_values_to_proto_values
 from feast.value_type import ValueType
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,10 +31,6 @@ KINDS = {
 }
 
 
-def with_length(content):
-    return struct.pack(">i", len(content)) + content
-
-
 @st.composite
 def columns(draw):
     kind = draw(st.sampled_from(list(KINDS)))
@@ -47,13 +44,13 @@ def columns(draw):
 def test_values_are_the_messages_that_feast_writes(case):
     kind, column = case
     messages = python_values_to_proto_values(column.to_pylist(), kind)
-    assert encoding.values(column, kind).to_pylist() == [with_length(item.SerializeToString()) for item in messages]
+    assert encoding.values(column, kind).to_pylist() == [item.SerializeToString() for item in messages]
 
 
 @pytest.mark.parametrize("number", [0, 127, 128, 2**35 - 1, 2**63 - 1, -1, -(2**63)])
 def test_whole_numbers_at_the_edges_of_their_length(number):
     message = python_values_to_proto_values([number], ValueType.INT64)[0].SerializeToString()
-    assert encoding.values(pa.array([number]), ValueType.INT64).to_pylist() == [with_length(message)]
+    assert encoding.values(pa.array([number]), ValueType.INT64).to_pylist() == [message]
 
 
 def test_a_part_of_an_array_is_that_part():
@@ -81,7 +78,7 @@ def test_entity_keys_are_those_that_feast_writes(rows):
         )
         for row in rows
     ]
-    assert encoding.entity_keys(names, columns, kinds).to_pylist() == [with_length(key) for key in expected]
+    assert encoding.entity_keys(names, columns, kinds).to_pylist() == expected
 
 
 def test_a_missing_key_and_a_key_of_no_kind_are_refused():
@@ -91,8 +88,24 @@ def test_a_missing_key_and_a_key_of_no_kind_are_refused():
         encoding.entity_keys(["zone"], [pa.array([1.5])], [ValueType.DOUBLE])
 
 
-def test_rows_are_fields_counted_and_put_together():
-    at = pa.array([datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC), None], pa.timestamp("ns", tz="UTC"))
-    rows = encoding.copy_rows([encoding.times(at), encoding.no_times(2)])
-    null = struct.pack(">i", -1)
-    assert bytes(rows) == struct.pack(">hiq", 2, 8, 1_000_000) + null + struct.pack(">h", 2) + null + null
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.none() | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)), min_size=1, max_size=10))
+def test_times_are_the_messages_that_feast_writes(moments):
+    moments = [at and at.replace(tzinfo=UTC) for at in moments]
+    expected = []
+    for at in moments:
+        message = Timestamp()
+        if at:
+            message.FromDatetime(at)
+        expected.append(message.SerializeToString())
+    assert encoding.timestamps(pa.array(moments, pa.timestamp("us", tz="UTC"))).to_pylist() == expected
+
+
+def test_rows_are_fields_with_their_lengths_put_together():
+    rows = encoding.rows([pa.array([b"ab", b"", b"c"]), pa.array([None, b"d", b"e"])], head=b"!")
+    first = b"!" + struct.pack(">i", 2) + b"ab" + struct.pack(">i", -1)
+    second = b"!" + struct.pack(">ii", 0, 1) + b"d"
+    third = b"!" + struct.pack(">i", 1) + b"c" + struct.pack(">i", 1) + b"e"
+    assert bytes(encoding.content(rows)) == first + second + third
+    assert bytes(encoding.content(rows[1:2])) == second
+    assert bytes(encoding.content(rows[3:])) == b""

@@ -1,4 +1,4 @@
-"""The parity gate on a real PostgreSQL: online values against the table."""
+"""The parity gate on real servers: online values against the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The feature store on a real PostgreSQL: registry and online store."""
+"""The feature store on real servers: the registry in PostgreSQL, the online store there and in Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scoring by key, through our own offline and online store on a real PostgreSQL."""
+"""Scoring by key, through our own offline and online stores on real servers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from sqlalchemy import make_url
 
 from include.errors import DataError
 from include.features import query
@@ -33,17 +32,11 @@ def delivered(tmp_path: Path) -> world.World:
 
 
 @pytest.fixture
-def store(postgres, delivered, monkeypatch):
-    url = postgres.create_database()
+def store(feast_addresses, delivered, monkeypatch):
     lakehouse = str(delivered.folder / "lakehouse")
     for name, value in {
         "FLIGHTLINE_LAKEHOUSE_URI": lakehouse,
-        "FLIGHTLINE_FEAST_REGISTRY": url,
-        "FLIGHTLINE_FEAST_ONLINE_HOST": str(postgres.socket_folder),
-        "FLIGHTLINE_FEAST_ONLINE_PORT": "5432",
-        "FLIGHTLINE_FEAST_ONLINE_DATABASE": str(make_url(url).database),
-        "FLIGHTLINE_FEAST_ONLINE_USER": "postgres",
-        "FLIGHTLINE_FEAST_ONLINE_PASSWORD": "",
+        **feast_addresses,
     }.items():
         monkeypatch.setenv(name, value)
     opened = feature_store.open_store()

@@ -3,42 +3,40 @@
 Feast keeps a row for every key *and feature* and writes them one by one, blindly: a day materialised again would
 bring its old values back, and a million keys take minutes. Here a table ``<view>_rows`` holds one row a key: the
 event time and a column a feature. The table that Feast's reads expect is a view on it, so every read is Feast's own.
-
-A write is a row of the feature view, whole: a feature that it does not have is null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast import Entity, FeatureView
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.postgres_online_store.postgres import (
     PostgreSQLOnlineStore,
     PostgreSQLOnlineStoreConfig,
 )
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
-from feast.value_type import ValueType
 from psycopg import Connection, sql
 from pydantic import field_validator, model_validator
 
 from include.errors import ConfigError
 from include.features import encoding
-
-Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+from include.features.online.rows import Rows
+from include.features.online.writer import Progress, RowWriter
 
 KEY_COLUMNS = ("__entity_key", "__event_ts", "__created_ts")
-KEY_COLUMN_TYPES = ("bytea", "timestamptz", "timestamptz")
 NAME_BYTES = 63
 """PostgreSQL cuts longer names off."""
+SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+END = struct.pack(">h", -1)
+EPOCH = 946_684_800_000_000
+"""PostgreSQL's, 2000-01-01, in microseconds since 1970."""
 LAYOUT_LOCK = 4_210_000_002  # any number, the same in every process
 
 CREATE = sql.SQL(
@@ -80,50 +78,22 @@ class PostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
         return self
 
 
-class PostgresOnlineStore(PostgreSQLOnlineStore):
+class PostgresOnlineStore(RowWriter, PostgreSQLOnlineStore):
     """One row a key and feature view; reads are inherited."""
 
-    def online_write_batch(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        data: list[Row],
-        progress: Callable[[int], Any] | None,
-    ) -> None:
-        """Write rows in one transaction; a row that is held with a later event time stays."""
-        names = [feature.name for feature in table.features]
-        with self._arriving(config, table) as (cursor, copy_in), cursor.copy(copy_in) as copy:
-            copy.set_types((*KEY_COLUMN_TYPES, *["bytea"] * len(names)))
-            for row in _rows(data, names, config.entity_key_serialization_version):
-                copy.write_row(row)
-        if progress:
-            progress(len(data))
-
-    def write_arrow(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        batches: Iterator[pa.RecordBatch],
-        progress: Callable[[int], Any] | None,
+    def write_rows(
+        self, config: RepoConfig, table: FeatureView, parts: Iterator[Rows], progress: Progress | None
     ) -> int:
-        """Write batches of the view's columns in one transaction; only one batch is held in memory.
-
-        Args:
-            batches: join keys, features, event time and created time, named as in the feature view.
-
-        Returns:
-            The number of rows that were read, of which older ones were left out.
-        """
+        """Write in one transaction: all of it, or, after an error, nothing."""
         count = 0
         with self._arriving(config, table) as (cursor, copy_in), cursor.copy(copy_in) as copy:
-            copy.write(encoding.SIGNATURE)
-            for batch in batches:
-                if batch.num_rows:
-                    copy.write(encoding.copy_rows(_fields(table, batch)))
-                    count += batch.num_rows
-                    if progress:
-                        progress(batch.num_rows)
-            copy.write(encoding.END)
+            copy.write(SIGNATURE)
+            for rows in parts:
+                copy.write(copy_rows(rows))
+                count += len(rows)
+                if progress:
+                    progress(len(rows))
+            copy.write(END)
         return count
 
     def update(
@@ -213,32 +183,14 @@ def _drop_view(connection: Connection, view: str) -> None:
         connection.execute(sql.SQL("DROP {} {}").format(kind, sql.Identifier(view)))
 
 
-def _fields(table: FeatureView, batch: pa.RecordBatch) -> list[pa.Array]:
-    """The fields of each row, in the order of the table's columns."""
-    source = table.batch_source
-    if source is None:
-        raise ConfigError(f"feature view {table.name} has no source to take its times from")
-    names = [column.name for column in table.entity_columns]
-    kinds = [column.dtype.to_value_type() for column in table.entity_columns]
-    if names == [DUMMY_ENTITY_ID]:
-        kinds, keys = [ValueType.STRING], [pa.repeat(DUMMY_ENTITY_VAL, batch.num_rows)]
-    else:
-        keys = [batch.column(name) for name in names]
-    created = source.created_timestamp_column
-    return [
-        encoding.entity_keys(names, keys, kinds),
-        encoding.times(batch.column(source.timestamp_field)),
-        encoding.times(batch.column(created)) if created else encoding.no_times(batch.num_rows),
-        *(encoding.values(batch.column(item.name), item.dtype.to_value_type()) for item in table.features),
-    ]
+def copy_rows(rows: Rows) -> memoryview:
+    """The rows as PostgreSQL's binary COPY takes them: the number of fields, then each field."""
+    fields = [rows.keys, _times(rows.event_times), _times(rows.created_times), *rows.values]
+    return encoding.content(encoding.rows(fields, head=struct.pack(">h", len(fields))))
 
 
-def _rows(data: list[Row], names: list[str], key_version: int) -> Iterator[tuple[object, ...]]:
-    for entity_key, values, event_time, created_time in data:
-        key = serialize_entity_key(entity_key, entity_key_serialization_version=key_version)
-        held = (values[name].SerializeToString() if name in values else None for name in names)
-        yield key, _utc(event_time), _utc(created_time) if created_time else None, *held
-
-
-def _utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+def _times(column: pa.Array) -> pa.Array:
+    """Times as ``timestamptz``."""
+    since = column.cast(pa.int64()).fill_null(EPOCH).to_numpy(zero_copy_only=False) - EPOCH
+    times = encoding.fixed(since.astype(np.dtype(">i8")))
+    return pc.if_else(column.is_null(), None, times) if column.null_count else times

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from include.errors import DeliveryError
-from include.ingestion.files import BadFile, DeliveredFile
+from include.ingestion.files import LET_READ, BadFile, DeliveredFile
 from include.models.spec import Deliveries, ModelSpec
 from include.places import Places
 
@@ -49,9 +49,19 @@ class Delivery:
         return f"{self.folder}/{MARKER}"
 
     def is_complete(self) -> bool:
-        """Whether the marker is there: the sender writes it last."""
+        """Whether the marker is there: the sender writes it last.
+
+        Raises:
+            BadFile: the folder may not be looked into, so nobody can tell.
+        """
         self._files.invalidate_cache()  # object stores remember what a folder had
-        return bool(self._files.exists(self._path(MARKER)))
+        try:
+            self._files.info(self._path(MARKER))  # exists() takes a folder that is closed to us for an empty one
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            raise self._closed("may not be looked into") from None
+        return True
 
     def read(self) -> pa.Table:
         """All rows of all files, in the order of file names; for deliveries that fit into memory.
@@ -144,12 +154,7 @@ class Delivery:
         try:
             names = self._names()
         except PermissionError:
-            raise BadFile(
-                "no_permission",
-                "may not be listed",
-                where=self.folder,
-                fix="Let the account that Airflow's workers run as read it",
-            ) from None
+            raise self._closed("may not be listed") from None
         if not names:
             raise BadFile("no_file", f"{MARKER} is there, but no file", where=self.folder, fix="Deliver the file again")
         for name in names:
@@ -161,6 +166,9 @@ class Delivery:
                     fix="Deliver files named *.csv or *.parquet",
                 )
         return names
+
+    def _closed(self, what: str) -> BadFile:
+        return BadFile("no_permission", what, where=self.folder, fix=LET_READ)
 
     def source_file(self, name: str) -> str:
         """How tables name a file: by its path below the landing folder."""

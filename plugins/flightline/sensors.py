@@ -55,7 +55,9 @@ class ConditionSensor(BaseOperator):
         trigger = ConditionTrigger(self.condition, arguments, until.isoformat(), self.poll_seconds)
         self.defer(trigger=trigger, method_name="finish")
 
-    def finish(self, context: Context, event: dict[str, bool]) -> None:
+    def finish(self, context: Context, event: dict[str, Any]) -> None:
+        if "problem" in event:
+            raise DeliveryError(event["problem"])
         if not event["met"]:
             expected = resolve_name(self.expected)(model=self.model, day=day_of(context).isoformat())
             raise DeliveryError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from datetime import date
 
@@ -12,14 +10,14 @@ import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
 
-from include.ingestion import batch, files, intake
+from include.ingestion import batch
 from include.ingestion.delivery import Delivery
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 from include.places import Places
+from tests.unit.ingestion.cases import Rows, as_csv, in_chunks
 
 DAY = date(2025, 1, 2)
-Rows = list[list[str]]
 
 
 @pytest.fixture
@@ -39,12 +37,6 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def content(rows: Rows) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
 @pytest.mark.parametrize("chunked", [False, True])
 def test_delivery_on_s3_is_seen_read_and_replaced(
     spec: ModelSpec,
@@ -56,17 +48,16 @@ def test_delivery_on_s3_is_seen_read_and_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if chunked:
-        monkeypatch.setattr(intake, "WHOLE_ROWS", 5)
-        monkeypatch.setattr(files, "BLOCK_BYTES", 500)
+        in_chunks(monkeypatch)
     there = Places("dev", bucket, places.lakehouse_uri, "unused")
     delivery = Delivery.expected(there, spec, "batches", DAY)
     assert not delivery.is_complete()
-    delivery.write("california_housing.csv", content(good_rows))
+    delivery.write("california_housing.csv", as_csv(good_rows))
     assert delivery.is_complete()
     assert batch.validate(spec, lake, delivery).outcome == "accept_batch"
     assert batch.load(spec, lake, DAY) == batch.BatchCounts(40, 40, 0)
-    delivery.write("california_housing.csv", content(good_rows[:31]))
+    delivery.write("california_housing.csv", as_csv(good_rows[:31]))
     batch.validate(spec, lake, delivery)
     assert batch.load(spec, lake, DAY) == batch.BatchCounts(30, 30, 0)
-    delivery.write("california_housing.csv", content(good_rows)[:-60])
+    delivery.write("california_housing.csv", as_csv(good_rows)[:-60])
     assert batch.validate(spec, lake, delivery).batch_reasons == ("malformed_csv",)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from flightline.sensors import DeliverySensor
 from flightline.triggers import ConditionTrigger
 
@@ -100,6 +100,7 @@ def test_the_deadline_names_what_was_expected_and_where() -> None:
     assert event == {"met": False}
     with pytest.raises(DeliveryError) as error:
         sensor().finish(context(), event)
+    assert isinstance(error.value, AirflowFailException), "a retry would wait as long again"
     assert "the batch of 2025-01-05, marker" in str(error.value)
     assert "batch_date=2025-01-05/_SUCCESS" in str(error.value)
 

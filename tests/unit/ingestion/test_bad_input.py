@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,14 +13,17 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from include.errors import DeliveryError
-from include.ingestion import batch, conditions
+from include.features import query
+from include.ingestion import audit, batch, conditions
 from include.ingestion.batch import BatchVerdict
 from include.ingestion.delivery import Delivery
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 from include.places import Places
+from include.workspace import Workspace
 from tests.unit.conftest import as_nobody
 from tests.unit.ingestion.cases import CASES, ROWS, Rows, as_csv, cell, in_chunks
 
@@ -252,3 +257,63 @@ def test_personal_values_are_in_no_log_and_no_docs(
         assert secret not in page
         assert secret not in repr(verdict)
         assert secret not in profile
+
+
+@pytest.mark.usefixtures("path")
+def test_a_personal_column_is_in_no_log_docs_profile_decision_or_feature(
+    spec: ModelSpec,
+    places: Places,
+    lake: Lakehouse,
+    real: Rows,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Values that break a rule, are repeated, or have another type: whatever a message could show."""
+    personal = with_personal_columns(spec, tmp_path)
+    people = [f"person.{n}@example.com" if n % 40 else "nobody of note" for n in range(ROWS)]
+    phones = [str(4155550000 + n) if n % 50 else "unlisted-4155559" for n in range(ROWS)]
+    rows = [[*real[0], "contact", "phone"]]
+    rows += [[*row, *more] for row, *more in zip(real[1:], people, phones, strict=True)]
+    delivery = Delivery.expected(places, personal, "batches", DAY)
+    delivery.write("california_housing.csv", as_csv(rows))
+    workspace = Workspace(personal, replace(places, docs_folder=str(tmp_path / "docs")), lake)
+    with caplog.at_level("DEBUG"):
+        verdict = audit.validate(workspace, DAY, "run")
+        batch.load(personal, lake, DAY)
+    by_column = {reason.partition(":")[2]: count for reason, count in verdict.reasons.items()}
+    assert by_column == {"contact": ROWS // 40, "phone": ROWS // 50}
+    (page,) = (tmp_path / "docs").rglob("index.html")
+    features = query.compute(personal, lake, DAY)
+    shown = {
+        "log": caplog.text + "".join(capfd.readouterr()),
+        "docs": page.read_text(),
+        "verdict": repr(verdict),
+        **{layer: repr(lake.read(personal.table(layer)).to_pylist()) for layer in ("profiles", "metrics")},
+        "decisions": repr(lake.read("decisions").to_pylist()),
+        "features": repr(features.to_pylist()) + repr(features.column_names),
+    }
+    for where, text in shown.items():
+        for secret in ("@example.com", "person.", "nobody of note", "4155550", "unlisted-"):
+            assert secret not in text, where
+    assert "contact" in shown["docs"], "the rule is there, its values are not"
+    assert "contact" not in shown["features"]
+    kept = lake.read(personal.table("clean"))
+    assert "person.1@example.com" in kept["contact"].to_pylist(), "who may read the table finds them there"
+
+
+def with_personal_columns(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """The model with an address and a number that are tagged, and a rule on the address."""
+    content = spec.model_dump()
+    content["columns"] |= {
+        "contact": {"type": "text", "description": "Who to ask", "pii": True},
+        "phone": {"type": "integer", "description": "Where", "pii": True},
+    }
+    rules = yaml.safe_load((spec.folder / "expectations.yaml").read_text())
+    rule = {"type": "expect_column_values_to_match_regex", "column": "contact", "regex": "@"}
+    rules["expectations"].append({**rule, "severity": "quarantine_row"})
+    (folder / "expectations.yaml").write_text(yaml.safe_dump(rules))
+    shutil.copy(spec.folder / "features.sql", folder)
+    personal = ModelSpec.model_validate(content)
+    personal._folder = folder
+    return personal

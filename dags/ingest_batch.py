@@ -8,10 +8,11 @@ Takes a day's delivery into the lakehouse, row by row.
 **Writes:** that day's partition of `raw_`, `quarantine_` and `clean_<model>`, its profile in `profiles_`, a row
 for each expectation in `metrics_<model>`, a page of Data Docs (the run's tab *Data quality*), a row in `decisions`.
 
-**Safe to re-run:** yes, each write replaces the day's partition in one commit.
+**Safe to re-run:** yes, each write replaces the day's partition in one commit. For a corrected delivery backfill its
+day, with completed runs reprocessed: features, predictions and metrics of the day follow.
 
 **When it fails:** no delivery before the deadline: the message names the marker that was expected.
-A warning comes before that, after half of the time (`deliveries.warn_minutes`).
+A warning comes before that, after half of the time (`deliveries.warn_minutes`), in the triggerer's log.
 Bad data does not fail the run: bad rows wait in quarantine with their reasons, a bad batch takes `reject_batch`.
 """
 

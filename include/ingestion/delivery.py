@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,13 +13,16 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 
-from include.errors import DeliveryError
-from include.ingestion.files import BadFile, DeliveredFile
+from include.errors import ConfigError, DeliveryError
+from include.ingestion.files import LET_READ, BadFile, DeliveredFile
 from include.models.spec import Deliveries, ModelSpec
 from include.places import Places
 
 MARKER = "_SUCCESS"
 SUFFIXES = (".csv", ".parquet")
+
+PACKAGES = {"abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "gcs": "gcsfs", "gs": "gcsfs", "s3": "s3fs"}
+"""By scheme of a URL, the package through which fsspec reads it. Not all of them need be installed."""
 
 Kind = Literal["batches", "labels"]
 
@@ -49,9 +53,19 @@ class Delivery:
         return f"{self.folder}/{MARKER}"
 
     def is_complete(self) -> bool:
-        """Whether the marker is there: the sender writes it last."""
+        """Whether the marker is there: the sender writes it last.
+
+        Raises:
+            BadFile: the folder may not be looked into, so nobody can tell.
+        """
         self._files.invalidate_cache()  # object stores remember what a folder had
-        return bool(self._files.exists(self._path(MARKER)))
+        try:
+            self._files.info(self._path(MARKER))  # exists() takes a folder that is closed to us for an empty one
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            raise self._closed("may not be looked into") from None
+        return True
 
     def read(self) -> pa.Table:
         """All rows of all files, in the order of file names; for deliveries that fit into memory.
@@ -100,7 +114,7 @@ class Delivery:
             self.types.update(file.retyped)
 
     def write(self, name: str, content: bytes) -> None:
-        """Deliver one file, the way a careful sender does: file first, each by a rename, marker last.
+        """Deliver one file, the way a careful sender does: file first, in one step, marker last.
 
         Delivering the same bytes again changes nothing; another name or other bytes replace the delivery, and while
         that goes on there is no marker.
@@ -114,14 +128,25 @@ class Delivery:
             files.rm_file(self._path(MARKER))
         for other in former:
             files.rm_file(self._path(other))
+        local = "file" in files.protocol
         for target, data in ((name, content), (MARKER, b"")):
-            partial = self._path(f".{target}.partial")
+            # An object store shows an object once it is whole; a folder needs a rename for that.
+            partial = self._path(f".{target}.partial" if local else target)
             files.pipe_file(partial, data)
-            files.mv(partial, self._path(target))
+            if local:
+                files.mv(partial, self._path(target))
 
     @cached_property
     def _location(self) -> tuple[Any, str]:
-        files, path = fsspec.core.url_to_fs(self.folder)
+        """File system and path on it.
+
+        Raises:
+            ConfigError: the address is none, or the package for it is not installed.
+        """
+        try:
+            files, path = fsspec.core.url_to_fs(self.folder)
+        except (ImportError, ValueError) as error:
+            raise _unreadable(self.folder, error) from None
         return files, path
 
     @property
@@ -144,12 +169,7 @@ class Delivery:
         try:
             names = self._names()
         except PermissionError:
-            raise BadFile(
-                "no_permission",
-                "may not be listed",
-                where=self.folder,
-                fix="Let the account that Airflow's workers run as read it",
-            ) from None
+            raise self._closed("may not be listed") from None
         if not names:
             raise BadFile("no_file", f"{MARKER} is there, but no file", where=self.folder, fix="Deliver the file again")
         for name in names:
@@ -162,6 +182,9 @@ class Delivery:
                 )
         return names
 
+    def _closed(self, what: str) -> BadFile:
+        return BadFile("no_permission", what, where=self.folder, fix=LET_READ)
+
     def source_file(self, name: str) -> str:
         """How tables name a file: by its path below the landing folder."""
         return f"{self.model}/{self.kind}/batch_date={self.day.isoformat()}/{name}"
@@ -172,3 +195,17 @@ class Delivery:
             "row_number": pa.array(np.arange(before + 1, before + rows.num_rows + 1, dtype=np.int64)),
         }
         return pa.table({**added, **{column: rows[column] for column in rows.column_names}})
+
+
+def _unreadable(folder: str, error: Exception) -> ConfigError:
+    scheme = folder.partition("://")[0]
+    package = PACKAGES.get(scheme)
+    if package and importlib.util.find_spec(package) is None:
+        return ConfigError(
+            f"addresses of {scheme}:// need the package {package}, which is not installed",
+            where=folder,
+            fix=f"Install it where Airflow runs: pip install {package}",
+        )
+    return ConfigError(
+        f"cannot be opened: {error}", where=folder, fix="FLIGHTLINE_LANDING_URI is a folder, or a URL that fsspec reads"
+    )

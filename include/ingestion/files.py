@@ -28,6 +28,7 @@ _OTHER_FORMATS = {
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
 }
+LET_READ = "Let the account that Airflow's workers run as read it"
 _REDELIVER = "Have the sender deliver it again"
 
 
@@ -72,9 +73,7 @@ class DeliveredFile:
                 else:
                     yield from self._csv(file, head)
         except PermissionError:
-            raise self._bad(
-                "no_permission", "may not be read", "Let the account that Airflow's workers run as read it"
-            ) from None
+            raise self._bad("no_permission", "may not be read", LET_READ) from None
 
     def _csv(self, file: Any, head: bytes) -> Iterator[pa.Table]:
         self._check_text(head)

@@ -131,7 +131,12 @@ def conclude(
         own.add(reason, rows)
     waiting = _waiting(spec, facts, keys, around)
     warnings = [*findings.warnings]
-    failures = [*_duplicate_failure(duplicates), *facts.misfit_failures(), *findings.failures]
+    failures = [
+        *_row_failure(DUPLICATE_ROW, duplicates),
+        *_row_failure(TRUNCATED_LINE, around.unfinished),
+        *facts.misfit_failures(),
+        *findings.failures,
+    ]
     for reason, (severity, rows) in waiting.items():
         example = (HIDDEN,) if reason in facts.suspects else _row_numbers(rows)
         failures.append(Failure(reason, severity, int(rows.size), example))
@@ -213,10 +218,8 @@ def frame(columns: pa.Table) -> pd.DataFrame:
     return typed
 
 
-def _duplicate_failure(duplicates: Rows) -> list[Failure]:
-    if not duplicates.size:
-        return []
-    return [Failure(DUPLICATE_ROW, "quarantine_row", int(duplicates.size), _row_numbers(duplicates))]
+def _row_failure(reason: str, rows: Rows) -> list[Failure]:
+    return [Failure(reason, "quarantine_row", int(rows.size), _row_numbers(rows))] if rows.size else []
 
 
 def _row_numbers(rows: Rows) -> tuple[str, ...]:

@@ -5,22 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 from urllib.parse import urlsplit
 
-from include.ingestion.delivery import Delivery
+from include.ingestion.delivery import Delivery, Kind
 from include.ingestion.scores import SOURCE
+from include.lakehouse.times import labels_known_after
 from include.workspace import Workspace, open_workspace
 
-_TABLES = {
-    "validate_batch": ((), ("raw", "quarantine", "profiles")),
-    "accept_batch": (("raw", "quarantine"), ("clean",)),
-    "accept_and_quarantine": (("raw", "quarantine"), ("clean",)),
-    "reject_batch": (("raw",), ("quarantine", "clean")),
-    "take_rows_back": (("raw", "quarantine"), ("quarantine", "clean")),
-    "load_labels": ((), ("labels", "quarantine_labels")),
+_LOAD = (("raw", "quarantine"), ("clean",))
+_TABLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "ingest_batch.validate_batch": ((), ("raw", "quarantine", "profiles")),
+    "ingest_batch.accept_batch": _LOAD,
+    "ingest_batch.accept_and_quarantine": _LOAD,
+    "ingest_batch.reject_batch": (("raw",), ("quarantine", "clean")),
+    "reprocess_quarantine.take_rows_back": (("raw", "quarantine"), ("quarantine", "clean")),
+    "ingest_labels.load_labels": ((), ("labels", "quarantine_labels")),
+    "build_features.compute_features": (("clean",), ("features",)),
+    "train_model.build_training_set": (("labels", "features"), ("training_sets",)),
+    "train_model.train_baseline": (("training_sets",), ()),
+    "train_model.tune": (("training_sets",), ()),
+    "score_batch.score_rows": (("features",), ("predictions",)),
 }
-_DAGS = ("ingest_batch", "ingest_labels", "reprocess_quarantine")
-_DELIVERIES = {"validate_batch": "batches", "load_labels": "labels"}
+"""By DAG and task the layers that it reads and writes."""
+_DELIVERIES: Mapping[str, Kind] = {"ingest_batch.validate_batch": "batches", "ingest_labels.load_labels": "labels"}
+_WHOLE = {"build_training_set": ("labels", "features")}
+"""Layers of which a task reads every day, not that of its run."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Dataset:
     name: str
     schema: Mapping[str, str] = field(default_factory=dict)
     rows: int | None = None
+    """Of the run's day."""
     columns: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By column, the numbers of its profile. Nothing but counts of a column with personal data."""
     assertions: tuple[tuple[str, str | None, bool], ...] = ()
@@ -38,30 +49,37 @@ class Dataset:
 
 
 def knows(dag: str, task_id: str) -> bool:
-    return dag in _DAGS and task_id in _TABLES
+    return f"{dag}.{task_id}" in _TABLES
 
 
-def of_task(model: str, task_id: str, day: date) -> tuple[list[Dataset], list[Dataset]]:
+def of_task(model: str, dag: str, task_id: str, day: date) -> tuple[list[Dataset], list[Dataset]]:
     """Inputs and outputs of a task of the run of a day."""
-    workspace = open_workspace(model)
-    inputs, outputs = _TABLES[task_id]
-    read = [_table(workspace, layer) for layer in inputs]
-    if task_id in _DELIVERIES:
-        read.append(_delivery(workspace, task_id, day))
-    return read, [_table(workspace, layer) for layer in outputs]
+    workspace, task = open_workspace(model), f"{dag}.{task_id}"
+    inputs, outputs = _TABLES[task]
+    whole = _WHOLE.get(task_id, ())
+    read = [_table(workspace, layer, None if layer in whole else day) for layer in inputs]
+    if task in _DELIVERIES:
+        read.append(_delivery(workspace, _DELIVERIES[task], day))
+    return read, [_table(workspace, layer, day) for layer in outputs]
 
 
-def _table(workspace: Workspace, layer: str) -> Dataset:
-    name = workspace.spec.table(layer)
-    fields = workspace.lake.open(name).schema().fields if workspace.lake.exists(name) else []
-    schema = {item.name: str(getattr(item.type, "type", item.type)) for item in fields}
-    return _named(workspace.lake.uri(name), schema=schema)
+def _table(workspace: Workspace, layer: str, day: date | None) -> Dataset:
+    """A table, with the rows that it has of a day, if one is given."""
+    name, lake = workspace.spec.table(layer), workspace.lake
+    if not lake.exists(name):
+        return _named(lake.uri(name), schema={})
+    schema = {item.name: str(getattr(item.type, "type", item.type)) for item in lake.open(name).schema().fields}
+    rows = None
+    if day is not None:
+        set_of = labels_known_after(workspace.spec, day).date().isoformat()
+        where: dict[str, Any] = {"training_set": set_of} if layer == "training_sets" else {"batch_date": day}
+        rows = lake.count(name, where=where)
+    return _named(lake.uri(name), schema=schema, rows=rows)
 
 
-def _delivery(workspace: Workspace, task_id: str, day: date) -> Dataset:
+def _delivery(workspace: Workspace, kind: Kind, day: date) -> Dataset:
     spec, lake = workspace.spec, workspace.lake
-    kind = "labels" if _DELIVERIES[task_id] == "labels" else "batches"
-    folder = Delivery.expected(workspace.places, spec, "labels" if kind == "labels" else "batches", day).folder
+    folder = Delivery.expected(workspace.places, spec, kind, day).folder
     if kind == "labels":
         return _named(folder, schema={spec.entity.key: spec.columns[spec.entity.key].type, spec.target: "number"})
     columns: dict[str, dict[str, float]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from include.errors import ConfigError
 from include.models.spec import ModelSpec
 from include.models.yaml_file import read_yaml, short_path
 
-MODELS = Path(__file__).resolve().parent
+MODELS = Path(os.environ.get("FLIGHTLINE_MODELS") or Path(__file__).resolve().parent)
+"""Where the models' folders are: here, unless the environment names another place."""
 FILES = ("model.yaml", "features.sql", "expectations.yaml")
 
 

@@ -39,8 +39,8 @@ class Deliveries(Section):
     schedule: str
     first_day: date
     last_day: date | None = None
-    deadline_minutes: int = Field(gt=0)
-    warn_minutes: int | None = Field(default=None, gt=0)
+    deadline_minutes: float = Field(gt=0)
+    warn_minutes: float | None = Field(default=None, gt=0)
     """When Airflow warns of a run that is not done, before the deadline; half of it by default."""
     label_delay_days: int = Field(ge=0)
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","

@@ -179,6 +179,8 @@ class Stack:
         events = {"type": "file", "log_file_path": str(home / "lineage" / "events.jsonl"), "append": True}
         yield "AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(events)
         yield "AIRFLOW__OPENLINEAGE__NAMESPACE", "flightline"
+        # Not in a fork of the task: what reads Delta tables there stops for good ("Forked process detected").
+        yield "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD", "True"
         yield "AIRFLOW__OPENLINEAGE__EXTRACTORS", "flightline.lineage.IngestionExtractor"
         yield "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED", "False"
 

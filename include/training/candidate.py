@@ -112,6 +112,7 @@ def _run(
 ) -> RunRef:
     if done := tracking.finished(spec, name, ref, run_id):
         return done
+    plots.refuse_personal(spec, ref.features)  # before anything is logged: an example of the input goes into MLflow
     frame = training_set.read(spec, lake, ref)
     _require_rows(spec, ref, frame)
     with tracking.started(spec, name, ref, run_id, provenance.file_names(spec, lake)) as run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import lightgbm as lgb
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from include.errors import DataError
 from include.models.spec import ModelSpec
 from include.training.metrics import Floats
 
@@ -28,7 +29,12 @@ def all_of(
     booster: lgb.Booster,
     measured: Mapping[str, float],
 ) -> dict[str, Figure]:
-    """The four plots by name, for test rows (``rows``) and one prediction per row."""
+    """The four plots by name, for test rows (``rows``) and one prediction per row.
+
+    Raises:
+        DataError: a feature is personal data.
+    """
+    refuse_personal(spec, features)
     actual = rows[spec.target].to_numpy(dtype=np.float64)
     caption = f"{len(rows):,} test rows · adjusted R² {measured['adjusted_r2']:.3f} · RMSE {measured['rmse']:,.0f}"
     return {
@@ -37,6 +43,20 @@ def all_of(
         "feature_importance": feature_importance(booster),
         "correlation_heatmap": correlation_heatmap(rows[[*features, spec.target]]),
     }
+
+
+def refuse_personal(spec: ModelSpec, features: Sequence[str]) -> None:
+    """features.sql cannot read a personal column, but a training set may be older than the column's tag.
+
+    Raises:
+        DataError: naming the features that are columns with ``pii: true``.
+    """
+    if found := sorted(spec.personal_columns.intersection(features)):
+        raise DataError(
+            f"features are personal data: {', '.join(found)} ({'has' if len(found) == 1 else 'have'} pii: true)",
+            where=spec.table("training_sets"),
+            fix="Leave them out of features.sql, run build_features again, and build a new training set",
+        )
 
 
 def predicted_vs_actual(target: str, actual: Floats, predicted: Floats, caption: str) -> Figure:

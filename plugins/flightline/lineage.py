@@ -1,4 +1,4 @@
-"""OpenLineage facets of the ingestion tasks: what they read and wrote, its schema and its quality."""
+"""OpenLineage facets of the tasks from a delivery to its predictions: what they read and wrote, schema, quality."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from airflow.providers.openlineage.extractors.base import BaseExtractor, Operato
 from openlineage.client.event_v2 import InputDataset, OutputDataset
 from openlineage.client.facet_v2 import data_quality_assertions_dataset as assertions
 from openlineage.client.facet_v2 import data_quality_metrics_input_dataset as metrics
+from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
 from openlineage.client.facet_v2 import schema_dataset
 
 from include.ingestion import lineage
@@ -31,7 +32,7 @@ class IngestionExtractor(BaseExtractor):
         if not run.partition_key or not lineage.knows(dag, self.operator.task_id):
             return OperatorLineage()
         day = date.fromisoformat(str(run.partition_key)[:10])
-        read, written = lineage.of_task(model, self.operator.task_id, day)
+        read, written = lineage.of_task(model, dag, self.operator.task_id, day)
         return OperatorLineage(inputs=[_input(item) for item in read], outputs=[_output(item) for item in written])
 
 
@@ -61,7 +62,10 @@ def _input(item: Dataset) -> InputDataset:
 
 
 def _output(item: Dataset) -> OutputDataset:
-    return OutputDataset(namespace=item.namespace, name=item.name, facets=_schema(item))
+    facets: dict[str, Any] = {}
+    if item.rows is not None:
+        facets["outputStatistics"] = statistics.OutputStatisticsOutputDatasetFacet(rowCount=item.rows)
+    return OutputDataset(namespace=item.namespace, name=item.name, facets=_schema(item), outputFacets=facets)
 
 
 def _schema(item: Dataset) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, timezone
+from airflow.sdk.exceptions import AirflowFailException
 
 from flightline.triggers import ConditionTrigger
 from include.errors import DeliveryError
@@ -14,6 +15,10 @@ from include.orchestration.runs import day_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+class MissedDeadline(DeliveryError, AirflowFailException):
+    """What was waited for did not come. No retry: it would wait as long again."""
 
 
 class ConditionSensor(BaseOperator):
@@ -55,10 +60,12 @@ class ConditionSensor(BaseOperator):
         trigger = ConditionTrigger(self.condition, arguments, until.isoformat(), self.poll_seconds)
         self.defer(trigger=trigger, method_name="finish")
 
-    def finish(self, context: Context, event: dict[str, bool]) -> None:
+    def finish(self, context: Context, event: dict[str, Any]) -> None:
+        if "problem" in event:
+            raise DeliveryError(event["problem"])
         if not event["met"]:
             expected = resolve_name(self.expected)(model=self.model, day=day_of(context).isoformat())
-            raise DeliveryError(
+            raise MissedDeadline(
                 f"not there after {self.deadline}: {expected}",
                 fix=self.fix,
             )

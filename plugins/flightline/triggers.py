@@ -11,9 +11,13 @@ from typing import Any
 from airflow.sdk import timezone
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from include.errors import FlightlineError
+
 
 class ConditionTrigger(BaseTrigger):
     """Fires ``{"met": True}`` when the condition holds, ``{"met": False}`` once the deadline has passed.
+
+    A condition that cannot be told (`FlightlineError`) ends the waiting too, with ``problem``: what is wrong.
 
     Args:
         condition: import path of a function that returns whether the condition holds.
@@ -49,5 +53,9 @@ class ConditionTrigger(BaseTrigger):
             # First the pause: the task looked just before, and an event that overtakes the task's own report of
             # being deferred makes the scheduler think that the task was lost.
             await asyncio.sleep(self.poll_seconds)
-            met = await asyncio.to_thread(holds, **self.arguments)
+            try:
+                met = await asyncio.to_thread(holds, **self.arguments)
+            except FlightlineError as error:
+                yield TriggerEvent({"met": False, "problem": str(error)})
+                return
         yield TriggerEvent({"met": met})

@@ -21,6 +21,8 @@ from include.runtime.airflow_api import AirflowApi, Run
 from include.runtime.demo import Plan
 from include.runtime.stack import Stack
 
+LATE_MODEL = "late_housing"
+"""A second model in the same stack, the same but for its name and a deadline of seconds."""
 PLAN = Plan(days=10, drift_day=4)
 WAIT_SECONDS = 240
 
@@ -69,6 +71,7 @@ def played() -> Iterator[Played]:
         print(line, flush=True)
 
     with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("FLIGHTLINE_MODELS", str(add_late_model(folder / "models")))
         try:
             summary = demo.run(stack, PLAN, say)
             for name, value in stack.environment().items():
@@ -81,6 +84,17 @@ def played() -> Iterator[Played]:
         finally:
             stack.down()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def add_late_model(models: Path) -> Path:
+    """A folder of models: the package's own, and one whose deliveries are late within seconds."""
+    shutil.copytree(catalogue.MODELS / demo.MODEL, models / demo.MODEL)
+    shutil.copytree(catalogue.MODELS / demo.MODEL, models / LATE_MODEL)
+    for file in (models / LATE_MODEL).iterdir():
+        text = file.read_text().replace(demo.MODEL, LATE_MODEL)
+        text = text.replace("deadline_minutes: 720", "deadline_minutes: 0.4\n  warn_minutes: 0.1")
+        file.write_text(text.replace(f"service: {LATE_MODEL}_v1", f"service: {LATE_MODEL}_v1\n  view: {LATE_MODEL}"))
+    return models
 
 
 def free_port() -> int:

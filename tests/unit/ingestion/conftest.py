@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -17,6 +16,7 @@ from include.lakehouse.tables import Lakehouse
 from include.models import catalogue
 from include.models.spec import ModelSpec
 from include.places import Places
+from tests.unit.ingestion.cases import ROWS, Rows, as_csv
 
 DAY = date(2025, 1, 2)
 
@@ -55,14 +55,20 @@ def housing(housing_path: Path, spec: ModelSpec, tmp_path: Path, monkeypatch: py
 
 
 @pytest.fixture(scope="session")
-def good_rows(housing_path: Path) -> list[list[str]]:
-    """Header and 40 complete rows as a batch has them: with the key, without the target."""
+def real(housing_path: Path) -> Rows:
+    """Header and 400 complete rows as a batch has them: with the key, without the target."""
     with housing_path.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     target = header.index("median_house_value")
-    complete = [row for row in rows if all(row)][:40]
+    complete = [row for row in rows if all(row)][:ROWS]
     keyed = [["listing_id", *header], *([str(n), *row] for n, row in enumerate(complete, start=1))]
     return [row[: target + 1] + row[target + 2 :] for row in keyed]
+
+
+@pytest.fixture(scope="session")
+def good_rows(real: Rows) -> Rows:
+    """Header and the first 40 of them."""
+    return real[:41]
 
 
 @pytest.fixture
@@ -71,9 +77,7 @@ def deliver(places: Places, spec: ModelSpec) -> Deliver:
 
     def put(content: bytes | Sequence[Sequence[str]], day: date = DAY, kind: str = "batches") -> Delivery:
         if not isinstance(content, bytes):
-            text = io.StringIO(newline="")
-            csv.writer(text, lineterminator="\n").writerows(content)
-            content = text.getvalue().encode()
+            content = as_csv(content)
         delivery = Delivery.expected(places, spec, kind, day)
         delivery.write("california_housing.csv", content)
         return delivery

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -17,55 +13,29 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from include.errors import DeliveryError
-from include.ingestion import batch, conditions
+from include.features import query
+from include.ingestion import audit, batch, conditions
 from include.ingestion.batch import BatchVerdict
 from include.ingestion.delivery import Delivery
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 from include.places import Places
+from include.workspace import Workspace
+from tests.unit.conftest import as_nobody
+from tests.unit.ingestion.cases import CASES, ROWS, Rows, as_csv, cell, in_chunks
 
 DAY = date(2025, 1, 2)
-ROWS = 400
-Rows = list[list[str]]
 Deliver = Callable[..., Delivery]
 
 
-@pytest.fixture(scope="session")
-def real(housing_path: Path) -> Rows:
-    """Header and 400 complete rows of the housing file, as a batch has them."""
-    with housing_path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    target = header.index("median_house_value")
-    complete = [row for row in rows if all(row)][:ROWS]
-    keyed = [["listing_id", *header], *([str(n), *row] for n, row in enumerate(complete, start=1))]
-    return [row[: target + 1] + row[target + 2 :] for row in keyed]
-
-
-def as_csv(rows: Rows, delimiter: str = ",") -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n", delimiter=delimiter).writerows(rows)
-    return text.getvalue().encode()
-
-
-def cell(column: str, value: str) -> Callable[[Rows], bytes]:
-    """Row 7 with one cell changed."""
-
-    def change(rows: Rows) -> bytes:
-        copy = [list(row) for row in rows]
-        copy[7][copy[0].index(column)] = value
-        return as_csv(copy)
-
-    return change
-
-
-def without(rows: Rows, column: int) -> Rows:
-    return [row[:column] + row[column + 1 :] for row in rows]
-
-
-def retyped(rows: Rows) -> bytes:
-    return as_csv([rows[0], *([*row[:4], f"about {row[4]}", *row[5:]] for row in rows[1:])])
+@pytest.fixture(params=["at once", "in chunks"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two ways that a delivery is judged: small ones at once, large ones in chunks."""
+    if request.param == "in chunks":
+        in_chunks(monkeypatch, block_bytes=5_000)
 
 
 def run(spec: ModelSpec, lake: Lakehouse, delivery: Delivery) -> tuple[BatchVerdict, batch.BatchCounts]:
@@ -83,84 +53,35 @@ def run(spec: ModelSpec, lake: Lakehouse, delivery: Delivery) -> tuple[BatchVerd
     return verdict, counts
 
 
-REJECTED = {
-    "missing column": (lambda rows: as_csv(without(rows, 4)), "missing_column:total_rooms", ROWS),
-    "extra column": (lambda rows: as_csv([[*row, "x"] for row in rows]), "extra_column:x", ROWS),
-    "renamed column": (lambda rows: as_csv([["id", *rows[0][1:]], *rows[1:]]), "missing_column:listing_id", ROWS),
-    "retyped column": (retyped, "retyped_column:total_rooms", ROWS),
-    "empty file": (lambda rows: b"", "empty_file", 0),
-    "header only": (lambda rows: as_csv(rows[:1]), "no_rows", 0),
-    "last line cut between cells": (lambda rows: as_csv(rows)[:-40], "malformed_csv", 0),
-    "wrong delimiter": (lambda rows: as_csv(rows, ";"), "wrong_delimiter", 0),
-    "UTF-16": (lambda rows: as_csv(rows).decode().encode("utf-16"), "not_utf8", 0),
-    "UTF-16 without mark": (lambda rows: as_csv(rows).decode().encode("utf-16-le"), "not_utf8", 0),
-    "latin-1": (lambda rows: as_csv(rows).replace(b"NEAR BAY", b"NEAR B\xe4Y"), "not_utf8", 0),
-    "gzip by another name": (lambda rows: gzip.compress(as_csv(rows)), "compressed_file", 0),
-    "quote without end": (lambda rows: as_csv(rows).replace(b"NEAR BAY", b'"NEAR BAY', 1), "malformed_csv", 0),
-    "column twice": (lambda rows: as_csv([["latitude", *rows[0][1:]], *rows[1:]]), "repeated_column:latitude", 0),
-}
-
-
-@pytest.mark.parametrize("case", REJECTED)
-def test_batch_is_rejected_for_one_reason(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, real: Rows, case: str
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_has_its_verdict(
+    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, real: Rows, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(spec, lake, deliver(real))
-    broken, reason, rows = REJECTED[case]
-    content = broken(real)
+    """At once; test_bulk.py holds the same cases in chunks against this."""
+    broken = CASES[case]
+    for n in range(broken.days_before + 1):
+        run(spec, lake, deliver(real, DAY - timedelta(days=n)))
+    content = broken.content(real)
     delivery = deliver(content)
-    verdict, counts = run(spec, lake, delivery)
-    assert verdict.outcome == "reject_batch"
-    assert reason in verdict.batch_reasons
-    assert counts == batch.BatchCounts(rows, 0, rows)
-    problem = verdict.problems[verdict.batch_reasons.index(reason)]
-    assert problem.startswith(delivery.folder)
-    assert "\n" not in problem
-    assert ". " in problem
+    with caplog.at_level("INFO"):
+        verdict, counts = run(spec, lake, delivery)
+    assert verdict.outcome == broken.outcome
+    assert counts == batch.BatchCounts(broken.rows, broken.rows - broken.quarantined, broken.quarantined)
+    if broken.outcome == "reject_batch":
+        (reason,) = broken.reasons
+        problem = verdict.problems[verdict.batch_reasons.index(reason)]
+        assert problem.startswith(delivery.folder)
+        assert "\n" not in problem
+        assert ". " in problem
+    else:
+        kept = lake.read(spec.table("quarantine"), where=[("batch_date", "=", DAY)])
+        assert [tuple(row) for row in kept["reasons"].to_pylist()] == [broken.reasons] * broken.quarantined
+    assert all(reason.partition(":")[0] in caplog.text for reason in broken.reasons)
     assert (Path(delivery.folder) / "california_housing.csv").read_bytes() == content
     assert delivery.is_complete()
 
 
-QUARANTINED = {
-    "text in a number": (cell("total_rooms", "many"), ["not_a_number:total_rooms"]),
-    "NaN": (cell("total_rooms", "NaN"), ["not_a_number:total_rooms"]),
-    "inf": (cell("median_income", "inf"), ["not_a_number:median_income"]),
-    "1e308": (cell("total_rooms", "1e308"), ["out_of_range:total_rooms"]),
-    "negative rooms": (cell("total_rooms", "-5"), ["out_of_range:total_rooms"]),
-    "latitude out of California": (cell("latitude", "51.5"), ["out_of_range:latitude"]),
-    "unseen category": (cell("ocean_proximity", "MOON"), ["unknown_category:ocean_proximity"]),
-    "cell that starts with =": (cell("ocean_proximity", "=1+1"), ["unknown_category:ocean_proximity"]),
-    "e-mail in a text": (
-        cell("ocean_proximity", "jane@example.com"),
-        ["unknown_category:ocean_proximity", "suspected_pii:ocean_proximity"],
-    ),
-    "last line without its end": (lambda rows: as_csv(rows)[:-1], ["truncated_line"]),
-    "duplicate row": (lambda rows: as_csv([*rows, rows[3]]), ["duplicate_row"]),
-}
-
-
-@pytest.mark.parametrize("case", QUARANTINED)
-def test_one_row_is_quarantined(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, real: Rows, case: str) -> None:
-    broken, reasons = QUARANTINED[case]
-    content = broken(real)
-    verdict, counts = run(spec, lake, deliver(content))
-    assert verdict.outcome == "accept_and_quarantine"
-    assert counts.quarantined == 1
-    (row,) = lake.read(spec.table("quarantine")).to_pylist()
-    assert row["reasons"] == reasons
-
-
-def test_duplicate_keys_are_all_quarantined(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, real: Rows) -> None:
-    verdict, counts = run(spec, lake, deliver(cell("listing_id", "3")(real)))
-    assert verdict.reasons == {"duplicate_key:listing_id": 2}
-    assert counts == batch.BatchCounts(ROWS, ROWS - 2, 2)
-
-
-def test_byte_order_mark_changes_nothing(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, real: Rows) -> None:
-    _, counts = run(spec, lake, deliver(b"\xef\xbb\xbf" + as_csv(real)))
-    assert counts == batch.BatchCounts(ROWS, ROWS, 0)
-
-
+@pytest.mark.usefixtures("path")
 def test_other_delimiter_is_read_where_model_yaml_names_it(
     spec: ModelSpec, lake: Lakehouse, places: Places, real: Rows
 ) -> None:
@@ -170,26 +91,17 @@ def test_other_delimiter_is_read_where_model_yaml_names_it(
     assert run(other, lake, delivery)[1] == batch.BatchCounts(ROWS, ROWS, 0)
 
 
-@pytest.mark.parametrize(("rows", "word"), [(1, "1 rows, usual are 40"), (ROWS * 100, "40000 rows")])
-def test_unusual_number_of_rows_rejects(
-    spec: ModelSpec,
-    lake: Lakehouse,
-    deliver: Deliver,
-    real: Rows,
-    rows: int,
-    word: str,
-    caplog: pytest.LogCaptureFixture,
+def test_unusual_number_of_rows_is_said_with_the_usual_one(
+    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, real: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
     for n in range(1, 4):
         run(spec, lake, deliver(real, DAY - timedelta(days=n)))
-    many = [real[0], *([str(n), *real[1 + n % ROWS][1:]] for n in range(rows))]
     with caplog.at_level("INFO"):
-        verdict, counts = run(spec, lake, deliver(many))
-    assert verdict.batch_reasons == ("row_count_off_band",)
-    assert counts == batch.BatchCounts(rows, 0, rows)
-    assert word in caplog.text
+        run(spec, lake, deliver(real[:2]))
+    assert "1 rows, usual are 40 to 4000" in caplog.text
 
 
+@pytest.mark.usefixtures("path")
 def test_same_batch_twice_changes_nothing(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, real: Rows) -> None:
     delivery = deliver(cell("latitude", "51.5")(real))
     seen = []
@@ -200,6 +112,7 @@ def test_same_batch_twice_changes_nothing(spec: ModelSpec, lake: Lakehouse, deli
     assert seen[0] == seen[1]
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("first", ["the earlier day", "the later day"])
 @pytest.mark.parametrize(("rule", "second"), [("latest_wins", (ROWS, 0)), ("quarantine", (ROWS - 100, 100))])
 def test_key_that_another_batch_has(
@@ -224,6 +137,7 @@ def test_key_that_another_batch_has(
     assert run(spec, lake, deliver(real[:101], days[0]))[1] == batch.BatchCounts(100, 100, 0)
 
 
+@pytest.mark.usefixtures("path")
 def test_marker_without_file_is_a_verdict(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, real: Rows) -> None:
     delivery = deliver(real)
     (Path(delivery.folder) / "california_housing.csv").unlink()
@@ -247,36 +161,23 @@ def test_file_without_marker_is_waited_for(
     assert not lake.exists(spec.table("clean"))
 
 
-@pytest.fixture
-def world_folder() -> Iterator[Path]:
-    """A folder that another user can enter: pytest's own cannot be."""
-    folder = Path(tempfile.mkdtemp(prefix="landing-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def test_unreadable_permissions_are_a_verdict(spec: ModelSpec, lake: Lakehouse, real: Rows, world_folder: Path) -> None:
-    places = Places("dev", str(world_folder), "unused", "unused")
-    delivery = Delivery.expected(places, spec, "batches", DAY)
-    delivery.write("california_housing.csv", as_csv(real))
-    file = Path(delivery.folder) / "california_housing.csv"
-    file.chmod(0)
-    with as_nobody(), pytest.raises(DeliveryError, match=r"california_housing\.csv: may not be read\. Let the account"):
-        delivery.read()
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may read everything."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("closed", ["the file", "the folder"])
+def test_unreadable_permissions_are_a_verdict(spec: ModelSpec, real: Rows, world_folder: Path, closed: str) -> None:
+    places = Places("dev", str(world_folder / "landing"), str(world_folder / "lakehouse"), "unused")
+    with as_nobody():
+        lake, delivery = Lakehouse(places), Delivery.expected(places, spec, "batches", DAY)
+        delivery.write("california_housing.csv", as_csv(real))
+        run(spec, lake, delivery)
+        folder, file = Path(delivery.folder), Path(delivery.folder) / "california_housing.csv"
+        (file if closed == "the file" else folder).chmod(0)
+        verdict, counts = run(spec, lake, delivery)
+        folder.chmod(0o755)
+    assert (verdict.outcome, verdict.batch_reasons) == ("reject_batch", ("no_permission",))
+    assert counts == batch.BatchCounts(0, 0, 0)
+    (problem,) = verdict.problems
+    assert problem.startswith(f"{file if closed == 'the file' else folder}: may not be ")
+    assert problem.endswith("Let the account that Airflow's workers run as read it")
 
 
 PARQUET = {
@@ -294,6 +195,7 @@ def _with_null(column: pa.ChunkedArray) -> pa.Array:
     return pa.array([None, *column.to_pylist()[1:]], column.type)
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("case", PARQUET)
 def test_parquet(spec: ModelSpec, lake: Lakehouse, places: Places, real: Rows, case: str) -> None:
     change, batch_reasons, quarantined = PARQUET[case]
@@ -306,6 +208,7 @@ def test_parquet(spec: ModelSpec, lake: Lakehouse, places: Places, real: Rows, c
     assert counts == batch.BatchCounts(ROWS, ROWS - quarantined, quarantined)
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("keep", [0.5, 0.99])
 def test_parquet_that_breaks_off(spec: ModelSpec, lake: Lakehouse, places: Places, real: Rows, keep: float) -> None:
     sink = io.BytesIO()
@@ -316,6 +219,7 @@ def test_parquet_that_breaks_off(spec: ModelSpec, lake: Lakehouse, places: Place
     assert (verdict.batch_reasons, counts.rows) == (("malformed_parquet",), 0)
 
 
+@pytest.mark.usefixtures("path")
 def test_stale_rows_reject(spec: ModelSpec, lake: Lakehouse, places: Places, real: Rows) -> None:
     columns = spec.columns | {"listed_at": spec.columns["ocean_proximity"]}
     fresh = {"column": "listed_at", "max_age_hours": 48}
@@ -330,6 +234,7 @@ def test_stale_rows_reject(spec: ModelSpec, lake: Lakehouse, places: Places, rea
         assert run(dated, lake, delivery)[0].batch_reasons == reasons
 
 
+@pytest.mark.usefixtures("path")
 def test_personal_values_are_in_no_log_and_no_docs(
     spec: ModelSpec,
     lake: Lakehouse,
@@ -352,3 +257,63 @@ def test_personal_values_are_in_no_log_and_no_docs(
         assert secret not in page
         assert secret not in repr(verdict)
         assert secret not in profile
+
+
+@pytest.mark.usefixtures("path")
+def test_a_personal_column_is_in_no_log_docs_profile_decision_or_feature(
+    spec: ModelSpec,
+    places: Places,
+    lake: Lakehouse,
+    real: Rows,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Values that break a rule, are repeated, or have another type: whatever a message could show."""
+    personal = with_personal_columns(spec, tmp_path)
+    people = [f"person.{n}@example.com" if n % 40 else "nobody of note" for n in range(ROWS)]
+    phones = [str(4155550000 + n) if n % 50 else "unlisted-4155559" for n in range(ROWS)]
+    rows = [[*real[0], "contact", "phone"]]
+    rows += [[*row, *more] for row, *more in zip(real[1:], people, phones, strict=True)]
+    delivery = Delivery.expected(places, personal, "batches", DAY)
+    delivery.write("california_housing.csv", as_csv(rows))
+    workspace = Workspace(personal, replace(places, docs_folder=str(tmp_path / "docs")), lake)
+    with caplog.at_level("DEBUG"):
+        verdict = audit.validate(workspace, DAY, "run")
+        batch.load(personal, lake, DAY)
+    by_column = {reason.partition(":")[2]: count for reason, count in verdict.reasons.items()}
+    assert by_column == {"contact": ROWS // 40, "phone": ROWS // 50}
+    (page,) = (tmp_path / "docs").rglob("index.html")
+    features = query.compute(personal, lake, DAY)
+    shown = {
+        "log": caplog.text + "".join(capfd.readouterr()),
+        "docs": page.read_text(),
+        "verdict": repr(verdict),
+        **{layer: repr(lake.read(personal.table(layer)).to_pylist()) for layer in ("profiles", "metrics")},
+        "decisions": repr(lake.read("decisions").to_pylist()),
+        "features": repr(features.to_pylist()) + repr(features.column_names),
+    }
+    for where, text in shown.items():
+        for secret in ("@example.com", "person.", "nobody of note", "4155550", "unlisted-"):
+            assert secret not in text, where
+    assert "contact" in shown["docs"], "the rule is there, its values are not"
+    assert "contact" not in shown["features"]
+    kept = lake.read(personal.table("clean"))
+    assert "person.1@example.com" in kept["contact"].to_pylist(), "who may read the table finds them there"
+
+
+def with_personal_columns(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """The model with an address and a number that are tagged, and a rule on the address."""
+    content = spec.model_dump()
+    content["columns"] |= {
+        "contact": {"type": "text", "description": "Who to ask", "pii": True},
+        "phone": {"type": "integer", "description": "Where", "pii": True},
+    }
+    rules = yaml.safe_load((spec.folder / "expectations.yaml").read_text())
+    rule = {"type": "expect_column_values_to_match_regex", "column": "contact", "regex": "@"}
+    rules["expectations"].append({**rule, "severity": "quarantine_row"})
+    (folder / "expectations.yaml").write_text(yaml.safe_dump(rules))
+    shutil.copy(spec.folder / "features.sql", folder)
+    personal = ModelSpec.model_validate(content)
+    personal._folder = folder
+    return personal

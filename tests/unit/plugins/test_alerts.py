@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import date
 
 import pytest
 from flightline import alerts
 
+from include.ingestion.delivery import Delivery
 from include.models import catalogue
 from include.orchestration.defaults import delivery_deadline
+from include.workspace import open_workspace
 
 
 def test_warning_names_the_marker_and_comes_before_the_deadline(
@@ -23,3 +26,16 @@ def test_warning_names_the_marker_and_comes_before_the_deadline(
         context = {"dag_run": {"partition_key": "2025-01-04T00:00:00"}}
         asyncio.run(alerts.warn_of_late_delivery(**alert.callback.kwargs, context=context))
     assert f"{tmp_path}/california_housing/batches/batch_date=2025-01-04/_SUCCESS" in caplog.text
+
+
+def test_no_supplier_is_blamed_for_a_delivery_that_is_there(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    for name in ("FLIGHTLINE_LANDING_URI", "FLIGHTLINE_LAKEHOUSE_URI", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, str(tmp_path))
+    workspace = open_workspace("california_housing")
+    Delivery.expected(workspace.places, workspace.spec, "batches", date(2025, 1, 4)).write("rows.csv", b"a\n1\n")
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(alerts.warn_of_late_delivery("california_housing", {"dag_run": {"partition_key": "2025-01-04"}}))
+    assert "the batch of 2025-01-04 is there, but its run is not done" in caplog.text
+    assert "supplier" not in caplog.text

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from flightline.sensors import DeliverySensor
 from flightline.triggers import ConditionTrigger
 
@@ -17,6 +17,7 @@ from include import places
 from include.errors import DataError, DeliveryError
 from include.ingestion.delivery import Delivery
 from include.models import catalogue
+from tests.unit.conftest import as_nobody
 
 MODEL = "california_housing"
 DAY = date(2025, 1, 5)
@@ -99,5 +100,28 @@ def test_the_deadline_names_what_was_expected_and_where() -> None:
     assert event == {"met": False}
     with pytest.raises(DeliveryError) as error:
         sensor().finish(context(), event)
+    assert isinstance(error.value, AirflowFailException), "a retry would wait as long again"
     assert "the batch of 2025-01-05, marker" in str(error.value)
     assert "batch_date=2025-01-05/_SUCCESS" in str(error.value)
+
+
+@pytest.mark.parametrize("seen_by", ["the task", "the trigger"])
+def test_a_folder_that_may_not_be_looked_into_fails_at_once_and_says_so(
+    world_folder: Path, monkeypatch: pytest.MonkeyPatch, seen_by: str
+) -> None:
+    monkeypatch.setenv("FLIGHTLINE_LANDING_URI", str(world_folder))
+    deliver()
+    folder = world_folder / MODEL / "batches" / "batch_date=2025-01-05"
+    folder.chmod(0)
+
+    def look() -> None:
+        if seen_by == "the task":
+            sensor().execute(context())
+        else:
+            sensor().finish(context(), first_event(trigger(datetime.now(UTC) + timedelta(minutes=5))))
+
+    with as_nobody(), pytest.raises(DeliveryError) as error:
+        look()
+    assert str(error.value) == (
+        f"{folder}: may not be looked into. Let the account that Airflow's workers run as read it"
+    )

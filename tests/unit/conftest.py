@@ -1,0 +1,36 @@
+"""Fixtures of the unit tests, whatever they test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+NOBODY = 65534
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """As an account that permissions hold for: root may read everything."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def world_folder() -> Iterator[Path]:
+    """A folder that another account can enter and write to: pytest's own cannot be."""
+    folder = Path(tempfile.mkdtemp(prefix="flightline-world-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)

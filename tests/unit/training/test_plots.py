@@ -1,0 +1,96 @@
+"""What is drawn of a model, rendered as text: no personal data is in it, nor in what else a training leaves."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import lightgbm as lgb
+import matplotlib as mpl
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+
+from include.errors import DataError
+from include.models.spec import ModelSpec
+from include.training import candidate, plots, training_set
+from tests.unit.training import world
+from tests.unit.training.stage import Scene
+from tests.unit.training.world import World
+
+SECRETS = ("@example.com", "person", "4155550", "contact", "phone")
+
+
+def as_text(figure: Figure) -> str:
+    """The figure as SVG, whose labels are text."""
+    svg = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(svg, format="svg")
+    return svg.getvalue()
+
+
+@pytest.fixture
+def personal(mlflow_store: None, tmp_path: Path) -> World:
+    """A world whose rows have an address, a phone number that is tagged, and remarks with addresses that is not."""
+    made = world.make(tmp_path)
+    content = made.spec.model_dump()
+    content["columns"] |= {
+        "contact": {"type": "text", "description": "Who to ask", "pii": True},
+        "phone": {"type": "number", "description": "Where", "pii": True},
+        "remark": {"type": "text", "description": "Free text"},
+    }
+    made.spec = ModelSpec.model_validate(content)
+    made.spec._folder = world.quick_spec(4).folder
+    people = [f"person.{n}@example.com" for n in range(len(made.rows))]
+    made.rows = made.rows.assign(contact=people, phone=4155550000.0 + np.arange(len(people)), remark=people)
+    made.deliver(world.HISTORY, 2000)
+    return made
+
+
+def test_a_training_leaves_no_personal_value_in_plots_or_artifacts(personal: World, tmp_path: Path) -> None:
+    ref = training_set.build(personal.spec, personal.lake, personal.store(), world.moment(world.HISTORY.replace(day=3)))
+    run = candidate.fit_baseline(personal.spec, personal.lake, ref, "run-private")
+    client = MlflowClient()
+    artifacts = tmp_path / "artifacts"
+    artifacts.mkdir()
+    client.download_artifacts(run.mlflow_run_id, "", str(artifacts))
+    mlflow.artifacts.download_artifacts(artifact_uri=run.model_uri, dst_path=str(artifacts))
+    files = [file for file in artifacts.rglob("*") if file.is_file()]
+    assert {"MLmodel", "input_example.json", "correlation_heatmap.png"} <= {file.name for file in files}
+    left = {str(file): file.read_bytes().decode(errors="replace") for file in files if file.suffix != ".png"}
+    left["run"] = repr(client.get_run(run.mlflow_run_id).to_dictionary())
+
+    frame = training_set.read(personal.spec, personal.lake, ref)
+    booster = lgb.Booster(model_file=str(next(artifacts.rglob("model.lgb"))))
+    predicted = np.asarray(booster.predict(frame[list(ref.features)]))
+    drawn = plots.all_of(personal.spec, list(ref.features), frame, predicted, booster, run.metrics)
+    left |= {name: as_text(figure) for name, figure in drawn.items()}
+    assert "median_income" in left["correlation_heatmap"], "labels are text, so that they are found"
+    for where, text in left.items():
+        for secret in SECRETS:
+            assert secret not in text, where
+
+
+def test_a_personal_column_that_were_drawn_would_be_found() -> None:
+    rows = pd.DataFrame({"phone": [4155550001.0, 4155550002.0, 4155550009.0], "price": [1.0, 2.0, 4.0]})
+    assert "phone" in as_text(plots.correlation_heatmap(rows))
+
+
+def test_a_feature_that_was_tagged_since_is_neither_drawn_nor_logged(scene: Scene) -> None:
+    spec, ref = scene.world.spec, scene.old_ref
+    tagged = {"median_income": spec.columns["median_income"].model_copy(update={"pii": True})}
+    personal = spec.model_copy(update={"columns": {**spec.columns, **tagged}})
+    personal._folder = spec.folder
+    frame = training_set.read(spec, scene.world.lake, ref)
+    message = r"features are personal data: median_income \(has pii: true\)\. Leave them out of features\.sql"
+    with pytest.raises(DataError, match=message):
+        plots.all_of(personal, list(ref.features), frame, np.zeros(len(frame)), None, {})
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(f"{spec.name}/training").experiment_id
+    before = len(client.search_runs([experiment]))
+    with pytest.raises(DataError, match=message):
+        candidate.fit_baseline(personal, scene.world.lake, ref, "run-tagged")
+    assert len(client.search_runs([experiment])) == before

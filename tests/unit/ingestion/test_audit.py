@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -51,7 +52,10 @@ def test_each_expectation_is_a_row_beside_those_of_monitoring(
     assert values["reject_batch:row_count_out_of_range"] == 40
     assert [item.rows for item in window.history(spec, lake, DAY)] == [7]
     assert len(written) == len(scores) + 2
-    assert "51.5" in (tmp_path / "docs" / spec.name / "2025-01-02" / "index.html").read_text()
+    page = (tmp_path / "docs" / spec.name / "2025-01-02" / "index.html").read_text()
+    assert "51.5" in page
+    assert 'href="#section-2"' in page
+    assert not re.findall(r"https?://|<script|<link|<img|onclick", page)
     (decision,) = decisions.history(lake, spec.name)
     assert decision.outcome == "accept_and_quarantine"
     assert decision.decided_at == datetime(2025, 1, 3, tzinfo=UTC)

@@ -181,7 +181,7 @@ class Stack:
         yield "AIRFLOW__OPENLINEAGE__NAMESPACE", "flightline"
         # Not in a fork of the task: what reads Delta tables there stops for good ("Forked process detected").
         yield "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD", "True"
-        yield "AIRFLOW__OPENLINEAGE__EXTRACTORS", "flightline.lineage.IngestionExtractor"
+        yield "AIRFLOW__OPENLINEAGE__EXTRACTORS", "flightline.lineage.LakehouseExtractor"
         yield "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED", "False"
 
     # -- parts --------------------------------------------------------------------------------

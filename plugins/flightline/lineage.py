@@ -12,12 +12,12 @@ from openlineage.client.facet_v2 import data_quality_metrics_input_dataset as me
 from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
 from openlineage.client.facet_v2 import schema_dataset
 
-from include.ingestion import lineage
-from include.ingestion.lineage import Dataset
+from include.governance import lineage
+from include.governance.lineage import Dataset
 
 
-class IngestionExtractor(BaseExtractor):
-    """Of the tasks that ``include.ingestion.lineage`` knows; any other task has no facets of ours."""
+class LakehouseExtractor(BaseExtractor):
+    """Of the tasks that ``include.governance.lineage`` knows; any other task has no facets of ours."""
 
     @classmethod
     def get_operator_classnames(cls) -> list[str]:

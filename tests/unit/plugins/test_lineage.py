@@ -7,7 +7,7 @@ from datetime import date
 from types import SimpleNamespace
 
 import pytest
-from flightline.lineage import IngestionExtractor
+from flightline.lineage import LakehouseExtractor
 from openlineage.client.serde import Serde
 
 from include.ingestion import audit, batch, sample
@@ -35,7 +35,7 @@ def ingested(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
 def facets(dag: str, task_id: str) -> dict:
     operator = SimpleNamespace(dag_id=f"{MODEL}.{dag}", task_id=task_id, task_type="_PythonDecoratedOperator")
     instance = SimpleNamespace(dag_run=SimpleNamespace(partition_key=DAY.isoformat()))
-    found = IngestionExtractor(operator).extract_on_complete(instance)
+    found = LakehouseExtractor(operator).extract_on_complete(instance)
     assert found is not None
     return {
         "inputs": [json.loads(Serde.to_json(item)) for item in found.inputs],

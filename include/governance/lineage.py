@@ -1,4 +1,4 @@
-"""What the ingestion tasks read and write, with schema and quality: taken from the tables, after the fact."""
+"""What a task read and wrote, with schema and quality: taken from the tables, after the fact."""
 
 from __future__ import annotations
 

@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import time
+from urllib.parse import quote
 
+import httpx
 import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
@@ -109,6 +111,18 @@ def test_a_bad_batch_is_rejected_without_a_trace_in_the_clean_table(played: Play
     assert content(played, "clean", day).num_rows == 0
     assert content(played, "quarantine", day).num_rows == 2
     assert not [r for r in played.airflow.runs(f"{played.spec.name}.build_features") if r.partition == day]
+
+
+@pytest.mark.parametrize(("dag", "shown"), [("ingest_batch", "total_bedrooms"), ("build_features", "Training-serving")])
+def test_the_tab_of_a_run_shows_what_was_found(played: Played, dag: str, shown: str) -> None:
+    run = next(run for run in played.airflow.runs(f"{played.spec.name}.{dag}") if run.partition == played.day(1))
+    path = f"{played.stack.airflow_url}/data-quality/{run.dag_id}/{quote(run.run_id)}"
+    assert httpx.get(path).status_code == 401
+    login = {"username": "admin", "password": played.stack.password()}
+    token = httpx.post(f"{played.stack.airflow_url}/auth/token", json=login).json()["access_token"]
+    page = httpx.get(path, headers={"Authorization": f"Bearer {token}"})
+    assert page.status_code == 200
+    assert shown in page.text
 
 
 def test_roll_back_is_a_dry_run_first_and_then_moves_the_alias(played: Played) -> None:

@@ -118,6 +118,14 @@ def test_init_migrates_and_writes_the_password_file_that_the_api_server_reads(tm
     assert volumes("airflow-init")[place] == volumes("airflow-apiserver")[place]
 
 
+def test_a_stopped_worker_has_time_to_finish_its_tasks() -> None:
+    worker = SERVICES["airflow-worker"]
+    assert worker["environment"]["DUMB_INIT_SETSID"] == "0"
+    minutes = re.fullmatch(r"(\d+)m", worker["stop_grace_period"])
+    assert minutes
+    assert int(minutes[1]) >= 2  # Docker's own 10 seconds are less than a tuning takes
+
+
 def test_mlflow_runs_a_command_that_mlflow_has() -> None:
     from mlflow.cli import server
 

@@ -118,6 +118,14 @@ def test_init_migrates_and_writes_the_password_file_that_the_api_server_reads(tm
     assert volumes("airflow-init")[place] == volumes("airflow-apiserver")[place]
 
 
+def test_a_stopped_worker_has_time_to_finish_its_tasks() -> None:
+    worker = SERVICES["airflow-worker"]
+    assert worker["environment"]["DUMB_INIT_SETSID"] == "0"
+    minutes = re.fullmatch(r"(\d+)m", worker["stop_grace_period"])
+    assert minutes
+    assert int(minutes[1]) >= 2  # Docker's own 10 seconds are less than a tuning takes
+
+
 def test_mlflow_runs_a_command_that_mlflow_has() -> None:
     from mlflow.cli import server
 
@@ -266,6 +274,15 @@ def test_the_stores_are_on_shared_volumes(service: str) -> None:
     assert places == set(found)
     assert found == {place: volumes("airflow-worker")[place] for place in places}
     assert set(found.values()) <= set(COMPOSE["volumes"])
+
+
+def test_the_api_server_sees_the_pages_that_the_worker_writes_and_the_tables_behind_them() -> None:
+    shown = environment("airflow-apiserver")
+    lakehouse = shown["FLIGHTLINE_LAKEHOUSE_URI"]
+    assert volumes("airflow-apiserver")[lakehouse] == volumes("airflow-worker")[lakehouse]
+    assert shown["FLIGHTLINE_DOCS_FOLDER"] == environment("airflow-worker")["FLIGHTLINE_DOCS_FOLDER"]
+    assert Path(lakehouse) in Path(shown["FLIGHTLINE_DOCS_FOLDER"]).parents
+    assert f"lakehouse:{lakehouse}:ro" in SERVICES["airflow-apiserver"]["volumes"]  # it has nothing to write there
 
 
 def test_the_image_has_a_folder_of_the_user_for_each_volume() -> None:

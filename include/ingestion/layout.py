@@ -46,10 +46,8 @@ def raw(spec: ModelSpec, day: date, delivered: pa.Table) -> pa.Table:
     for name in spec.columns:
         columns[name] = delivered[name] if name in delivered.column_names else pa.nulls(rows, pa.string())
     extra = [name for name in delivered.column_names if name not in columns]
-    columns["extra_columns"] = pa.array(
-        [json.dumps(row) for row in delivered.select(extra).to_pylist()] if extra else [None] * rows,
-        pa.string(),
-    )
+    texts = [json.dumps(row) for row in delivered.select(extra).to_pylist()] if extra else None
+    columns["extra_columns"] = pa.nulls(rows, pa.string()) if texts is None else pa.array(texts, pa.string())
     return pa.table(columns)
 
 

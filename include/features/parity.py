@@ -14,6 +14,7 @@ from feast import FeatureStore
 
 from include.errors import DataError
 from include.features import query
+from include.features.store import read_online
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 
@@ -113,9 +114,7 @@ def check_parity(store: FeatureStore, spec: ModelSpec, lake: Lakehouse, day: dat
     sample = _sample(spec, lake, day, keys or spec.features.parity.keys)
     service = store.get_feature_service(spec.features.service)
     features = query.feature_schema(spec)
-    online = store.get_online_features(
-        features=service, entity_rows=[{spec.entity.key: key} for key in sample]
-    ).to_dict(include_event_timestamps=True)
+    online = read_online(store, service.name, spec.entity.key, sample)
     at = _event_times(online, list(features), len(sample))
     moment = query.day_end(day)
     entity_df = pd.DataFrame(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from typing import Any
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView
 from feast.data_source import DataSource
@@ -17,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from include.errors import ConfigError
 from include.features import query
 from include.features.definitions import check_names, feast_objects, view_name
+from include.features.online.address import answering
 from include.models import catalogue
 from include.models.spec import ModelSpec
 from include.places import PROJECT_ROOT
@@ -58,6 +60,7 @@ def apply(store: FeatureStore, spec: ModelSpec) -> bool:
 
     Raises:
         ConfigError: the SQL is wrong, or another model has the same names.
+        StackError: the online store does not answer.
     """
     check_names([spec, *_other_models(spec)])
     wanted = feast_objects(spec, store.config.offline_store.lakehouse_uri)
@@ -65,7 +68,8 @@ def apply(store: FeatureStore, spec: ModelSpec) -> bool:
         store.refresh_registry()
         if all(_is_registered(store, item) for item in wanted):
             return False
-        store.apply(wanted)
+        with answering():
+            store.apply(wanted)
     return True
 
 
@@ -74,10 +78,35 @@ def materialize(store: FeatureStore, spec: ModelSpec, day: date) -> None:
 
     The interval is the day's alone: Feast includes both ends, so it stops a microsecond before the next day.
     Days wait for each other: Feast reads a view's list of intervals and writes it back, and one would be lost.
+
+    Raises:
+        StackError: the online store does not answer.
     """
-    with _registry_lock(store):
+    with _registry_lock(store), answering():
         store.refresh_registry()
         store.materialize(query.day_start(day), query.day_end(day), feature_views=[view_name(spec)])
+
+
+def read_online(store: FeatureStore, service: str, key: str, values: Sequence[Any]) -> dict[str, list[Any]]:
+    """What is served for some keys now.
+
+    Args:
+        service: name of the feature service.
+        key: the entity's key, of which ``values`` are looked up.
+
+    Returns:
+        By feature the values in the order of the keys, None where there is none; and ``<feature>__ts``, their event
+        times in seconds, 0 where there is none.
+
+    Raises:
+        StackError: the online store does not answer.
+    """
+    with answering():
+        served = store.get_online_features(
+            features=store.get_feature_service(service), entity_rows=[{key: value} for value in values]
+        )
+    found: dict[str, list[Any]] = served.to_dict(include_event_timestamps=True)
+    return found
 
 
 def _other_models(spec: ModelSpec) -> Iterator[ModelSpec]:

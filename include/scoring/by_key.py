@@ -14,6 +14,7 @@ from feast import FeatureStore
 from mlflow.pyfunc import PyFuncModel
 
 from include.errors import DataError
+from include.features.store import read_online
 from include.models.spec import ModelSpec
 from include.registry import versions
 from include.training import training_set
@@ -78,10 +79,8 @@ class KeyedModel:
         self._check_service()
         if not len(keys):
             return pd.DataFrame(columns=list(self.features), dtype="float64")
-        service = self.store.get_feature_service(self.feature_service)
-        served = self.store.get_online_features(
-            features=service, entity_rows=[{self.spec.entity.key: _plain(key)} for key in keys]
-        ).to_dict(include_event_timestamps=True)
+        plain = [_plain(key) for key in keys]
+        served = read_online(self.store, self.feature_service, self.spec.entity.key, plain)
         frame = pd.DataFrame({name: served[name] for name in self.features}).astype("float64")
         oldest = as_of - timedelta(days=self.spec.features.ttl_days)
         times = pd.DataFrame({name: served[name + TIMESTAMP_SUFFIX] for name in self.features}).max(axis=1)

@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg
+import redis
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from include.errors import ConfigError
+from include.errors import ConfigError, StackError
 from include.features.online.postgres import PostgresOnlineStore, PostgresOnlineStoreConfig
 from include.features.online.redis import RedisOnlineStore, RedisOnlineStoreConfig
 
@@ -33,6 +37,26 @@ class OnlineStoreConfig:
         if address.get_backend_name() == "postgresql":
             return PostgresOnlineStoreConfig(type=type, **_postgres(address), **options)
         return RedisOnlineStoreConfig(type=type, connection_string=_redis(address), **options)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Around what asks the online store.
+
+    Raises:
+        StackError: it is not there, or does not let us in.
+    """
+    try:
+        yield
+    except (psycopg.OperationalError, redis.ConnectionError, redis.TimeoutError) as error:
+        if getattr(error, "sqlstate", None):  # the server's own word on a statement
+            raise
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StackError(
+            f"the online store does not answer: {said}",
+            where="FLIGHTLINE_FEAST_ONLINE_STORE",
+            fix="Start it, or mend the address or its password; then clear the task",
+        ) from None
 
 
 def _parse(url: str) -> URL:

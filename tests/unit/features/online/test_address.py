@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from feast.infra.online_stores.helpers import get_online_store_from_config
 from redis import Redis
 
-from include.errors import ConfigError
+from include.errors import ConfigError, StackError
 from include.features.online.address import OnlineStoreConfig
 from include.features.online.postgres import PostgresOnlineStore
 from include.features.online.redis import RedisOnlineStore
-from include.features.store import open_store
+from include.features.store import apply, open_store
+from include.models.spec import ModelSpec
 from include.places import PROJECT_ROOT
 
 TYPE = "include.features.online.address.OnlineStore"
@@ -116,3 +118,41 @@ def test_feasts_own_commands_refuse_it_in_the_same_words(feast_environment):
     assert refused + "there is no online store of the kind 'mysql'" in kind
     missing = said({name: value for name, value in os.environ.items() if name != VARIABLE})
     assert refused + f"environment variable {VARIABLE} is not set" in missing
+
+
+@only_once
+@pytest.mark.parametrize(
+    "scheme", ["redis://:secret@127.0.0.1:{port}/1", "postgresql://me:secret@127.0.0.1:{port}/feast"]
+)
+def test_a_store_that_does_not_answer_is_said_to_be_so(
+    spec: ModelSpec,
+    feast_addresses: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens there
+        address = scheme.format(port=taken.getsockname()[1])
+        with pytest.raises(StackError, match=f"{VARIABLE}: the online store does not answer: .*Start it") as found:
+            applied(spec, feast_addresses | {VARIABLE: address}, tmp_path, monkeypatch)
+    assert "secret" not in str(found.value)
+
+
+@only_once
+def test_a_store_that_does_not_let_us_in_is_said_to_be_so(
+    spec: ModelSpec,
+    feast_addresses: dict[str, str],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = request.getfixturevalue("redis").create_database().replace("redis://", "redis://:secret@")
+    with pytest.raises(StackError, match=f"{VARIABLE}: the online store does not answer: .*AUTH.*password"):
+        applied(spec, feast_addresses | {VARIABLE: address}, tmp_path, monkeypatch)
+
+
+def applied(spec: ModelSpec, variables: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"FLIGHTLINE_LAKEHOUSE_URI": str(folder), **variables}.items():
+        monkeypatch.setenv(name, value)
+    apply(open_store(), spec)

@@ -96,14 +96,15 @@ def _all_plain(strings: pa.Array, kind: ColumnType) -> pa.Array | None:
             return numbers if pc.all(pc.is_finite(numbers)).as_py() in (True, None) else None
         longest = pc.max(pc.binary_length(strings)).as_py() or 0
         # Arrow also reads hexadecimal integers, and those of 19 digits.
-        if longest > 18 or _may_have(strings, b"x") or _may_have(strings, b"X"):
+        if longest > 18 or _may_be_hexadecimal(strings):
             return None
         return strings.cast(pa.int64())
     except pa.ArrowInvalid:
         return None
 
 
-def _may_have(strings: pa.Array, letter: bytes) -> bool:
-    """Whether the letter is in the memory that the strings are a part of."""
-    content = strings.buffers()[2]
-    return content is not None and letter in content.to_pybytes()
+def _may_be_hexadecimal(strings: pa.Array) -> bool:
+    """Whether an x is in the memory that the strings are a part of."""
+    buffer = strings.buffers()[2]
+    content = b"" if buffer is None else buffer.to_pybytes()
+    return b"x" in content or b"X" in content

@@ -90,11 +90,11 @@ def detect(
 
 def _counts(spec: ModelSpec, lake: Lakehouse, days: Iterable[date]) -> dict[str, _Counts]:
     """By column, summed over the batches of the days."""
-    wanted = sorted(days)
+    wanted = set(days)
     name = spec.table("profiles")
     if not wanted or not lake.exists(name):
         return {}
-    where = [("batch_date", ">=", wanted[0]), ("batch_date", "<=", wanted[-1])]
+    where = [("batch_date", ">=", min(wanted)), ("batch_date", "<=", max(wanted))]
     columns = ["batch_date", "column", "statistic", "category", "value"]
     counts: dict[str, _Counts] = {}
     for line in lake.read(name, where=where, columns=columns).to_pylist():

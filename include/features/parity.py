@@ -14,12 +14,11 @@ from feast import FeatureStore
 
 from include.errors import DataError
 from include.features import query
-from include.features.store import read_online
+from include.features.store import TIMESTAMP_SUFFIX, read_online
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 
 RELATIVE_TOLERANCE = {pa.float32(): 1e-6, pa.float64(): 1e-12}
-TIMESTAMP_SUFFIX = "__ts"
 
 
 @dataclass(frozen=True)

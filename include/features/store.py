@@ -29,6 +29,8 @@ VARIABLES = (
     "FLIGHTLINE_FEAST_REGISTRY",
     "FLIGHTLINE_FEAST_ONLINE_STORE",
 )
+TIMESTAMP_SUFFIX = "__ts"
+"""Of the event times of a feature, in what ``read_online`` returns."""
 REGISTRY_LOCK, OPENING_LOCK = 4_210_000_001, 4_210_000_003  # any numbers, the same in every process
 
 

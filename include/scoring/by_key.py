@@ -14,13 +14,11 @@ from feast import FeatureStore
 from mlflow.pyfunc import PyFuncModel
 
 from include.errors import DataError
-from include.features.store import read_online
+from include.features.store import TIMESTAMP_SUFFIX, read_online
 from include.models.spec import ModelSpec
 from include.registry import versions
 from include.training import training_set
 from include.training.metrics import Floats
-
-TIMESTAMP_SUFFIX = "__ts"
 
 
 @dataclass(frozen=True)

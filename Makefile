@@ -20,7 +20,7 @@ $(VENV)/.ready: requirements.txt include/runtime/bootstrap.sh
 	@bash include/runtime/bootstrap.sh $(VENV)
 
 demo: $(VENV)/.ready ## Set everything up, run the whole loop in Airflow, leave the web UIs open (DAYS=10 DRIFT_DAY=4|none)
-	@$(FLIGHTLINE) demo --days $(DAYS) --drift-day $(DRIFT_DAY)
+	@$(BIN)/python -m include.demo --days $(DAYS) --drift-day $(DRIFT_DAY)
 
 up: $(VENV)/.ready ## Start PostgreSQL, MLflow, Feast's pages and Airflow on this machine
 	@$(FLIGHTLINE) up

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import duckdb
 
-from include.ingestion import sample
+from include.core import catalogue
+from include.core.settings import PROJECT_ROOT, Places
 from include.ingestion.delivery import Delivery
 from include.lakehouse.tables import Lakehouse
-from include.models import catalogue
-from include.places import PROJECT_ROOT, Places
+from include.models.california_housing import sample
 
 MODEL, DAY = "california_housing", date(2025, 1, 1)
 ROWS, RUNS = 10_000_000, 3

@@ -6,9 +6,10 @@ This file has no DAG of its own: it is quiet while every model is in order.
 
 from __future__ import annotations
 
-from include.errors import ConfigError
-from include.models import catalogue
+from include.core import catalogue
+from include.core.errors import ConfigError
+from include.orchestration import models
 
-problems = [problem for model in catalogue.registered() if (problem := catalogue.problem(model))]
+problems = [problem for model in catalogue.registered() if (problem := models.problem(model))]
 if problems:
     raise ConfigError("\n".join(str(problem) for problem in problems))

@@ -24,7 +24,8 @@ from datetime import timedelta
 from airflow.sdk import Label, dag, task
 from flightline.sensors import DeliverySensor
 
-from include.models import catalogue
+from include.core import catalogue
+from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults, daily, delivery_deadline
 from include.orchestration.runs import day_of, workspace_of
@@ -85,5 +86,5 @@ def ingest_batch(model: str) -> None:
     build()
 
 
-for model in catalogue.valid():
+for model in models.valid():
     ingest_batch(model)

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from airflow.sdk import CronTriggerTimetable, dag, task
 
-from include.models import catalogue
+from include.core import catalogue
+from include.orchestration import models
 from include.orchestration.defaults import Tag, dag_defaults
 from include.orchestration.runs import workspace_of
 
@@ -33,7 +34,7 @@ def maintain_tables(model: str) -> None:
     def build() -> None:
         @task
         def compact_and_vacuum(**context) -> dict:
-            from include.lakehouse import maintenance
+            from include.orchestration import maintenance
 
             return maintenance.maintain(workspace_of(context))
 
@@ -42,5 +43,5 @@ def maintain_tables(model: str) -> None:
     build()
 
 
-for model in catalogue.valid():
+for model in models.valid():
     maintain_tables(model)

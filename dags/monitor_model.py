@@ -20,7 +20,8 @@ from dataclasses import asdict
 
 from airflow.sdk import Label, PartitionedAssetTimetable, dag, task
 
-from include.models import catalogue
+from include.core import catalogue
+from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
 from include.orchestration.runs import day_of, workspace_of
@@ -75,5 +76,5 @@ def monitor_model(model: str) -> None:
     build()
 
 
-for model in catalogue.valid():
+for model in models.valid():
     monitor_model(model)

@@ -20,7 +20,8 @@ from datetime import timedelta
 from airflow.sdk import Label, PartitionedAssetTimetable, TriggerRule, dag, task
 from flightline.approval import ApprovalBranchOperator
 
-from include.models import catalogue
+from include.core import catalogue
+from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
 from include.orchestration.runs import version_of, workspace_of
@@ -111,5 +112,5 @@ def promote_model(model: str) -> None:
     build()
 
 
-for model in catalogue.valid():
+for model in models.valid():
     promote_model(model)

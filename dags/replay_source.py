@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from airflow.sdk import Param, dag, task
 
-from include.models import catalogue
+from include.core import catalogue
+from include.orchestration import models
 from include.orchestration.defaults import Tag, dag_defaults
 from include.orchestration.runs import workspace_of
 
@@ -39,14 +40,14 @@ def replay_source(model: str) -> None:
     def build() -> None:
         @task
         def deliver(params: dict, **context) -> list[str]:
-            from include.ingestion import source
+            from include.demo import replay
 
-            return source.deliver(workspace_of(context), **params)
+            return replay.deliver(workspace_of(context), **params)
 
         deliver()
 
     build()
 
 
-for model in catalogue.valid():
+for model in models.valid():
     replay_source(model)

@@ -18,7 +18,8 @@ from dataclasses import asdict
 
 from airflow.sdk import Label, Param, dag, task
 
-from include.models import catalogue
+from include.core import catalogue
+from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
 from include.orchestration.runs import day_of, workspace_of
@@ -70,5 +71,5 @@ def reprocess_quarantine(model: str) -> None:
     build()
 
 
-for model in catalogue.valid():
+for model in models.valid():
     reprocess_quarantine(model)

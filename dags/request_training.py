@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from airflow.sdk import dag, task
 
-from include.models import catalogue
+from include.core import catalogue
+from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults, weekly
 from include.orchestration.runs import day_of, workspace_of
@@ -38,5 +39,5 @@ def request_training(model: str) -> None:
     build()
 
 
-for model in catalogue.valid():
+for model in models.valid():
     request_training(model)

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from airflow.sdk import Label, Param, dag, task
 
-from include.models import catalogue
+from include.core import catalogue
+from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
 from include.orchestration.runs import workspace_of
@@ -38,8 +39,8 @@ def roll_back_model(model: str) -> None:
     def build() -> None:
         @task
         def smoke_score(params: dict) -> dict:
+            from include.lakehouse.run import open_workspace
             from include.registry import stages
-            from include.workspace import open_workspace
 
             return stages.smoke_score(open_workspace(model), str(params["version"]))
 
@@ -71,5 +72,5 @@ def roll_back_model(model: str) -> None:
     build()
 
 
-for model in catalogue.valid():
+for model in models.valid():
     roll_back_model(model)

@@ -21,7 +21,8 @@ from datetime import timedelta
 from airflow.sdk import Label, PartitionedAssetTimetable, dag, task
 from flightline.sensors import FeatureFreshnessSensor
 
-from include.models import catalogue
+from include.core import catalogue
+from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
 from include.orchestration.runs import day_of, workspace_of
@@ -71,5 +72,5 @@ def score_batch(model: str) -> None:
     build()
 
 
-for model in catalogue.valid():
+for model in models.valid():
     score_batch(model)

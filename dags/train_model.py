@@ -21,7 +21,8 @@ from datetime import timedelta
 from airflow.sdk import Label, PartitionedAssetTimetable, TriggerRule, dag, task
 from flightline.sensors import FeatureFreshnessSensor
 
-from include.models import catalogue
+from include.core import catalogue
+from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
 from include.orchestration.runs import day_of, workspace_of
@@ -42,8 +43,8 @@ def train_model(model: str) -> None:
 
         @task
         def build_training_set(**context) -> dict:
+            from include.core.partition import labels_known_after
             from include.features import store
-            from include.lakehouse.times import labels_known_after
             from include.training import training_set
 
             workspace = workspace_of(context)
@@ -109,5 +110,5 @@ def train_model(model: str) -> None:
     build()
 
 
-for model in catalogue.valid():
+for model in models.valid():
     train_model(model)

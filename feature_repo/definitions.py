@@ -1,13 +1,12 @@
 """What `feast apply` registers: the Feast objects of every model, made from its folder in include/models."""
 
-from include import places
+from include.core import catalogue, settings
 from include.features import definitions
-from include.models import catalogue
 
 specs = [catalogue.load(name) for name in catalogue.registered()]
 definitions.check_names(specs)
 
 # Feast collects what it finds as attributes of this module.
 for spec in specs:
-    for number, item in enumerate(definitions.feast_objects(spec, places.from_environment().lakehouse_uri)):
+    for number, item in enumerate(definitions.feast_objects(spec, settings.from_environment().lakehouse_uri)):
         globals()[f"{spec.name}_{number}"] = item

@@ -10,9 +10,8 @@ from feast import Field, RequestSource
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
 
-from include import places
+from include.core import catalogue, settings
 from include.features.definitions import feature_view
-from include.models import catalogue
 
 asking = RequestSource(
     name="asking",
@@ -22,7 +21,7 @@ asking = RequestSource(
 
 
 @on_demand_feature_view(
-    sources=[feature_view(catalogue.load("california_housing"), places.from_environment().lakehouse_uri), asking],
+    sources=[feature_view(catalogue.load("california_housing"), settings.from_environment().lakehouse_uri), asking],
     schema=[Field(name="price_to_income", dtype=Float64)],  # Feast takes no description here
     description="Request-time features of a listing: asking price over yearly household income",
 )

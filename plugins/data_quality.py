@@ -16,7 +16,7 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 
-from include import places
+from include.core import settings
 
 app = FastAPI(title="Data quality")
 
@@ -41,17 +41,17 @@ def show(dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
 def _data_docs(model: str, day: date) -> str | None:
     from include.ingestion import audit
 
-    folder = audit.docs_folder(places.from_environment(), model, day)
+    folder = audit.docs_folder(settings.from_environment(), model, day)
     page = folder / "index.html" if folder else None
     return page.read_text(encoding="utf-8") if page and page.is_file() else None
 
 
 def _skew(model: str, day: date) -> str | None:
+    from include.core import catalogue
     from include.features import parity_page
     from include.lakehouse.tables import Lakehouse
-    from include.models import catalogue
 
-    return parity_page.render(catalogue.load(model), Lakehouse(places.from_environment()), day)
+    return parity_page.render(catalogue.load(model), Lakehouse(settings.from_environment()), day)
 
 
 _PAGES = {"ingest_batch": _data_docs, "build_features": _skew}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
+from include.core.spec import ModelSpec
 from include.features import query, store
 from include.features.definitions import view_name
-from include.models.spec import ModelSpec
-from include.workspace import Workspace, open_workspace
+from include.lakehouse.run import Workspace, open_workspace
 
 
 def is_fresh(model: str, day: str) -> bool:

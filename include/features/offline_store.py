@@ -20,7 +20,7 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.features.point_in_time import FeatureRows, join, latest, to_microseconds
 from include.features.source import DeltaSource, SavedDatasetDeltaStorage, arrow_schema, scan, source_column
 

@@ -12,11 +12,11 @@ import pandas as pd
 import pyarrow as pa
 from feast import FeatureStore
 
-from include.errors import DataError
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
 from include.features import query
 from include.features.store import TIMESTAMP_SUFFIX, read_online
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
 
 RELATIVE_TOLERANCE = {pa.float32(): 1e-6, pa.float64(): 1e-12}
 

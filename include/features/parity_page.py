@@ -7,8 +7,8 @@ from datetime import date
 import pyarrow as pa
 from jinja2 import Environment
 
+from include.core.spec import ModelSpec
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
 
 DAYS = 30
 """Earlier days that the page lists at most."""

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import sqlglot
 from sqlglot.errors import ErrorLevel, SqlglotError
 
-from include.errors import ConfigError, DataError
+from include.core.errors import ConfigError, DataError
+from include.core.spec import ModelSpec
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
 
 EVENT_TIMESTAMP = "event_timestamp"
 BATCH_DATE = "batch_date"

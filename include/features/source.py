@@ -19,7 +19,7 @@ from feast.saved_dataset import SavedDatasetStorage
 from feast.type_map import pa_to_feast_value_type
 from feast.value_type import ValueType
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.features.point_in_time import TIMESTAMP
 
 

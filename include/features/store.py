@@ -15,13 +15,13 @@ from feast.feast_object import FeastObject
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from include.errors import ConfigError
+from include.core import catalogue
+from include.core.errors import ConfigError
+from include.core.settings import PROJECT_ROOT
+from include.core.spec import ModelSpec
 from include.features import query
 from include.features.definitions import check_names, feast_objects, view_name
 from include.features.online.address import answering
-from include.models import catalogue
-from include.models.spec import ModelSpec
-from include.places import PROJECT_ROOT
 
 REPOSITORY = PROJECT_ROOT / "feature_repo"
 VARIABLES = (

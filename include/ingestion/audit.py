@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from include.governance import decisions
+from include.core.partition import known_after
+from include.core.settings import Places
 from include.ingestion import batch, scores
 from include.ingestion.batch import BatchVerdict
 from include.ingestion.delivery import Delivery
-from include.lakehouse.times import known_after
-from include.places import Places
-from include.workspace import Workspace
+from include.lakehouse import decisions
+from include.lakehouse.run import Workspace
 
 
 def validate(workspace: Workspace, day: date, run_id: str) -> BatchVerdict:

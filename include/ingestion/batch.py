@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.errors import DataError
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
 from include.ingestion import casting, layout, summary
 from include.ingestion.delivery import Delivery
 from include.ingestion.explain import explain
@@ -26,12 +27,11 @@ from include.ingestion.files import BadFile
 from include.ingestion.row_reasons import RowReasons
 from include.ingestion.sql import query
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from include.ingestion.findings import RuleResult
     from include.ingestion.intake import Intake
     from include.ingestion.judgement import Judgement
-    from include.quality.findings import RuleResult
 
 log = logging.getLogger(__name__)
 

@@ -14,16 +14,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from include.ingestion import casting
+from include.core.spec import ModelSpec
+from include.ingestion import casting, data_docs, expectations, screening, validation
+from include.ingestion.expectations import Rule
 from include.ingestion.facts import Facts
+from include.ingestion.findings import EXAMPLES, Failure, Findings, Rows
 from include.ingestion.judgement import Judgement, Surroundings, conclude, frame, shape_reasons
 from include.ingestion.suspects import Suspects
+from include.ingestion.validation import Judged
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.quality import docs, expectations, screening, validation
-from include.quality.expectations import Rule
-from include.quality.findings import EXAMPLES, Failure, Findings, Rows
-from include.quality.validation import Judged
 
 MEMORY = "500MB"
 """What DuckDB may hold; it spills the rest to the disk."""
@@ -110,7 +109,7 @@ class Chunks:
                 findings = validation.findings(judged)
                 if docs_folder is not None:
                     rows = self._facts.rows - duplicates.size
-                    docs.write(validation.summarize(self._spec, judged, rows), self._facts.hidden, docs_folder)
+                    data_docs.write(validation.summarize(self._spec, judged, rows), self._facts.hidden, docs_folder)
         facts = self._facts
         return conclude(self._spec, facts, findings, duplicates=duplicates, shape=shape, keys=self._keys, around=around)
 

@@ -9,7 +9,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.models.spec import ModelSpec
+from include.core.spec import ModelSpec
 
 ColumnType = Literal["integer", "number", "text"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from include.ingestion.delivery import Delivery, Kind
-from include.workspace import open_workspace
+from include.lakehouse.run import open_workspace
 
 
 def batch_delivered(model: str, day: str) -> bool:

@@ -13,10 +13,10 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 
-from include.errors import ConfigError, DeliveryError
+from include.core.errors import ConfigError, DeliveryError
+from include.core.settings import Places
+from include.core.spec import Deliveries, ModelSpec
 from include.ingestion.files import LET_READ, BadFile, DeliveredFile
-from include.models.spec import Deliveries, ModelSpec
-from include.places import Places
 
 MARKER = "_SUCCESS"
 SUFFIXES = (".csv", ".parquet")

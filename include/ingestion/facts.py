@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from include.core.spec import ModelSpec
 from include.ingestion import casting, pii
 from include.ingestion.casting import Cast
+from include.ingestion.findings import EXAMPLES, HIDDEN, Failure, Rows
 from include.ingestion.profile import Profile
-from include.models.spec import ModelSpec
-from include.quality.findings import EXAMPLES, HIDDEN, Failure, Rows
 
 RETYPED_COLUMN = "retyped_column"
 STALE_ROWS = "stale_rows"

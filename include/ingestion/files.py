@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from include.errors import DeliveryError
-from include.models.spec import Deliveries
+from include.core.errors import DeliveryError
+from include.core.spec import Deliveries
 
 BLOCK_BYTES = 4 << 20
 """Of a CSV file that is parsed at a time; no row can be longer."""

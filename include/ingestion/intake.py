@@ -9,14 +9,14 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
+from include.core.spec import ModelSpec
 from include.ingestion import bulk, layout
 from include.ingestion.delivery import Delivery
+from include.ingestion.findings import Rows
 from include.ingestion.judgement import Judgement, Surroundings, judge
 from include.ingestion.past import Past
-from include.lakehouse.feed import Feed
+from include.lakehouse.prefetch import Feed
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.quality.findings import Rows
 
 WHOLE_ROWS = 200_000
 """A delivery of so many rows at most is judged at once, in memory."""

@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from include.ingestion import casting
+from include.core.partition import known_after
+from include.core.spec import ModelSpec
+from include.ingestion import casting, expectations, validation
 from include.ingestion.facts import STALE_ROWS, Facts
+from include.ingestion.findings import EXAMPLES, HIDDEN, Failure, Findings, Rows, RuleResult, Severity
 from include.ingestion.past import REPEATED_KEY, ROW_COUNT_OFF_BAND, Past
 from include.ingestion.profile import Profile
 from include.ingestion.row_reasons import RowReasons
-from include.lakehouse.times import known_after
-from include.models.spec import ModelSpec
-from include.quality import expectations, validation
-from include.quality.findings import EXAMPLES, HIDDEN, Failure, Findings, Rows, RuleResult, Severity
 
 EMPTY_FILE, NO_ROWS = "empty_file", "no_rows"
 MISSING_COLUMN, EXTRA_COLUMN = "missing_column", "extra_column"

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.errors import DeliveryError
+from include.core.errors import DeliveryError
+from include.core.spec import ModelSpec
 from include.ingestion import casting
 from include.ingestion.delivery import Delivery
+from include.ingestion.findings import Rows
 from include.ingestion.row_reasons import RowReasons
 from include.ingestion.sql import query
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.quality.findings import Rows
 
 log = logging.getLogger(__name__)
 

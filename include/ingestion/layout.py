@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, time
 
 import pyarrow as pa
 
+from include.core.spec import ModelSpec
 from include.ingestion import casting
-from include.models.spec import ModelSpec
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 REASONS = pa.field("reasons", pa.list_(pa.string()))

@@ -9,10 +9,10 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 
+from include.core.spec import ModelSpec
+from include.ingestion.findings import Rows
 from include.ingestion.sql import query
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.quality.findings import Rows
 
 ROW_COUNT_OFF_BAND = "row_count_off_band"
 REPEATED_KEY = "key_of_another_batch"

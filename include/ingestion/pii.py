@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.quality.findings import Rows
+from include.ingestion.findings import Rows
 
 SUSPECTED = "suspected_pii"
 

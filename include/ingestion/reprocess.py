@@ -11,8 +11,9 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from include.errors import DataError
-from include.governance import decisions
+from include.core.errors import DataError
+from include.core.partition import known_after
+from include.core.spec import ModelSpec
 from include.ingestion import batch, layout
 from include.ingestion.batch import BatchCounts
 from include.ingestion.facts import RETYPED_COLUMN
@@ -27,10 +28,9 @@ from include.ingestion.judgement import (
 )
 from include.ingestion.past import Past
 from include.ingestion.row_reasons import RowReasons
+from include.lakehouse import decisions
+from include.lakehouse.run import Workspace
 from include.lakehouse.tables import Lakehouse
-from include.lakehouse.times import known_after
-from include.models.spec import ModelSpec
-from include.workspace import Workspace
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from include.quality.findings import Rows
+from include.ingestion.findings import Rows
 
 
 class RowReasons:

@@ -7,10 +7,10 @@ from datetime import date
 
 import pyarrow as pa
 
+from include.core.spec import ModelSpec
+from include.ingestion.findings import RuleResult
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.monitoring.window import SCHEMA
-from include.quality.findings import RuleResult
+from include.lakehouse.windows import SCHEMA
 
 SOURCE = "ingestion"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from include.quality.findings import Failure, Severity
+from include.ingestion.findings import Failure, Severity
 
 _EFFECTS: dict[Severity, str] = {
     "reject_batch": "rejects the batch",

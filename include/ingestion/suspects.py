@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from include.quality.findings import Rows
+from include.ingestion.findings import Rows
 
 MOST_ROWS = 1_000_000
 """Of more rows than that none is kept: the batch is likely to be rejected, and then all its rows are wanted."""

@@ -7,7 +7,7 @@ from datetime import date
 from include.features import parity, query, store
 from include.features.parity import Parity
 from include.jobs.command import run_for_day
-from include.workspace import Workspace
+from include.lakehouse.run import Workspace
 
 
 def build(workspace: Workspace, day: date, run_id: str) -> Parity:

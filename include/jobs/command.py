@@ -11,9 +11,9 @@ from dataclasses import asdict, is_dataclass
 from datetime import date
 from typing import Any
 
-from include.errors import FlightlineError
-from include.models import catalogue
-from include.workspace import Workspace, open_workspace
+from include.core import catalogue
+from include.core.errors import FlightlineError
+from include.lakehouse.run import Workspace, open_workspace
 
 
 def run_for_day(stage: str, action: Callable[[Workspace, date, str], Any]) -> None:

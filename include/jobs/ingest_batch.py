@@ -7,7 +7,7 @@ from datetime import date
 from include.ingestion import audit, batch
 from include.ingestion.batch import BatchCounts
 from include.jobs.command import run_for_day
-from include.workspace import Workspace
+from include.lakehouse.run import Workspace
 
 
 def ingest(workspace: Workspace, day: date, run_id: str) -> BatchCounts:

@@ -8,7 +8,7 @@ from include.ingestion import labels
 from include.ingestion.delivery import Delivery
 from include.ingestion.labels import LabelCounts
 from include.jobs.command import run_for_day
-from include.workspace import Workspace
+from include.lakehouse.run import Workspace
 
 
 def ingest(workspace: Workspace, day: date, run_id: str) -> LabelCounts:

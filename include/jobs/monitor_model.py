@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 
 from include.jobs.command import run_for_day
+from include.lakehouse.run import Workspace
 from include.monitoring import review
 from include.monitoring.policy import Decision
-from include.workspace import Workspace
 
 
 def monitor(workspace: Workspace, day: date, run_id: str) -> Decision:

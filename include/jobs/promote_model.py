@@ -8,9 +8,9 @@ from __future__ import annotations
 import getpass
 
 from include.jobs.command import run_for_version
+from include.lakehouse.run import Workspace
 from include.registry import stages
 from include.registry.gates import Verdict
-from include.workspace import Workspace
 
 
 def promote(workspace: Workspace, version: str, run_id: str) -> Verdict:

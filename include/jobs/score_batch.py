@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.features import store
 from include.jobs.command import run_for_day
+from include.lakehouse.run import Workspace
 from include.registry import versions
 from include.scoring import batch
 from include.scoring.batch import ScoreCounts
-from include.workspace import Workspace
 
 
 def score(workspace: Workspace, day: date, run_id: str) -> ScoreCounts:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 
+from include.core.partition import labels_known_after
 from include.features import store
 from include.jobs.command import run_for_day
-from include.lakehouse.times import labels_known_after
+from include.lakehouse.run import Workspace
 from include.registry import lineage, versions
 from include.registry.versions import Version
 from include.training import candidate, training_set
-from include.workspace import Workspace
 
 
 def train(workspace: Workspace, day: date, run_id: str) -> Version:

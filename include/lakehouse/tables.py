@@ -14,9 +14,9 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from pyarrow.dataset import ParquetReadOptions
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from include.errors import DataError
-from include.lakehouse.feed import Feed
-from include.places import Places
+from include.core.errors import DataError
+from include.core.settings import Places
+from include.lakehouse.prefetch import Feed
 
 Scalar = str | int | date | datetime
 STREAM_ROWS = 100_000

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from include.core.spec import Drift, ModelSpec
+from include.evaluation.drift import CORRECTIONS
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import Drift, ModelSpec
-from include.monitoring.drift import CORRECTIONS
 
 Statistic = Literal["nulls", "categories"]
 

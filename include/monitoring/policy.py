@@ -23,8 +23,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from include.models.spec import Retraining
-    from include.monitoring.window import WindowMetrics
+    from include.core.spec import Retraining
+    from include.lakehouse.windows import WindowMetrics
 
 
 class Branch(StrEnum):

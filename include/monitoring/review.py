@@ -7,14 +7,14 @@ from datetime import date, timedelta
 
 import pandas as pd
 
-from include.errors import FlightlineError
-from include.governance import decisions
-from include.lakehouse.times import labels_known_after
+from include.core.errors import FlightlineError
+from include.core.partition import labels_known_after
+from include.lakehouse import decisions, windows
+from include.lakehouse.run import Workspace
+from include.lakehouse.windows import WindowMetrics
 from include.monitoring import policy, window
 from include.monitoring.policy import Branch, Decision, Request
-from include.monitoring.window import WindowMetrics
 from include.registry import versions
-from include.workspace import Workspace
 
 log = logging.getLogger(__name__)
 KIND = "retraining_policy"
@@ -42,8 +42,8 @@ def measure(workspace: Workspace, day: date) -> WindowMetrics:
 def decide(workspace: Workspace, day: date, run_id: str) -> Decision:
     """Apply the retraining policy to a measured window and record the decision."""
     spec, lake = workspace.spec, workspace.lake
-    windows = window.history(spec, lake, upto=day)
-    current = next((item for item in windows if item.window == day), None)
+    measured = windows.history(spec, lake, upto=day)
+    current = next((item for item in measured if item.window == day), None)
     serving = versions.production(spec)
     decided_at = labels_known_after(spec, day)
     decision = policy.decide(
@@ -51,7 +51,7 @@ def decide(workspace: Workspace, day: date, run_id: str) -> Decision:
         spec.monitoring.performance.adjusted_r2,
         current,
         production=serving.version if serving else None,
-        history=windows,
+        history=measured,
         requests=_past_requests(workspace),
         today=decided_at.date(),
     )
@@ -78,7 +78,7 @@ def alert(workspace: Workspace, day: date) -> None:
     Raises:
         RootCauseAlert: always.
     """
-    measured = next(item for item in window.history(workspace.spec, workspace.lake, upto=day) if item.window == day)
+    measured = next(item for item in windows.history(workspace.spec, workspace.lake, upto=day) if item.window == day)
     said = f"adjusted R2 is {measured.adjusted_r2:.3f} on {measured.labelled_rows} rows, and no feature drifted"
     if measured.shifted_columns:
         said += f"; nulls or categories changed in what is delivered: {', '.join(measured.shifted_columns)}"

@@ -10,7 +10,7 @@ from airflow.sdk import CronPartitionTimetable
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from include.models.spec import ModelSpec
+from include.core.spec import ModelSpec
 
 KEY_FORMAT = "%Y-%m-%d"
 

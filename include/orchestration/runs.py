@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from include.errors import DataError
-from include.workspace import Workspace, open_workspace
+from include.core.errors import DataError
+from include.lakehouse.run import Workspace, open_workspace
 
 
 def workspace_of(context: Any) -> Workspace:

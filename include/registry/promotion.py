@@ -12,10 +12,10 @@ from datetime import datetime
 
 from mlflow import MlflowClient
 
-from include.errors import DataError
-from include.governance import alias_history
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
+from include.lakehouse import alias_history
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
 from include.registry import versions
 
 

@@ -6,14 +6,14 @@ import logging
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from include.errors import DataError
-from include.governance import alias_history, decisions
-from include.monitoring import drift
+from include.core.errors import DataError
+from include.evaluation import drift, metrics
+from include.lakehouse import alias_history, decisions
+from include.lakehouse.run import Workspace
 from include.registry import gates, promotion, versions
 from include.registry.gates import Verdict
 from include.registry.versions import Version
-from include.training import metrics, training_set
-from include.workspace import Workspace
+from include.training import training_set
 
 log = logging.getLogger(__name__)
 

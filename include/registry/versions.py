@@ -16,8 +16,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from include.errors import DataError
-from include.models.spec import ModelSpec
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
 

@@ -1,14 +1,15 @@
-"""Command line of the local stack: ``python -m include.runtime up|down|status|demo``."""
+"""Command line of the local stack: ``python -m include.runtime up|down|status``."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from include.errors import FlightlineError
-from include.places import PROJECT_ROOT
+from include.core.errors import FlightlineError
+from include.core.settings import PROJECT_ROOT
 from include.runtime.stack import Stack
 
 
@@ -18,24 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("up", help="start the stack")
     commands.add_parser("down", help="stop it")
     commands.add_parser("status", help="what runs")
-    demo = commands.add_parser("demo", help="run the whole loop")
-    demo.add_argument("--days", type=int, default=10, help="days after the history")
-    demo.add_argument("--drift-day", default="4", help="first day that drifts, or none")
     options = parser.parse_args(arguments)
-    try:
-        stack = local_stack()
-        if options.command == "up":
-            stack.up()
-            print_addresses(stack)
-        elif options.command == "down":
-            stack.down()
-        elif options.command == "status":
-            print_status(stack)
-        else:
-            from include.runtime import demo as loop
+    return saying_errors(lambda: _carry_out(options.command))
 
-            loop.run(stack, loop.Plan.parse(options.days, options.drift_day))
-            print_addresses(stack)
+
+def saying_errors(action: Callable[[], None]) -> int:
+    """Run a command; what a person can mend is said in one line. Returns the exit code."""
+    try:
+        action()
     except FlightlineError as error:
         print(f"flightline: {error}", file=sys.stderr)
         return 1
@@ -43,6 +34,17 @@ def main(arguments: list[str] | None = None) -> int:
         print("\nStopped waiting. What was started still runs: `make status`, `make down`.", file=sys.stderr)
         return 130
     return 0
+
+
+def _carry_out(command: str) -> None:
+    stack = local_stack()
+    if command == "up":
+        stack.up()
+        print_addresses(stack)
+    elif command == "down":
+        stack.down()
+    else:
+        print_status(stack)
 
 
 def local_stack() -> Stack:

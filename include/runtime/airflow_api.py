@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from include.errors import StackError
+from include.core.errors import StackError
 
 FINISHED = ("success", "failed")
 TOKEN_SECONDS = 1800

@@ -10,8 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from include.errors import ConfigError
-from include.models import catalogue
+from include.core import catalogue
+from include.core.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import psycopg2
 from fasteners import InterProcessLock
 from psycopg2 import sql
 
-from include.errors import StackError
+from include.core.errors import StackError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it says at import that it takes a folder of its own choice for a lock

@@ -16,8 +16,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from include.errors import StackError
-from include.places import PROJECT_ROOT
+from include.core.errors import StackError
+from include.core.settings import PROJECT_ROOT
 from include.runtime import processes
 from include.runtime.postgres import Postgres
 from include.runtime.processes import Process

@@ -9,14 +9,14 @@ import pandas as pd
 import pyarrow as pa
 from feast import FeatureStore
 
-from include.errors import DataError
-from include.governance import decisions
+from include.core.errors import DataError
+from include.core.partition import day_end, known_after
+from include.core.spec import ModelSpec
+from include.evaluation.metrics import Floats
+from include.lakehouse import decisions
+from include.lakehouse.run import Workspace
 from include.lakehouse.tables import Lakehouse
-from include.lakehouse.times import day_end, known_after
-from include.models.spec import ModelSpec
 from include.scoring import by_key
-from include.training.metrics import Floats
-from include.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ import pandas as pd
 from feast import FeatureStore
 from mlflow.pyfunc import PyFuncModel
 
-from include.errors import DataError
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
+from include.evaluation.metrics import Floats
 from include.features.store import TIMESTAMP_SUFFIX, read_online
-from include.models.spec import ModelSpec
 from include.registry import versions
 from include.training import training_set
-from include.training.metrics import Floats
 
 
 @dataclass(frozen=True)

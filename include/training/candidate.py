@@ -13,12 +13,13 @@ import mlflow
 import numpy as np
 import pandas as pd
 
-from include.errors import DataError
-from include.ingestion import provenance
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
+from include.evaluation import metrics
+from include.evaluation.metrics import Floats
+from include.lakehouse import provenance
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.training import metrics, plots, search, tracking, training_set
-from include.training.metrics import Floats
+from include.training import plots, search, tracking, training_set
 from include.training.search import Parameters, Sample, SearchResult
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef

@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from include.errors import DataError
-from include.models.spec import ModelSpec
-from include.training.metrics import Floats
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
+from include.evaluation.metrics import Floats
 
 INK, MUTED, BLUE, RED = "#1f2933", "#7b8794", "#2a6f97", "#c8553d"
 MOST_FEATURES = 25

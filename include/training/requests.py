@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
-from include.governance import decisions
-from include.lakehouse.times import known_after
-from include.workspace import Workspace
+from include.core.partition import known_after
+from include.lakehouse import decisions
+from include.lakehouse.run import Workspace
 
 
 def record(workspace: Workspace, day: date, run_id: str) -> None:

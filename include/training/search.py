@@ -15,8 +15,8 @@ import lightgbm as lgb
 import numpy as np
 from hyperopt import STATUS_OK, Trials, fmin, hp, tpe
 
-from include.models.spec import Search, SearchRange
-from include.training.metrics import Floats
+from include.core.spec import Search, SearchRange
+from include.evaluation.metrics import Floats
 
 Parameters = dict[str, Any]
 

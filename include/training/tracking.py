@@ -26,10 +26,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
-from include.errors import DataError
+from include.core.errors import DataError
+from include.core.settings import PROJECT_ROOT
+from include.core.spec import ModelSpec
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.places import PROJECT_ROOT
 from include.training.training_set import TrainingSetRef
 
 REQUIREMENTS = ("mlflow", "lightgbm", "numpy", "pandas", "scipy")

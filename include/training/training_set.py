@@ -20,11 +20,11 @@ import pandas as pd
 import pyarrow as pa
 from feast import FeatureStore
 
-from include.errors import DataError
-from include.features import leakage
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
+from include.lakehouse import windows
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.monitoring import window
+from include.training import leakage
 
 VALIDATION_SHARE = 0.15
 """Share of the rows that are not test on which hyperparameters and the number of trees are chosen."""
@@ -93,7 +93,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, as_of: datetime
         )
     leakage.refuse(frame, frame[spec.target], names, f"{spec.name}/features.sql")
 
-    drifted = window.drifted_windows(spec, lake, upto=frame["window"].max())
+    drifted = windows.drifted_windows(spec, lake, upto=frame["window"].max())
     recent = recent_windows(frame["window"], spec.training.recent_windows, drifted)
     frame["split"] = parts(frame[spec.entity.key], spec.training.seed, spec.training.test_share)
     frame["recent"] = frame["window"].isin(recent)

@@ -12,12 +12,12 @@ from openlineage.client.facet_v2 import data_quality_metrics_input_dataset as me
 from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
 from openlineage.client.facet_v2 import schema_dataset
 
-from include import lineage
-from include.lineage import Dataset
+from include.orchestration import lineage
+from include.orchestration.lineage import Dataset
 
 
 class LakehouseExtractor(BaseExtractor):
-    """Of the tasks that ``include.lineage`` knows; any other task has no facets of ours."""
+    """Of the tasks that ``include.orchestration.lineage`` knows; any other task has no facets of ours."""
 
     @classmethod
     def get_operator_classnames(cls) -> list[str]:

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, timezone
 from airflow.sdk.exceptions import AirflowFailException
 
 from flightline.triggers import ConditionTrigger
-from include.errors import DeliveryError
+from include.core.errors import DeliveryError
 from include.orchestration.runs import day_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import timezone
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from include.errors import FlightlineError
+from include.core.errors import FlightlineError
 
 
 class ConditionTrigger(BaseTrigger):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from include.places import PROJECT_ROOT
+from include.core.settings import PROJECT_ROOT
 
 
 @pytest.fixture(scope="session")

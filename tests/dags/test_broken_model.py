@@ -7,14 +7,15 @@ import shutil
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from include.models import catalogue
-from include.places import PROJECT_ROOT
+from include.core import catalogue
+from include.core.settings import PROJECT_ROOT
+from include.orchestration import models
 
 GOOD, BAD = "california_housing", "broken_model"
 
 
 @pytest.fixture
-def models(tmp_path, monkeypatch):
+def models_folder(tmp_path, monkeypatch):
     """A folder with one good model and one copy of it to break."""
     root = tmp_path / "include" / "models"
     for name in (GOOD, BAD):
@@ -22,7 +23,7 @@ def models(tmp_path, monkeypatch):
     for file in ("model.yaml", "features.sql"):
         text = (root / BAD / file).read_text()
         (root / BAD / file).write_text(text.replace(GOOD, BAD))
-    for function in (catalogue.registered, catalogue.load, catalogue.problem, catalogue.valid):
+    for function in (catalogue.registered, catalogue.load, models.problem, models.valid):
         inner = getattr(function, "__wrapped__", function)
         positions = inner.__code__.co_argcount
         monkeypatch.setattr(inner, "__defaults__", (root,) if positions else None)
@@ -78,9 +79,9 @@ BREAK = {
 
 
 @pytest.mark.parametrize("case", BREAK)
-def test_the_error_is_this_models_alone(models, case):
+def test_the_error_is_this_models_alone(models_folder, case):
     file, change, expected = BREAK[case]
-    path = models / BAD / file
+    path = models_folder / BAD / file
     if change is None:
         path.unlink()
     else:
@@ -94,7 +95,7 @@ def test_the_error_is_this_models_alone(models, case):
         assert word in error
 
 
-def test_a_second_model_is_a_second_set_of_dags(models):
+def test_a_second_model_is_a_second_set_of_dags(models_folder):
     bag = DagBag(str(PROJECT_ROOT / "dags"))
     assert bag.import_errors == {}
     counts = {model: sum(dag_id.startswith(f"{model}.") for dag_id in bag.dags) for model in (GOOD, BAD)}

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from airflow.sdk import PartitionedAssetTimetable
 
-from include.models import catalogue
+from include.core import catalogue
+from include.core.settings import PROJECT_ROOT
 from include.orchestration import assets as declared_assets
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag
-from include.places import PROJECT_ROOT
 
 DAGS = PROJECT_ROOT / "dags"
 MODEL = "california_housing"

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from include.places import PROJECT_ROOT
+from include.core.settings import PROJECT_ROOT
 
 HEAVY = {
     "feast",

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from include.core import catalogue
+from include.core.settings import Places
+from include.core.spec import ModelSpec
+from include.demo import loop
+from include.demo.loop import Plan
 from include.lakehouse.tables import Lakehouse
-from include.models import catalogue
-from include.models.spec import ModelSpec
-from include.places import Places
-from include.runtime import demo
 from include.runtime.airflow_api import AirflowApi, Run
-from include.runtime.demo import Plan
 from include.runtime.stack import Stack
 
 LATE_MODEL = "late_housing"
@@ -43,7 +43,7 @@ class Played:
         return bool(self.summary["data"]["verified"])
 
     def day(self, number: int) -> str:
-        return demo.day_of(self.spec, number).isoformat()
+        return loop.day_of(self.spec, number).isoformat()
 
     def trigger(self, verb_noun: str, **arguments: Any) -> Run:
         return self.airflow.trigger(f"{self.spec.name}.{verb_noun}", **arguments)
@@ -73,11 +73,11 @@ def played() -> Iterator[Played]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("FLIGHTLINE_MODELS", str(add_late_model(folder / "models")))
         try:
-            summary = demo.run(stack, PLAN, say)
+            summary = loop.run(stack, PLAN, say)
             for name, value in stack.environment().items():
                 if name.startswith(("FLIGHTLINE", "MLFLOW")):
                     environment.setenv(name, value)
-            spec = catalogue.load(demo.MODEL)
+            spec = catalogue.load(loop.MODEL)
             places = Places("dev", str(stack.home / "landing"), str(stack.home / "lakehouse"), stack.mlflow_url)
             airflow = AirflowApi(stack.airflow_url, "admin", stack.password())
             yield Played(stack, airflow, spec, Lakehouse(places), summary, said)
@@ -88,10 +88,10 @@ def played() -> Iterator[Played]:
 
 def add_late_model(models: Path) -> Path:
     """A folder of models: the package's own, and one whose deliveries are late within seconds."""
-    shutil.copytree(catalogue.MODELS / demo.MODEL, models / demo.MODEL)
-    shutil.copytree(catalogue.MODELS / demo.MODEL, models / LATE_MODEL)
+    shutil.copytree(catalogue.MODELS / loop.MODEL, models / loop.MODEL)
+    shutil.copytree(catalogue.MODELS / loop.MODEL, models / LATE_MODEL)
     for file in (models / LATE_MODEL).iterdir():
-        text = file.read_text().replace(demo.MODEL, LATE_MODEL)
+        text = file.read_text().replace(loop.MODEL, LATE_MODEL)
         text = text.replace("deadline_minutes: 720", "deadline_minutes: 0.4\n  warn_minutes: 0.1")
         file.write_text(text.replace(f"service: {LATE_MODEL}_v1", f"service: {LATE_MODEL}_v1\n  view: {LATE_MODEL}"))
     return models

@@ -11,9 +11,8 @@ import pyarrow.compute as pc
 import pytest
 from mlflow import MlflowClient
 
-from include.governance import alias_history, decisions
-from include.monitoring import window
-from include.runtime import demo
+from include.demo import loop
+from include.lakehouse import alias_history, decisions, windows
 from tests.e2e.conftest import PLAN, Played
 
 THRESHOLD = 0.8
@@ -138,8 +137,8 @@ def test_both_runs_are_comparable_in_mlflow(played: Played) -> None:
 
 
 def test_the_same_facts_are_in_the_tables(played: Played) -> None:
-    last = demo.day_of(played.spec, PLAN.days)
-    measured = {item.window.isoformat(): item for item in window.history(played.spec, played.lake, upto=last)}
+    last = loop.day_of(played.spec, PLAN.days)
+    measured = {item.window.isoformat(): item for item in windows.history(played.spec, played.lake, upto=last)}
     for line in played.summary["days"][1:]:
         assert measured[line["date"]].adjusted_r2 == line["adjusted_r2"]
         assert list(measured[line["date"]].drifted_features) == line["drifted_features"]

@@ -13,16 +13,16 @@ import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
-from include.governance import alias_history
+from include.core.settings import PROJECT_ROOT
+from include.demo import loop
 from include.ingestion.delivery import Delivery
-from include.places import PROJECT_ROOT
-from include.runtime import demo
+from include.lakehouse import alias_history
 from tests.e2e.conftest import PLAN, Played, wait_for
 
 
 def content(played: Played, layer: str, day: str) -> pa.Table:
     column = "window" if layer == "metrics" else "batch_date"
-    rows = played.lake.read(played.spec.table(layer), where=[(column, "=", demo.date.fromisoformat(day))])
+    rows = played.lake.read(played.spec.table(layer), where=[(column, "=", loop.date.fromisoformat(day))])
     drop = [name for name in ("run_id",) if name in rows.column_names]
     rows = rows.drop_columns(drop)
     return rows.sort_by([(name, "ascending") for name in rows.column_names if not pa.types.is_list(rows[name].type)])
@@ -31,7 +31,7 @@ def content(played: Played, layer: str, day: str) -> pa.Table:
 def test_a_second_demo_finds_the_first_one_and_plays_nothing_again(played: Played) -> None:
     before = {run.run_id for run in played.airflow.runs("~")}
     said: list[str] = []
-    again = demo.run(played.stack, PLAN, said.append)
+    again = loop.run(played.stack, PLAN, said.append)
     assert again["days"] == played.summary["days"]
     assert {run.run_id for run in played.airflow.runs("~")} == before
     assert any("Found an earlier demo" in line for line in said)
@@ -88,11 +88,11 @@ def test_the_sensor_waits_without_a_slot_until_the_delivery_is_complete(played: 
     wait_for(
         lambda: played.airflow.task_states(run).get("wait_for_delivery") == "deferred", "the sensor to be deferred"
     )
-    rows = played.lake.read(played.spec.table("raw"), where=[("batch_date", "=", demo.date(2025, 1, 2))])
+    rows = played.lake.read(played.spec.table("raw"), where=[("batch_date", "=", loop.date(2025, 1, 2))])
     lines = [",".join(played.spec.columns)]
     lines += [",".join(str(row[name] or "") for name in played.spec.columns) for row in rows.slice(0, 50).to_pylist()]
     places = demo_places(played)
-    Delivery.expected(places, played.spec, "batches", demo.date.fromisoformat(day)).write(
+    Delivery.expected(places, played.spec, "batches", loop.date.fromisoformat(day)).write(
         "late.csv", ("\n".join(lines) + "\n").encode()
     )
     played.finish(run)
@@ -101,7 +101,7 @@ def test_the_sensor_waits_without_a_slot_until_the_delivery_is_complete(played: 
 
 def test_a_bad_batch_is_rejected_without_a_trace_in_the_clean_table(played: Played) -> None:
     day = played.day(21)
-    Delivery.expected(demo_places(played), played.spec, "batches", demo.date.fromisoformat(day)).write(
+    Delivery.expected(demo_places(played), played.spec, "batches", loop.date.fromisoformat(day)).write(
         "broken.csv", b"listing_id,longitude\n1,-120.0\n2,-121.0\n"
     )
     run = played.finish(played.trigger("ingest_batch", partition=day))
@@ -167,7 +167,7 @@ def test_in_production_a_person_is_asked_and_no_is_an_answer(played: Played, mon
 
 
 def demo_places(played: Played):
-    from include.places import Places
+    from include.core.settings import Places
 
     home = played.stack.home
     return Places("dev", str(home / "landing"), str(home / "lakehouse"), played.stack.mlflow_url)

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from include.core import catalogue
+from include.core.settings import Places
 from include.ingestion.delivery import Delivery
-from include.models import catalogue
-from include.places import Places
 from tests.e2e.conftest import LATE_MODEL, Played, wait_for
 
 CORRECTED_ROWS = 20

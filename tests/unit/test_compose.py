@@ -17,8 +17,8 @@ import pytest
 import yaml
 from cryptography.fernet import Fernet
 
+from include.core.settings import PROJECT_ROOT
 from include.features import store
-from include.places import PROJECT_ROOT
 from include.runtime.postgres import DATABASES
 from include.runtime.stack import Stack
 from tests import redis_server

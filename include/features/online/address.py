@@ -16,7 +16,7 @@ import redis
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from include.errors import ConfigError, StackError
+from include.core.errors import ConfigError, StackError
 from include.features.online.postgres import PostgresOnlineStore, PostgresOnlineStoreConfig
 from include.features.online.redis import RedisOnlineStore, RedisOnlineStoreConfig
 

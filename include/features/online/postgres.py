@@ -25,7 +25,7 @@ from feast.repo_config import RepoConfig
 from psycopg import Connection, sql
 from pydantic import field_validator, model_validator
 
-from include.errors import ConfigError
+from include.core.errors import ConfigError
 from include.features import encoding
 from include.features.online.rows import Rows
 from include.features.online.writer import Progress, RowWriter

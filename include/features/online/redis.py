@@ -27,7 +27,7 @@ from feast.repo_config import RepoConfig
 from pydantic import field_validator, model_validator
 from redis.exceptions import ResponseError
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.features import encoding
 from include.features.online.rows import Message, Rows
 from include.features.online.writer import Progress, RowWriter

@@ -17,7 +17,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.value_type import ValueType
 
-from include.errors import ConfigError
+from include.core.errors import ConfigError
 from include.features import encoding
 
 Message = tuple[EntityKey, dict[str, Value], datetime, datetime | None]

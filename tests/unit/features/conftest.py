@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from include.core import catalogue
+from include.core.settings import Places
+from include.core.spec import ModelSpec
 from include.features import query
 from include.features import store as feature_store
 from include.lakehouse.tables import Lakehouse
-from include.models import catalogue
-from include.models.spec import ModelSpec
-from include.places import Places
 
 DAY = date(2025, 1, 2)
 SQL = """

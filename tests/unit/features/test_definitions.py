@@ -9,7 +9,7 @@ from feast.data_source import DataSource
 from feast.saved_dataset import SavedDatasetStorage
 from feast.types import Float64, Int32, Int64
 
-from include.errors import ConfigError
+from include.core.errors import ConfigError
 from include.features.definitions import check_names, feast_objects
 from include.features.source import DeltaSource, SavedDatasetDeltaStorage
 

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from include.places import PROJECT_ROOT
+from include.core.settings import PROJECT_ROOT
 
 pytest.importorskip("grpc_health", reason="feast ui needs feast[grpcio], which requirements.txt has")
 

@@ -10,12 +10,12 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from flightline.sensors import FeatureFreshnessSensor
 
-from include.errors import DeliveryError
+from include.core.errors import DeliveryError
+from include.core.settings import from_environment
 from include.features import freshness, query
 from include.features import store as feature_store
 from include.features.freshness import missing
-from include.places import from_environment
-from include.workspace import Workspace, open_workspace
+from include.lakehouse.run import Workspace, open_workspace
 
 DAY, NEXT_DAY = date(2025, 1, 2), date(2025, 1, 3)
 

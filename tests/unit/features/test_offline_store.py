@@ -27,7 +27,7 @@ from feast.errors import (
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.features.source import DeltaSource, SavedDatasetDeltaStorage
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.features import parity
 from include.features import store as feature_store
 

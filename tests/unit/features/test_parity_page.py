@@ -4,10 +4,10 @@ from datetime import date
 
 import pytest
 
+from include.core.spec import ModelSpec
 from include.features import parity, parity_page, query
 from include.features.parity import Parity
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
 
 DAY, NEXT = date(2025, 1, 2), date(2025, 1, 3)
 

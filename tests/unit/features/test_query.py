@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pytest
 
-from include.errors import ConfigError, DataError
+from include.core import catalogue
+from include.core.errors import ConfigError, DataError
 from include.features import query
-from include.models import catalogue
 
 DAY = date(2025, 1, 2)
 FROM = "FROM clean_california_housing"

@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from include.errors import ConfigError
+from include.core import catalogue
+from include.core.errors import ConfigError
 from include.features import query
-from include.ingestion import sample
-from include.models import catalogue
+from include.models.california_housing import sample
 
 DAY = date(2025, 1, 2)
 

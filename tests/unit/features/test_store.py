@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from include.errors import ConfigError
+from include.core import catalogue
+from include.core.errors import ConfigError
+from include.core.settings import PROJECT_ROOT
 from include.features import parity, query
 from include.features import store as feature_store
-from include.models import catalogue
-from include.places import PROJECT_ROOT
 
 DAY, NEXT_DAY = date(2025, 1, 2), date(2025, 1, 3)
 

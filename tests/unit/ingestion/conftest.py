@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from include.ingestion import sample, source
+from include.core import catalogue
+from include.core.settings import Places
+from include.core.spec import ModelSpec
+from include.demo import replay
 from include.ingestion.delivery import Delivery
 from include.lakehouse.tables import Lakehouse
-from include.models import catalogue
-from include.models.spec import ModelSpec
-from include.places import Places
+from include.models.california_housing import sample
 from tests.unit.ingestion.cases import ROWS, Rows, as_csv
 
 DAY = date(2025, 1, 2)
@@ -49,9 +50,9 @@ def housing_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def housing(housing_path: Path, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> source.SourceFile:
+def housing(housing_path: Path, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> replay.SourceFile:
     monkeypatch.setenv("HOUSING_CSV", str(housing_path))
-    return source.fetch(spec, tmp_path / "cache")
+    return replay.fetch(spec, tmp_path / "cache")
 
 
 @pytest.fixture(scope="session")

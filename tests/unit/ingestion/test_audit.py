@@ -10,15 +10,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from include.governance import decisions
-from include.ingestion import audit
+from include.core.settings import Places
+from include.core.spec import ModelSpec
+from include.ingestion import audit, expectations
 from include.ingestion.delivery import Delivery
+from include.lakehouse import decisions, windows
+from include.lakehouse.run import Workspace
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.monitoring import window
-from include.places import Places
-from include.quality import expectations
-from include.workspace import Workspace
 
 DAY = date(2025, 1, 2)
 Rows = list[list[str]]
@@ -33,9 +31,9 @@ def test_each_expectation_is_a_row_beside_those_of_monitoring(
     tmp_path: Path,
 ) -> None:
     measured = {"window": DAY, "metric": "rows", "slice": "all", "value": 7.0, "model_version": "1"}
-    lines = [measured | {"metric": metric, "source": window.SOURCE} for metric in ("rows", "labelled_rows")]
-    ours = pa.Table.from_pylist(lines, schema=window.SCHEMA)
-    name, partition = spec.table("metrics"), {"window": DAY, "source": window.SOURCE}
+    lines = [measured | {"metric": metric, "source": windows.SOURCE} for metric in ("rows", "labelled_rows")]
+    ours = pa.Table.from_pylist(lines, schema=windows.SCHEMA)
+    name, partition = spec.table("metrics"), {"window": DAY, "source": windows.SOURCE}
     lake.replace_partition(name, ours, partition, partition_by=["window"])
     rows = [list(row) for row in good_rows]
     rows[4][rows[0].index("latitude")] = "51.5"
@@ -50,7 +48,7 @@ def test_each_expectation_is_a_row_beside_those_of_monitoring(
     assert values["quarantine_row:out_of_range:latitude"] == 1 / 40
     assert values["quarantine_row:out_of_range:longitude"] == 0
     assert values["reject_batch:row_count_out_of_range"] == 40
-    assert [item.rows for item in window.history(spec, lake, DAY)] == [7]
+    assert [item.rows for item in windows.history(spec, lake, DAY)] == [7]
     assert len(written) == len(scores) + 2
     page = (tmp_path / "docs" / spec.name / "2025-01-02" / "index.html").read_text()
     assert "51.5" in page

@@ -15,15 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from include.errors import DeliveryError
+from include.core.errors import DeliveryError
+from include.core.settings import Places
+from include.core.spec import ModelSpec
 from include.features import query
 from include.ingestion import audit, batch, conditions
 from include.ingestion.batch import BatchVerdict
 from include.ingestion.delivery import Delivery
+from include.lakehouse.run import Workspace
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.places import Places
-from include.workspace import Workspace
 from tests.unit.conftest import as_nobody
 from tests.unit.ingestion.cases import CASES, ROWS, Rows, as_csv, cell, in_chunks
 

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.errors import DataError
-from include.ingestion import batch, source
+from include.core.errors import DataError
+from include.core.settings import PROJECT_ROOT, Places
+from include.core.spec import ModelSpec
+from include.demo import replay
+from include.ingestion import batch
 from include.ingestion.delivery import Delivery
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.places import PROJECT_ROOT, Places
 
 DAY = date(2025, 1, 2)
 Rows = list[list[str]]
@@ -43,12 +44,12 @@ def reasons_by_row(lake: Lakehouse, spec: ModelSpec) -> dict[object, object]:
 
 
 def test_real_file_has_exactly_its_null_bedrooms_in_quarantine(
-    spec: ModelSpec, places: Places, lake: Lakehouse, housing: source.SourceFile
+    spec: ModelSpec, places: Places, lake: Lakehouse, housing: replay.SourceFile
 ) -> None:
-    replay = source.Replay(spec, housing, days=1)
+    played = replay.Replay(spec, housing, days=1)
     verdicts, counts = [], []
     for n in range(2):
-        delivery = replay.deliver_batch(places, n)
+        delivery = played.deliver_batch(places, n)
         verdicts.append(batch.validate(spec, lake, delivery))
         counts.append(batch.load(spec, lake, delivery.day))
     assert {verdict.outcome for verdict in verdicts} == {"accept_and_quarantine"}

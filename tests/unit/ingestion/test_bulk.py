@@ -14,12 +14,11 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from include.ingestion import batch
+from include.core.settings import Places
+from include.core.spec import ModelSpec
+from include.ingestion import batch, expectations
 from include.ingestion.delivery import Delivery
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.places import Places
-from include.quality import expectations
 from tests.unit.ingestion.cases import CASES, Rows, in_chunks
 
 DAY = date(2025, 1, 2)

@@ -8,10 +8,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from include.errors import DeliveryError
+from include.core.errors import DeliveryError
+from include.core.settings import Places
+from include.core.spec import ModelSpec
 from include.ingestion.delivery import Delivery
-from include.models.spec import ModelSpec
-from include.places import Places
 
 DAY = date(2025, 1, 2)
 

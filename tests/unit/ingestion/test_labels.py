@@ -5,12 +5,13 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from include.errors import DeliveryError
-from include.ingestion import labels, source
+from include.core.errors import DeliveryError
+from include.core.settings import Places
+from include.core.spec import ModelSpec
+from include.demo import replay
+from include.ingestion import labels
 from include.ingestion.delivery import Delivery
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.places import Places
 
 HEADER = ["listing_id", "median_house_value"]
 Deliver = Callable[..., Delivery]
@@ -66,8 +67,8 @@ def test_other_columns_are_an_error_that_names_them(
         labels.load(spec, lake, deliver([header, ["1"] * len(header)], kind="labels"))
 
 
-def test_real_labels_are_all_used(spec: ModelSpec, places: Places, lake: Lakehouse, housing: source.SourceFile) -> None:
-    replay = source.Replay(spec, housing, days=1)
-    counts = [labels.load(spec, lake, replay.deliver_labels(places, n)) for n in range(2)]
+def test_real_labels_are_all_used(spec: ModelSpec, places: Places, lake: Lakehouse, housing: replay.SourceFile) -> None:
+    played = replay.Replay(spec, housing, days=1)
+    counts = [labels.load(spec, lake, played.deliver_labels(places, n)) for n in range(2)]
     assert sum(count.accepted for count in counts) == 20640
     assert all(count.quarantined == 0 for count in counts)

@@ -13,12 +13,12 @@ import pytest
 from gcp_storage_emulator.server import create_server
 from moto.server import ThreadedMotoServer
 
-from include.errors import ConfigError
+from include.core.errors import ConfigError
+from include.core.settings import Places
+from include.core.spec import ModelSpec
 from include.ingestion import batch
 from include.ingestion.delivery import Delivery
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.places import Places
 from tests.unit.ingestion.cases import Rows, as_csv, in_chunks
 
 DAY = date(2025, 1, 2)

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from include.errors import DataError
-from include.governance import decisions
+from include.core.errors import DataError
+from include.core.settings import Places
+from include.core.spec import ModelSpec
 from include.ingestion import batch, reprocess
 from include.ingestion.delivery import Delivery
+from include.lakehouse import decisions
+from include.lakehouse.run import Workspace
 from include.lakehouse.tables import Lakehouse
-from include.models.spec import ModelSpec
-from include.places import Places
-from include.workspace import Workspace
 
 DAY = date(2025, 1, 2)
 Rows = list[list[str]]

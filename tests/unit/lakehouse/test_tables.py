@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.errors import DataError
+from include.core.errors import DataError
+from include.core.settings import Places
 from include.lakehouse.tables import Lakehouse
-from include.places import Places
 
 DAY = date(2025, 1, 1)
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from include.core import catalogue
+from include.core.settings import Places
+from include.core.spec import ModelSpec
 from include.ingestion import casting
 from include.ingestion.profile import Profile
 from include.lakehouse.tables import Lakehouse
-from include.models import catalogue
-from include.models.spec import ModelSpec
 from include.monitoring import inputs
 from include.monitoring.inputs import InputShift
-from include.places import Places
 
 DAY = date(2025, 1, 5)
 BEFORE = [DAY - timedelta(days=n) for n in (1, 2)]

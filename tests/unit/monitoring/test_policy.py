@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.models.spec import Retraining
+from include.core.spec import Retraining
 from include.monitoring.policy import EXPLANATIONS, Branch, Decision, Reason, Request, decide
 from include.monitoring.window import WindowMetrics
 

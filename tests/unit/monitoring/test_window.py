@@ -13,14 +13,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from include.errors import DataError
+from include.core import catalogue
+from include.core.errors import DataError
+from include.core.settings import Places
+from include.core.spec import ModelSpec
+from include.evaluation.metrics import least_rows
 from include.ingestion.profile import SCHEMA as PROFILE_SCHEMA
+from include.lakehouse import windows
 from include.lakehouse.tables import Lakehouse
-from include.models import catalogue
-from include.models.spec import ModelSpec
 from include.monitoring import window
-from include.places import Places
-from include.training.metrics import least_rows
 
 DAY = date(2025, 1, 5)
 NEXT = DAY + timedelta(days=1)
@@ -104,7 +105,7 @@ def at(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def measure(spec: ModelSpec, lake: Lakehouse, day: date = DAY, as_of: date = NEXT) -> window.WindowMetrics:
+def measure(spec: ModelSpec, lake: Lakehouse, day: date = DAY, as_of: date = NEXT) -> windows.WindowMetrics:
     reference = window.reference(spec, lake, "2025-01-02")
     return window.measure(spec, lake, day, reference=reference, as_of=at(as_of))
 
@@ -174,7 +175,7 @@ def test_metrics_table_holds_values_with_their_thresholds(spec: ModelSpec, lake:
     label(spec, lake, DAY, deliver(spec, lake, DAY))
     measured = measure(spec, lake)
     table = lake.read(spec.table("metrics"))
-    assert table.schema.equals(window.SCHEMA)
+    assert table.schema.equals(windows.SCHEMA)
     rows = table.to_pandas().set_index(["metric", "slice"])
     assert set(rows["window"]) == {DAY}
     assert rows.loc[("adjusted_r2", "all"), "value"] == measured.adjusted_r2
@@ -194,7 +195,7 @@ def test_measuring_again_leaves_the_same_rows(spec: ModelSpec, lake: Lakehouse) 
 
 
 def test_history_reads_back_what_was_measured(spec: ModelSpec, lake: Lakehouse) -> None:
-    assert window.history(spec, lake, DAY) == []
+    assert windows.history(spec, lake, DAY) == []
     label(
         spec,
         lake,
@@ -204,8 +205,8 @@ def test_history_reads_back_what_was_measured(spec: ModelSpec, lake: Lakehouse) 
     deliver(spec, lake, DAY)
     second = measure(spec, lake, NEXT, NEXT + timedelta(days=1))
     first = measure(spec, lake)
-    assert window.history(spec, lake, NEXT) == [first, second]
-    assert window.history(spec, lake, DAY) == [first]
+    assert windows.history(spec, lake, NEXT) == [first, second]
+    assert windows.history(spec, lake, DAY) == [first]
     assert second.drifted_features == ("age",)
 
 
@@ -215,7 +216,7 @@ def test_a_day_on_which_nothing_was_scored(spec: ModelSpec, lake: Lakehouse) -> 
     assert window.scored_version(spec, lake, DAY) is None
     label(spec, lake, DAY, deliver(spec, lake, NEXT, version="3"))
     assert measure(spec, lake) == nothing
-    assert window.history(spec, lake, DAY) == [nothing]
+    assert windows.history(spec, lake, DAY) == [nothing]
     assert window.scored_version(spec, lake, NEXT) == "3"
 
 
@@ -258,4 +259,4 @@ def test_delivered_columns_that_shifted_are_named(spec: ModelSpec, lake: Lakehou
     measured = window.measure(spec, lake, DAY, reference=reference, as_of=at(NEXT), trained_on=days)
     assert measured.shifted_columns == ("total_rooms",)
     assert measured.drifted_features == ()
-    assert window.history(spec, lake, DAY) == [measured]
+    assert windows.history(spec, lake, DAY) == [measured]

@@ -7,10 +7,10 @@ from datetime import date
 import pytest
 from flightline import alerts
 
+from include.core import catalogue
 from include.ingestion.delivery import Delivery
-from include.models import catalogue
+from include.lakehouse.run import open_workspace
 from include.orchestration.defaults import delivery_deadline
-from include.workspace import open_workspace
 
 
 def test_warning_names_the_marker_and_comes_before_the_deadline(

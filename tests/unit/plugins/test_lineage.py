@@ -10,9 +10,10 @@ import pytest
 from flightline.lineage import LakehouseExtractor
 from openlineage.client.serde import Serde
 
-from include.ingestion import audit, batch, sample
+from include.ingestion import audit, batch
 from include.ingestion.delivery import Delivery
-from include.workspace import open_workspace
+from include.lakehouse.run import open_workspace
+from include.models.california_housing import sample
 
 MODEL, DAY = "california_housing", date(2025, 1, 2)
 

@@ -13,10 +13,9 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from flightline.sensors import DeliverySensor
 from flightline.triggers import ConditionTrigger
 
-from include import places
-from include.errors import DataError, DeliveryError
+from include.core import catalogue, settings
+from include.core.errors import DataError, DeliveryError
 from include.ingestion.delivery import Delivery
-from include.models import catalogue
 from tests.unit.conftest import as_nobody
 
 MODEL = "california_housing"
@@ -43,7 +42,7 @@ def sensor(kind: str = "batch") -> DeliverySensor:
 
 def deliver(kind: str = "batches") -> None:
     spec = catalogue.load(MODEL)
-    Delivery.expected(places.from_environment(), spec, kind, DAY).write("rows.csv", b"a\n1\n")
+    Delivery.expected(settings.from_environment(), spec, kind, DAY).write("rows.csv", b"a\n1\n")
 
 
 @pytest.mark.parametrize(("kind", "folder"), [("batch", "batches"), ("labels", "labels")])

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from include.models.spec import ModelSpec
+from include.core.spec import ModelSpec
+from include.evaluation import compare, metrics
 from include.registry import gates, promotion, versions
 from include.registry.gates import Verdict
-from include.training import metrics
 from tests.unit.training.stage import Scene
 
 EXAMPLE = pd.DataFrame({"a": [1.0]})
@@ -127,10 +127,10 @@ def test_difference_is_the_one_of_the_metrics() -> None:
     rng = np.random.default_rng(1)
     actual = rng.normal(1e6, 2e5, 300)
     good, bad = actual + rng.normal(0, 1e4, 300), actual + rng.normal(0, 5e4, 300)
-    observed, bound = gates.difference_interval(actual, good, bad, (3, 7), 0.95)
+    observed, bound = compare.difference_interval(actual, good, bad, (3, 7), 0.95)
     assert observed == pytest.approx(metrics.adjusted_r2(actual, good, 3) - metrics.adjusted_r2(actual, bad, 7))
     assert 0 < bound < observed
-    assert gates.difference_interval(actual, good, bad, (3, 7), 0.95) == (observed, bound)
+    assert compare.difference_interval(actual, good, bad, (3, 7), 0.95) == (observed, bound)
 
 
 def test_coverage_of_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,5 +144,5 @@ def test_coverage_of_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         actual, shared = rng.normal(size=(2, rows))
         own = rng.normal(size=(2, rows))
         predicted = [actual + size * (0.8 * shared + 0.6 * part) for size, part in zip(noise, own, strict=True)]
-        below += gates.difference_interval(actual, predicted[0], predicted[1], (0, 0), 0.95)[1] < truth
+        below += compare.difference_interval(actual, predicted[0], predicted[1], (0, 0), 0.95)[1] < truth
     assert 0.91 <= below / repetitions <= 0.985

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from mlflow import MlflowClient
 
-from include.errors import DataError
-from include.governance import alias_history
+from include.core.errors import DataError
+from include.lakehouse import alias_history
 from include.registry import promotion, versions
 from include.registry.versions import Version
 from tests.unit.training.stage import Scene

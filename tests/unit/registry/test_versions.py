@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from mlflow import MlflowClient
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.registry import versions
 from tests.unit.training.stage import Scene
 

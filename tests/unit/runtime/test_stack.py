@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from include.errors import StackError
+from include.core.errors import StackError
 from include.runtime import stack as module
 from include.runtime.stack import Stack
 

@@ -7,7 +7,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.features import query
 from include.registry import versions
 from include.scoring import batch

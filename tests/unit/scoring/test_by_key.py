@@ -9,7 +9,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.features import query
 from include.features import store as feature_store
 from include.registry import lineage, versions

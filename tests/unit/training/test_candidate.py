@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from include.errors import DataError
-from include.training import candidate, metrics, tracking, training_set
+from include.core.errors import DataError
+from include.evaluation import metrics
+from include.training import candidate, tracking, training_set
 from tests.unit.training.stage import Scene
 
 

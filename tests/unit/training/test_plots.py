@@ -14,8 +14,8 @@ import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
-from include.errors import DataError
-from include.models.spec import ModelSpec
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
 from include.training import candidate, plots, training_set
 from tests.unit.training import world
 from tests.unit.training.stage import Scene

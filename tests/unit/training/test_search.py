@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.models.spec import Search
+from include.core.spec import Search
 from include.training import search
 from include.training.search import Sample
 

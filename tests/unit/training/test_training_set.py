@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.training import training_set
 from include.training.training_set import TrainingSetRef
 from tests.unit.training import world

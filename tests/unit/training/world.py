@@ -14,13 +14,13 @@ import pyarrow as pa
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Float64, Int64
 
+from include.core import catalogue
+from include.core.settings import Places
+from include.core.spec import ModelSpec
 from include.features import query
-from include.ingestion import sample
+from include.lakehouse import windows
 from include.lakehouse.tables import Lakehouse
-from include.models import catalogue
-from include.models.spec import ModelSpec
-from include.monitoring import window
-from include.places import Places
+from include.models.california_housing import sample
 
 HISTORY = date(2025, 1, 1)
 
@@ -54,13 +54,13 @@ class World:
 
     def measured(self, day: date, drifted: bool) -> None:
         """What monitoring leaves of a day, as far as training reads it."""
-        rows = [("rows", window.ALL, 1.0), ("labelled_rows", window.ALL, 0.0), ("drifted", "median_income", drifted)]
+        rows = [("rows", windows.ALL, 1.0), ("labelled_rows", windows.ALL, 0.0), ("drifted", "median_income", drifted)]
         table = pa.Table.from_pylist(
             [
-                {"window": day, "metric": metric, "slice": slice_, "value": float(value), "source": window.SOURCE}
+                {"window": day, "metric": metric, "slice": slice_, "value": float(value), "source": windows.SOURCE}
                 for metric, slice_, value in rows
             ],
-            schema=window.SCHEMA,
+            schema=windows.SCHEMA,
         )
         self.lake.replace_partition(self.spec.table("metrics"), table, {"window": day})
 

@@ -13,13 +13,13 @@ import pytest
 from feast.infra.online_stores.helpers import get_online_store_from_config
 from redis import Redis
 
-from include.errors import ConfigError, StackError
+from include.core.errors import ConfigError, StackError
+from include.core.settings import PROJECT_ROOT
+from include.core.spec import ModelSpec
 from include.features.online.address import OnlineStoreConfig
 from include.features.online.postgres import PostgresOnlineStore
 from include.features.online.redis import RedisOnlineStore
 from include.features.store import apply, open_store
-from include.models.spec import ModelSpec
-from include.places import PROJECT_ROOT
 
 TYPE = "include.features.online.address.OnlineStore"
 VARIABLE = "FLIGHTLINE_FEAST_ONLINE_STORE"

@@ -11,7 +11,7 @@ from feast.types import Float64
 from pydantic import ValidationError
 from sqlalchemy import create_engine, inspect, text
 
-from include.errors import ConfigError
+from include.core.errors import ConfigError
 from include.features.online.postgres import PostgresOnlineStoreConfig, copy_rows
 from include.features.online.rows import Rows
 from include.features.store import apply, open_store

@@ -12,7 +12,7 @@ from feast.types import Float64, Int64
 from feast.value_type import ValueType
 from pydantic import ValidationError
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.features.online.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from include.features.store import apply, open_store
 from tests.unit.features.online.conftest import AT, key, reopened, values

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.errors import DataError
+from include.core.errors import DataError
 from include.features import query
 from include.features.store import apply, materialize
 from tests.unit.features.online.conftest import AT, key, reopened

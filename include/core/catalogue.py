@@ -1,0 +1,63 @@
+"""The registered models: every folder below include/models that has a model.yaml."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from include.core.errors import ConfigError
+from include.core.settings import PROJECT_ROOT
+from include.core.spec import ModelSpec
+from include.core.yaml_file import read_yaml, short_path
+
+MODELS = Path(os.environ.get("FLIGHTLINE_MODELS") or PROJECT_ROOT / "include" / "models")
+"""Where the models' folders are: here, unless the environment names another place."""
+FILES = ("model.yaml", "features.sql", "expectations.yaml")
+
+
+def registered(root: Path = MODELS) -> tuple[str, ...]:
+    """Names of the model folders, sorted. A folder counts as soon as one of its three files is there."""
+    return tuple(
+        sorted(
+            folder.name
+            for folder in root.iterdir()
+            if folder.is_dir() and any((folder / file).exists() for file in FILES)
+        )
+    )
+
+
+@cache
+def load(name: str, root: Path = MODELS) -> ModelSpec:
+    """Load and check one model.
+
+    Raises:
+        ConfigError: naming file and key.
+    """
+    folder = root / name
+    for file in FILES:
+        if not (folder / file).is_file():
+            raise ConfigError(
+                f"{file} is missing", where=short_path(folder), fix="Every model needs " + ", ".join(FILES)
+            )
+    path = folder / "model.yaml"
+    content = read_yaml(path)
+    try:
+        spec = ModelSpec.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(error), where=short_path(path)) from None
+    if spec.name != name:
+        raise ConfigError(f"key name: is {spec.name!r} but the folder is {name!r}", where=short_path(path))
+    spec._folder = folder
+    return spec
+
+
+def _explain(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        parts.append(f"key {key}: {message}" if key else message)
+    return "; ".join(parts)

@@ -1,0 +1,28 @@
+"""Reading a YAML file, with mistakes in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from include.core.errors import ConfigError
+
+
+def read_yaml(path: Path) -> object:
+    """Parse a YAML file.
+
+    Raises:
+        ConfigError: naming file, line and column.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"not valid YAML{place}: {error.problem}", where=short_path(path)) from None
+
+
+def short_path(path: Path) -> str:
+    """The path from ``include`` on: what a message names."""
+    return "/".join(path.parts[path.parts.index("include") :]) if "include" in path.parts else str(path)

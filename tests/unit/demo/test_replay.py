@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from include.core.errors import ConfigError, DataError, DeliveryError
+from include.core.settings import Places
+from include.core.spec import ModelSpec
+from include.demo import replay
+from include.ingestion.delivery import Delivery
+
+CSV = b"x,median_income,median_house_value\n1,2.5,100\n2,8.3252,200\n3,,300\n4,n/a,400\n5,100000.0,500\n"
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the address at which a web server shows it."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOUSING_CSV", raising=False)
+
+
+def pinned(spec: ModelSpec, url: str, content: bytes = CSV) -> ModelSpec:
+    sha256 = hashlib.sha256(content).hexdigest()
+    replay = spec.replay.model_copy(update={"url": url, "bytes": len(content), "sha256": sha256})
+    return spec.model_copy(update={"replay": replay})
+
+
+def test_named_file_is_used_as_it_is(spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(CSV)
+    monkeypatch.setenv("HOUSING_CSV", str(path))
+    found = replay.fetch(spec, tmp_path / "cache")
+    assert found == replay.SourceFile(
+        str(path), "file named by HOUSING_CSV", hashlib.sha256(CSV).hexdigest(), verified=False
+    )
+    assert replay.fetch(pinned(spec, "x"), tmp_path / "cache").verified
+
+
+def test_wrong_path_is_an_error_and_no_fallback(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOUSING_CSV", str(tmp_path / "nowhere.csv"))
+    with pytest.raises(DeliveryError, match=r"HOUSING_CSV: there is no file .*nowhere\.csv"):
+        replay.fetch(spec, tmp_path / "cache")
+
+
+def test_named_url_is_downloaded(
+    spec: ModelSpec, tmp_path: Path, web: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, address = web
+    (folder / "mine.csv").write_bytes(CSV)
+    monkeypatch.setenv("HOUSING_CSV", f"{address}/mine.csv")
+    found = replay.fetch(spec, tmp_path / "cache")
+    assert Path(found.path).read_bytes() == CSV
+    assert found.origin == "file named by HOUSING_CSV"
+    monkeypatch.setenv("HOUSING_CSV", f"{address}/other.csv")
+    with pytest.raises(DeliveryError, match=r"HOUSING_CSV: .*other\.csv cannot be downloaded: .*404"):
+        replay.fetch(spec, tmp_path / "cache")
+
+
+def test_pinned_file_is_downloaded_once(spec: ModelSpec, tmp_path: Path, web: tuple[Path, str]) -> None:
+    folder, address = web
+    (folder / "housing.csv").write_bytes(CSV)
+    spec = pinned(spec, f"{address}/housing.csv")
+    first = replay.fetch(spec, tmp_path / "cache")
+    assert (first.origin, first.verified) == ("downloaded", True)
+    (folder / "housing.csv").unlink()
+    assert replay.fetch(spec, tmp_path / "cache") == first
+
+
+def test_download_of_another_file_names_both_hashes(spec: ModelSpec, tmp_path: Path, web: tuple[Path, str]) -> None:
+    folder, address = web
+    (folder / "housing.csv").write_bytes(CSV + b"6,1,1\n")
+    spec = pinned(spec, f"{address}/housing.csv")
+    with pytest.raises(DeliveryError) as error:
+        replay.fetch(spec, tmp_path / "cache")
+    assert spec.replay.sha256 in str(error.value)
+    assert hashlib.sha256(CSV + b"6,1,1\n").hexdigest() in str(error.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_damaged_cache_is_downloaded_again(spec: ModelSpec, tmp_path: Path, web: tuple[Path, str]) -> None:
+    folder, address = web
+    (folder / "housing.csv").write_bytes(CSV)
+    spec = pinned(spec, f"{address}/housing.csv")
+    Path(replay.fetch(spec, tmp_path / "cache").path).write_bytes(b"damaged")
+    assert Path(replay.fetch(spec, tmp_path / "cache").path).read_bytes() == CSV
+
+
+def test_sample_stands_in_where_nothing_can_be_reached(spec: ModelSpec, tmp_path: Path) -> None:
+    found = replay.fetch(pinned(spec, "http://127.0.0.1:9/housing.csv"), tmp_path)
+    assert (found.origin, found.verified) == ("generated sample", False)
+    with Path(found.path).open(newline="") as file:
+        assert sum(1 for _ in csv.reader(file)) == 20641
+
+
+def rows_of(delivery: Delivery) -> list[list[str]]:
+    (file,) = Path(delivery.folder).glob("*.csv")
+    with file.open(newline="") as lines:
+        return list(csv.reader(lines))
+
+
+def bytes_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def replay_of(spec: ModelSpec, tmp_path: Path, content: bytes = CSV, **arguments: int) -> replay.Replay:
+    path = tmp_path / "source.csv"
+    path.write_bytes(content)
+    return replay.Replay(spec, replay.SourceFile(str(path), "test", "", verified=False), **arguments)
+
+
+def test_replay_delivers_every_row_once(spec: ModelSpec, places: Places, housing: replay.SourceFile) -> None:
+    played = replay.Replay(spec, housing, days=7)
+    batches = [rows_of(played.deliver_batch(places, n)) for n in range(8)]
+    labels = [rows_of(played.deliver_labels(places, n)) for n in range(8)]
+    sizes = [len(batch) - 1 for batch in batches]
+    assert sizes[0] == 16512
+    assert sum(sizes) == 20640
+    assert max(sizes[1:]) - min(sizes[1:]) <= 1
+    assert {tuple(batch[0]) for batch in batches} == {tuple(spec.columns)}
+    assert {tuple(label[0]) for label in labels} == {("listing_id", "median_house_value")}
+    keys = [row[0] for batch in batches for row in batch[1:]]
+    assert keys == [row[0] for label in labels for row in label[1:]]
+    assert sorted(map(int, keys)) == list(range(1, 20641))
+
+
+def test_replay_keeps_texts_and_numbers_rows_from_one(spec: ModelSpec, places: Places, tmp_path: Path) -> None:
+    played = replay_of(spec, tmp_path, days=1)
+    rows = [row for n in range(2) for row in rows_of(played.deliver_batch(places, n))[1:]]
+    expected = [
+        ["1", "1", "2.5"],
+        ["2", "2", "8.3252"],
+        ["3", "3", ""],
+        ["4", "4", "n/a"],
+        ["5", "5", "100000.0"],
+    ]
+    assert sorted(rows) == expected
+
+
+def test_drift_scales_one_column_from_its_day_on(spec: ModelSpec, places: Places, tmp_path: Path) -> None:
+    def incomes(drift_from: int | None) -> list[dict[str, str]]:
+        played = replay_of(spec, tmp_path, days=2, drift_from=drift_from)
+        batches = [rows_of(played.deliver_batch(places, n)) for n in range(3)]
+        return [{row[0]: row[2] for row in batch[1:]} for batch in batches]
+
+    scaled = {"2.5": "3.75", "8.3252": "12.4878", "": "", "n/a": "n/a", "100000.0": "150000"}
+    plain, drifting = incomes(None), incomes(0)
+    assert [{key: scaled[value] for key, value in day.items()} for day in plain] == drifting
+    assert incomes(2)[:2] == plain[:2]
+    assert incomes(2)[2] == drifting[2]
+
+
+def test_replay_again_gives_the_same_bytes(spec: ModelSpec, places: Places, tmp_path: Path) -> None:
+    def play(folder: str) -> dict[str, bytes]:
+        there = dataclasses.replace(places, landing_uri=str(tmp_path / folder))
+        played = replay_of(spec, tmp_path, days=2, drift_from=1)
+        for n in range(3):
+            played.deliver_batch(there, n)
+            played.deliver_labels(there, n)
+        return bytes_below(tmp_path / folder)
+
+    assert play("one") == play("two") == play("one")
+
+
+def test_days_follow_the_first_day(spec: ModelSpec, places: Places, tmp_path: Path) -> None:
+    played = replay_of(spec, tmp_path, days=2)
+    assert played.deliver_labels(places, 2).day == date(2025, 1, 3)
+    with pytest.raises(DataError, match="day 3 is not part of a replay of 2 days"):
+        played.deliver_batch(places, 3)
+    with pytest.raises(ConfigError, match="365 days of replay do not fit"):
+        replay_of(spec, tmp_path, days=365)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no column 'median_house_value'"),
+        (b"median_income\n1\n", "no column 'median_house_value'"),
+        (b"median_house_value\n1\n", "no column 'median_income'"),
+        (b"median_income,median_house_value\n1,2\n3\n", "line 3 has 1 fields instead of 2"),
+        (b"median_income,median_house_value\n\xff,2\n", "cannot be read as CSV"),
+    ],
+)
+def test_broken_source_is_one_clear_error(
+    spec: ModelSpec, places: Places, tmp_path: Path, content: bytes, message: str
+) -> None:
+    played = replay_of(spec, tmp_path, content, days=0, drift_from=0)
+    with pytest.raises(DeliveryError, match=message):
+        played.deliver_batch(places, 0)

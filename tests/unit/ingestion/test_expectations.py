@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from include.core import catalogue
+from include.core.errors import ConfigError
+from include.core.spec import ModelSpec
+from include.ingestion import expectations, validation
+
+GOOD = "{type: expect_column_values_to_not_be_null, column: longitude, severity: quarantine_row}"
+
+Write = Callable[[str], ModelSpec]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A copy of the model with these entries as its expectations."""
+    source = catalogue.MODELS / "california_housing"
+
+    def copy(content: str) -> ModelSpec:
+        folder = tmp_path / "california_housing"
+        folder.mkdir()
+        for file in ("model.yaml", "features.sql"):
+            (folder / file).write_text((source / file).read_text())
+        (folder / "expectations.yaml").write_text(content)
+        return catalogue.load("california_housing", tmp_path)
+
+    return copy
+
+
+@pytest.mark.parametrize("model", catalogue.registered())
+def test_expectations_of_every_model_are_right(model: str) -> None:
+    spec = catalogue.load(model)
+    rules = expectations.load(spec)
+    assert len(validation.suite(spec, rules).expectations) == len(rules) > 0
+
+
+def test_rule_says_what_is_checked_and_what_a_failure_is_called(write: Write) -> None:
+    spec = write(
+        "expectations:\n"
+        f"  - {GOOD}\n"
+        "  - {type: expect_column_values_to_be_unique, column: listing_id, severity: quarantine_row}\n"
+        "  - {type: expect_column_values_to_be_unique, column: latitude, severity: warn}\n"
+        "  - {type: expect_column_pair_values_a_to_be_greater_than_b, column_A: total_rooms,\n"
+        "     column_B: total_bedrooms, severity: warn}\n"
+        "  - {type: expect_table_row_count_to_be_between, min_value: 1, severity: reject_batch}\n"
+    )
+    rules = expectations.load(spec)
+    assert [rule.reason for rule in rules] == [
+        "null:longitude",
+        "duplicate_key:listing_id",
+        "duplicate_value:latitude",
+        "not_greater:total_rooms,total_bedrooms",
+        "row_count_out_of_range",
+    ]
+    assert rules[4].arguments == {"min_value": 1}
+    assert rules[4].severity == "reject_batch"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            "{type: expect_magic, severity: warn}",
+            r"expectations\[1\]\.type: 'expect_magic' is no core expectation",
+        ),
+        ("{severity: warn}", r"expectations\[1\]\.type: None is no core expectation"),
+        ("just text", r"expectations\[1\]: is no mapping"),
+        (
+            "{type: expect_column_values_to_be_null, column: longitude}",
+            r"expectations\[1\]\.severity: is None\. Set it to one of reject_batch, quarantine_row, warn",
+        ),
+        (
+            "{type: expect_column_values_to_be_null, column: longitud, severity: warn}",
+            r"expectations\[1\]\.column: column 'longitud' is not among the columns of model.yaml",
+        ),
+        (
+            "{type: expect_compound_columns_to_be_unique, column_list: [longitude, x], severity: warn}",
+            r"expectations\[1\]\.column_list\[1\]: column 'x' is not among",
+        ),
+        (
+            "{type: expect_column_values_to_be_between, column: longitude, minimum: 3, severity: warn}",
+            r"expectations\[1\]\.minimum: unknown key\. Known keys: .*min_value",
+        ),
+        (
+            "{type: expect_column_values_to_be_in_set, column: longitude, severity: warn}",
+            r"expectations\[1\]\.value_set: is missing",
+        ),
+        (
+            "{type: [expect_column_values_to_be_null], column: longitude, severity: warn}",
+            r"expectations\[1\]\.type: .* is no core expectation",
+        ),
+        (
+            "{type: expect_column_values_to_be_null, column: [longitude], severity: warn}",
+            r"expectations\[1\]\.column: column \['longitude'\] is not among the columns of model.yaml",
+        ),
+        (
+            "{type: expect_compound_columns_to_be_unique, column_list: longitude, severity: warn}",
+            r"expectations\[1\]\.column_list: is no list of columns",
+        ),
+        (
+            "{type: expect_table_row_count_to_equal, value: 1, severity: quarantine_row}",
+            r"expectations\[1\]\.severity: .* judges the batch, not its rows\. Use reject_batch or warn",
+        ),
+        (
+            "{type: unexpected_rows_expectation, unexpected_rows_query: SELECT 1, severity: warn}",
+            r"expectations\[1\]\.type: .* works in a SQL database only",
+        ),
+        (GOOD.replace("quarantine_row", "warn"), r"expectations\[1\]: checks the same as expectations\[0\]"),
+    ],
+)
+def test_wrong_entry_is_one_error_that_names_file_and_key(write: Write, entry: str, message: str) -> None:
+    spec = write(f"expectations:\n  - {GOOD}\n  - {entry}\n")
+    with pytest.raises(ConfigError, match=r"^include/models/california_housing/expectations\.yaml: " + message):
+        expectations.load(spec)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            "{type: expect_column_values_to_be_between, column: longitude, min_value: low, severity: warn}",
+            r"expectations\[1\]\.min_value: value is not a valid float",
+        ),
+        (
+            "{type: expect_column_values_to_be_between, column: longitude, severity: warn}",
+            r"expectations\[1\]: min_value and max_value cannot both be None",
+        ),
+        (
+            "{type: expect_column_values_to_be_in_set, column: longitude, value_set: INLAND, severity: warn}",
+            r"expectations\[1\]\.value_set: value is not a valid list",
+        ),
+        (
+            "{type: expect_column_values_to_not_be_null, column: longitude, mostly: 1.5, severity: warn}",
+            r"expectations\[1\]\.mostly: ensure this value is less than or equal to 1",
+        ),
+    ],
+)
+def test_wrong_value_is_the_same_error_before_anything_is_judged(write: Write, entry: str, message: str) -> None:
+    spec = write(f"expectations:\n  - {GOOD}\n  - {entry}\n")
+    rules = expectations.load(spec)
+    with pytest.raises(ConfigError, match=r"^include/models/california_housing/expectations\.yaml: " + message):
+        validation.check(spec, rules, pd.DataFrame())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "expectations: a list of expectations is needed"),
+        ("expectations: 3", "expectations: a list of expectations is needed"),
+        ("expectations: []\nrules: []", "rules: unknown key"),
+        ("expectations: [", "not valid YAML in line 1"),
+    ],
+)
+def test_wrong_file_is_one_error(write: Write, content: str, message: str) -> None:
+    spec = write(content)
+    with pytest.raises(ConfigError, match=message):
+        expectations.load(spec)

@@ -1,27 +1,117 @@
-"""When a day's data is known. All times are UTC and follow from the partition, never from the clock."""
+"""Partitions: the slices of time that data comes in. All times are UTC and follow from the key, never from the clock."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Self
 
-from include.core.spec import ModelSpec
-
-
-def day_start(day: date) -> datetime:
-    """The event time of every row of a day."""
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def day_end(day: date) -> datetime:
-    """The last moment of a day, in the microseconds that tables keep: the next midnight belongs to the next day."""
-    return known_after(day) - timedelta(microseconds=1)
+from include.core.errors import DataError
 
 
-def known_after(day: date) -> datetime:
-    """The moment at which a day's rows are complete: the next midnight."""
-    return day_start(day) + timedelta(days=1)
+class Grain(StrEnum):
+    """How long a partition is."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
 
 
-def labels_known_after(spec: ModelSpec, day: date) -> datetime:
-    """The moment at which a day's labels have arrived, as far as the model's schedule promises."""
-    return day_start(day) + timedelta(days=spec.deliveries.label_delay_days)
+KEY_FORMATS = {Grain.HOUR: "%Y-%m-%dT%H", Grain.DAY: "%Y-%m-%d", Grain.WEEK: "%G-W%V", Grain.MONTH: "%Y-%m"}
+"""``strftime`` formats of the keys. The keys of one grain sort as the partitions do."""
+CRONS = {Grain.HOUR: "0 * * * *", Grain.DAY: "0 0 * * *", Grain.WEEK: "0 0 * * 1", Grain.MONTH: "0 0 1 * *"}
+"""When a partition begins."""
+EXAMPLES = {Grain.HOUR: "2025-01-31T05", Grain.DAY: "2025-01-31", Grain.WEEK: "2025-W05", Grain.MONTH: "2025-01"}
+_SHAPES = {Grain.HOUR: r"\d{4}-\d\d-\d\dT\d\d", Grain.DAY: r"\d{4}-\d\d-\d\d", Grain.WEEK: r"\d{4}-W\d\d", Grain.MONTH: r"\d{4}-\d\d"}
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, order=True)
+class Partition:
+    """One slice of time: from ``start`` up to, and without, ``end``. Those of one grain are ordered."""
+
+    grain: Grain
+    start: datetime
+
+    @classmethod
+    def parse(cls, key: str, grain: Grain) -> Self:
+        """The partition of a key, e.g. ``2025-01-31``; a time that a partition starts at (ISO 8601) is taken, too.
+
+        Raises:
+            DataError: it is no key of this grain.
+        """
+        try:
+            if re.fullmatch(_SHAPES[grain], key):
+                text, form = (f"{key}-1", "%G-W%V-%u") if grain is Grain.WEEK else (key, KEY_FORMATS[grain])
+                return cls(grain, datetime.strptime(text, form).replace(tzinfo=UTC))
+            at = datetime.fromisoformat(key)
+        except ValueError:
+            at = None
+        if at is not None:
+            found = cls.of(at, grain)
+            if found.start == _utc(at):
+                return found
+        raise DataError(f"{key!r} is not the key of a {grain}", fix=f"A key looks like {EXAMPLES[grain]}")
+
+    @classmethod
+    def of(cls, at: datetime | date, grain: Grain) -> Self:
+        """The partition that a moment is in; a time without a zone is UTC."""
+        moment = _utc(at)
+        midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        starts = {
+            Grain.HOUR: moment.replace(minute=0, second=0, microsecond=0),
+            Grain.DAY: midnight,
+            Grain.WEEK: midnight - timedelta(days=midnight.weekday()),
+            Grain.MONTH: midnight.replace(day=1),
+        }
+        return cls(grain, starts[grain])
+
+    @property
+    def key(self) -> str:
+        return self.start.strftime(KEY_FORMATS[self.grain])
+
+    def __str__(self) -> str:
+        return self.key
+
+    @property
+    def end(self) -> datetime:
+        """The start of the next one: the moment at which the rows of this one are complete."""
+        return self.shift(1).start
+
+    @property
+    def last_moment(self) -> datetime:
+        """The last moment within, in the microseconds that tables keep."""
+        return self.end - _TICK
+
+    def labels_available_at(self, delay: int) -> datetime:
+        """The moment at which its labels have arrived, as far as the model's schedule promises.
+
+        Args:
+            delay: ``deliveries.label_delay`` of model.yaml, in partitions.
+        """
+        return self.shift(delay).start
+
+    def shift(self, count: int) -> Partition:
+        """The partition so many later; earlier where ``count`` is negative."""
+        if self.grain is Grain.MONTH:
+            months = self.start.year * 12 + self.start.month - 1 + count
+            return Partition(self.grain, self.start.replace(year=months // 12, month=months % 12 + 1))
+        length = {Grain.HOUR: timedelta(hours=1), Grain.DAY: timedelta(days=1), Grain.WEEK: timedelta(weeks=1)}
+        return Partition(self.grain, self.start + count * length[self.grain])
+
+    def to(self, last: Partition) -> Iterator[Partition]:
+        """This one and those after it, up to and with ``last``."""
+        current = self
+        while current <= last:
+            yield current
+            current = current.shift(1)
+
+
+def _utc(at: datetime | date) -> datetime:
+    if not isinstance(at, datetime):
+        at = datetime.combine(at, time())
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -1,63 +1,69 @@
-"""Where things are: every place comes from the environment, nothing else does."""
+"""The environment, read in one place: where things are, and which environment this is."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.core.errors import ConfigError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 Environment = Literal["dev", "prod"]
+Address = Annotated[str, AfterValidator(lambda text: text.rstrip("/"))]
+"""A folder or a URL."""
+
+DATA = ("landing_uri", "lakehouse_uri", "mlflow_uri")
+"""What every step needs."""
 
 
-@dataclass(frozen=True)
-class Places:
-    """The addresses that one installation works with."""
+class Settings(BaseSettings):
+    """What one installation works with. Each field is one environment variable."""
 
-    environment: Environment
-    """``dev`` or ``prod``: decides, with model.yaml, who approves a promotion."""
-    landing_uri: str
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+
+    environment: Environment = Field("dev", validation_alias="FLIGHTLINE_ENV")
+    """Decides, with model.yaml, who approves a promotion."""
+    landing_uri: Address = Field("", validation_alias="FLIGHTLINE_LANDING_URI")
     """Folder (or fsspec URL) below which the outside systems deliver files."""
-    lakehouse_uri: str
+    lakehouse_uri: Address = Field("", validation_alias="FLIGHTLINE_LAKEHOUSE_URI")
     """Folder (or object-store URL) below which all Delta tables live."""
-    mlflow_uri: str
+    mlflow_uri: Address = Field("", validation_alias="MLFLOW_TRACKING_URI")
     """Tracking and registry server of MLflow."""
-    docs_folder: str | None = None
+    feast_registry: str = Field("", validation_alias="FLIGHTLINE_FEAST_REGISTRY")
+    """SQLAlchemy URL of Feast's registry."""
+    feast_online_store: str = Field("", validation_alias="FLIGHTLINE_FEAST_ONLINE_STORE")
+    """``postgresql://…`` or ``redis://…``."""
+    docs_folder: Path | None = Field(None, validation_alias="FLIGHTLINE_DOCS_FOLDER")
     """Local folder for the Data Docs of batches, which the web server shows; none are written without it."""
+    models_folder: Path = Field(PROJECT_ROOT / "include" / "models", validation_alias="FLIGHTLINE_MODELS")
+    """Where the models' folders are."""
 
-    @property
-    def is_local(self) -> bool:
-        return "://" not in self.lakehouse_uri
+    @classmethod
+    def load(cls, *, need: tuple[str, ...] = DATA, **given: Any) -> Self:
+        """Read the environment.
 
+        Args:
+            need: fields that have to be set.
+            given: values that stand instead of the environment's.
 
-_VARIABLES = {
-    "landing_uri": "FLIGHTLINE_LANDING_URI",
-    "lakehouse_uri": "FLIGHTLINE_LAKEHOUSE_URI",
-    "mlflow_uri": "MLFLOW_TRACKING_URI",
-}
-
-
-def from_environment(environ: Mapping[str, str] | None = None) -> Places:
-    """Read the places from environment variables.
-
-    Raises:
-        ConfigError: naming the variable that is missing or has an unknown value.
-    """
-    environ = os.environ if environ is None else environ
-    fix = "Run `make up`, then `. var/env`; or set it yourself"
-    for variable in _VARIABLES.values():
-        if not environ.get(variable):
-            raise ConfigError(f"environment variable {variable} is not set", fix=fix)
-    environment = environ.get("FLIGHTLINE_ENV", "dev")
-    if environment not in ("dev", "prod"):
-        raise ConfigError(f"environment variable FLIGHTLINE_ENV is {environment!r}", fix="Set it to 'dev' or 'prod'")
-    return Places(
-        environment=cast(Environment, environment),
-        docs_folder=environ.get("FLIGHTLINE_DOCS_FOLDER") or None,
-        **{field: environ[variable].rstrip("/") for field, variable in _VARIABLES.items()},
-    )
+        Raises:
+            ConfigError: naming the variable that is missing or has a value it cannot have.
+        """
+        try:
+            settings = cls(**given)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise ConfigError(
+                f"environment variable {problem['loc'][0]} is {problem['input']!r}: {problem['msg']}", fix="Correct it"
+            ) from None
+        for field in need:
+            if not getattr(settings, field):
+                raise ConfigError(
+                    f"environment variable {cls.model_fields[field].validation_alias} is not set",
+                    fix="Run `make up`, then `. var/env`; or set it yourself",
+                )
+        return settings

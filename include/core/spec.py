@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from include.core.partition import CRONS, Grain, Partition
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+Chosen = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$|^[A-Za-z_][\w.]*:\w+$")]
+"""One of the package's own by its name, or a user's by its path: ``my_package.metrics:wape``."""
+
+
+class Task(StrEnum):
+    """What is predicted."""
+
+    REGRESSION = "regression"
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
 
 
 class Section(BaseModel):
@@ -20,7 +34,8 @@ class Entity(Section):
     """What a row is about."""
 
     name: Name
-    key: Name
+    keys: tuple[Name, ...] = Field(min_length=1)
+    """Columns that name it, together."""
     description: str
 
 
@@ -36,13 +51,15 @@ class Column(Section):
 class Deliveries(Section):
     """When batches and labels are expected."""
 
-    schedule: str
+    schedule: str | None = None
+    """Cron expression, once a partition; when the partition begins by default."""
     first_day: date
     last_day: date | None = None
     deadline_minutes: float = Field(gt=0)
     warn_minutes: float | None = Field(default=None, gt=0)
     """When Airflow warns of a run that is not done, before the deadline; half of it by default."""
-    label_delay_days: int = Field(ge=0)
+    label_delay: int = Field(ge=0)
+    """How many partitions later the labels of a partition arrive."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     final_newline: bool = True
     """Whether a CSV file ends with a line end. Where one lacks it, its last row may be cut, and is quarantined."""
@@ -149,10 +166,25 @@ class Search(Section):
         return self
 
 
+class Split(Section):
+    """Which rows are for fitting, for tuning and for testing."""
+
+    kind: Chosen = "random_by_key"
+    test_share: Share
+    validation_share: Share = 0.15
+    """Of the rows that are not test: those on which hyperparameters are chosen."""
+    seed: int
+    gap: int = Field(default=0, ge=0)
+    """Of a split by time: partitions left out before the test rows."""
+    group: Name | None = None
+    """Of a split by group: the column whose values stay together."""
+
+
 class Training(Section):
     """How candidates are fitted."""
 
-    test_share: Share
+    algorithm: Chosen
+    split: Split
     seed: int
     recent_windows: int = Field(gt=0)
     recent_weight: float = Field(ge=1)
@@ -160,15 +192,28 @@ class Training(Section):
     search: Search
 
 
-class ProductionGate(Section):
-    adjusted_r2: float
-    min_recent_rows: int = Field(gt=0)
-    """Test rows of drifted windows without which a version trained on them is not judged, but rejected."""
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+class GateCheck(Section):
+    """One check of a gate: its name, and what it is to be asked."""
+
+    check: Chosen
+    params: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        """``has_signature``, or ``{check: above_threshold, threshold: 0.8}``."""
+        if isinstance(value, str):
+            return {"check": value}
+        if isinstance(value, dict) and "params" not in value:
+            return {"check": value.get("check"), "params": {key: own for key, own in value.items() if key != "check"}}
+        return value
 
 
 class Gates(Section):
-    production: ProductionGate
+    """The checks of each gate, in their order. A version passes a gate if it passes every check."""
+
+    staging: tuple[GateCheck, ...] = Field(min_length=1)
+    production: tuple[GateCheck, ...] = Field(min_length=1)
 
 
 class Approval(Section):
@@ -178,15 +223,30 @@ class Approval(Section):
     prod: Literal["automatic", "person"]
 
 
-class Drift(Section):
-    test: Literal["kolmogorov_smirnov"]
-    correction: Literal["holm", "benjamini_hochberg"]
-    alpha: Annotated[float, Field(gt=0, lt=1)]
+class DriftTest(Section):
+    """How columns of one kind are tested."""
+
+    test: Chosen
     min_effect: Share
+    """Smallest distance that counts: with thousands of rows a test finds differences too small to matter."""
+
+
+class Drift(Section):
+    tests: dict[Literal["number", "category", "nulls"], DriftTest]
+    """By kind of column."""
+    correction: Chosen
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _every_kind(self) -> Drift:
+        if missing := {"number", "category", "nulls"} - set(self.tests):
+            raise ValueError(f"tests: {', '.join(sorted(missing))} is missing")
+        return self
 
 
 class Performance(Section):
-    adjusted_r2: float
+    threshold: float
+    """Of the model's metric: a window on the wrong side of it is degraded."""
 
 
 class Retraining(Section):
@@ -227,7 +287,7 @@ class Replay(Section):
     sample: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
     history_share: Annotated[float, Field(gt=0, lt=1)]
     seed: int
-    drift: ReplayDrift
+    drift: ReplayDrift | None = None
 
 
 class ModelSpec(Section):
@@ -236,8 +296,12 @@ class ModelSpec(Section):
     name: Name
     description: str
     owner: str
+    task: Task
+    grain: Grain
     entity: Entity
     target: Name
+    metric: Chosen
+    """What the model is judged by, in training, gates and monitoring."""
     deliveries: Deliveries
     columns: dict[Name, Column]
     ingestion: Ingestion
@@ -246,7 +310,7 @@ class ModelSpec(Section):
     gates: Gates
     approval: Approval
     monitoring: Monitoring
-    replay: Replay
+    replay: Replay | None = None
 
     _folder: Path = PrivateAttr()
 
@@ -254,21 +318,41 @@ class ModelSpec(Section):
     def folder(self) -> Path:
         return self._folder
 
+    @property
+    def first_partition(self) -> Partition:
+        """That of the first delivery."""
+        return Partition.of(self.deliveries.first_day, self.grain)
+
+    @property
+    def cron(self) -> str:
+        """When a partition is due."""
+        return self.deliveries.schedule or CRONS[self.grain]
+
     @model_validator(mode="after")
     def _columns_exist(self) -> ModelSpec:
-        for key, column in (
-            ("entity.key", self.entity.key),
-            ("replay.drift.column", self.replay.drift.column),
-        ):
+        named = [("entity.keys", key) for key in self.entity.keys]
+        if self.replay and self.replay.drift:
+            named.append(("replay.drift.column", self.replay.drift.column))
+        for key, column in named:
             if column not in self.columns:
                 raise ValueError(f"{key}: column {column!r} is not among columns")
         fresh = self.ingestion.freshness
         if fresh is not None and (fresh.column not in self.columns or self.columns[fresh.column].type != "text"):
             raise ValueError(f"ingestion.freshness.column: {fresh.column!r} is no text column")
-        if self.columns[self.entity.key].pii:
-            raise ValueError(f"columns.{self.entity.key}.pii: the key of an entity is in every table and log")
+        for column in self.entity.keys:
+            if self.columns[column].pii:
+                raise ValueError(f"columns.{column}.pii: the key of an entity is in every table and log")
         if self.target in self.columns:
             raise ValueError(f"target: {self.target!r} is delivered with the labels, so it is no column")
+        return self
+
+    @model_validator(mode="after")
+    def _scheduled_once_a_partition(self) -> ModelSpec:
+        schedule, shape = self.deliveries.schedule, _SCHEDULES[self.grain]
+        if schedule is not None and not re.fullmatch(shape, schedule):
+            raise ValueError(
+                f"deliveries.schedule: {schedule!r} does not fire once a {self.grain}, as {CRONS[self.grain]!r} does"
+            )
         return self
 
     @property
@@ -279,3 +363,12 @@ class ModelSpec(Section):
     def table(self, layer: str) -> str:
         """Name of this model's table in a layer, e.g. ``clean_california_housing``."""
         return f"{layer}_{self.name}"
+
+
+_SCHEDULES = {
+    Grain.HOUR: r"\d+ \* \* \* \*",
+    Grain.DAY: r"\d+ \d+ \* \* \*",
+    Grain.WEEK: r"\d+ \d+ \* \* [0-7]",
+    Grain.MONTH: r"\d+ \d+ \d+ \* \*",
+}
+"""Minute, hour, day of the month, month, day of the week."""

@@ -15,7 +15,7 @@ from include.ingestion.delivery import Delivery
 from include.ingestion.findings import Rows
 from include.ingestion.judgement import Judgement, Surroundings, judge
 from include.ingestion.past import Past
-from include.lakehouse.prefetch import Feed
+from include.lakehouse.prefetcher import Prefetcher
 from include.lakehouse.tables import Lakehouse
 
 WHOLE_ROWS = 200_000
@@ -80,7 +80,7 @@ class Intake:
         self.count, self._whole, self._chunks = 0, [], None
         self._delivery.unfinished.clear()
         # Parsed in a thread of its own, while what came before is judged and written.
-        with Feed(self._delivery.chunks) as delivery:
+        with Prefetcher(self._delivery.chunks) as delivery:
             for delivered in delivery:
                 self._see(delivered)
                 yield from self._laid_out(delivered).to_batches()

@@ -1,4 +1,4 @@
-"""The record of decisions: one row per decision of a gate, a policy or a person."""
+"""The record of decisions: one row per decision of a gate, a policy or a person; and the words that it uses, all of them."""
 
 from __future__ import annotations
 
@@ -6,32 +6,176 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, is_dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel
 
 from include.core.errors import DataError
-from include.lakehouse.tables import Lakehouse
+from include.core.partition import Partition
+from include.core.spec import ModelSpec
+from include.lakehouse.schemas import DECISIONS
+from include.lakehouse.tables import Lakehouse, Where
 
-TABLE = "decisions"
-SCHEMA = pa.schema(
-    [
-        ("decision_id", pa.string()),
-        ("decided_at", pa.timestamp("us", tz="UTC")),
-        ("model", pa.string()),
-        ("kind", pa.string()),
-        ("subject", pa.string()),
-        ("outcome", pa.string()),
-        ("reasons", pa.list_(pa.string())),
-        ("inputs", pa.string()),
-        ("actor", pa.string()),
-        ("policy_hash", pa.string()),
-        ("run_id", pa.string()),
-    ]
-)
+
+class Kind(StrEnum):
+    """Which gate, policy or person decided."""
+
+    BATCH_VERDICT = "batch_verdict"
+    QUARANTINE_REPROCESSING = "quarantine_reprocessing"
+    TRAINING_REQUEST = "training_request"
+    STAGING_GATE = "staging_gate"
+    PRODUCTION_GATE = "production_gate"
+    APPROVAL = "approval"
+    PROMOTION = "promotion"
+    REJECTION = "rejection"
+    DRIFT_CHECK = "drift_check"
+    ROLL_BACK = "roll_back"
+    SCORING = "scoring"
+    RETRAINING_POLICY = "retraining_policy"
+
+
+class Outcome(StrEnum):
+    """What was decided."""
+
+    ACCEPT_BATCH = "accept_batch"
+    ACCEPT_AND_QUARANTINE = "accept_and_quarantine"
+    REJECT_BATCH = "reject_batch"
+    TAKE_ROWS_BACK = "take_rows_back"
+    LEAVE_ROWS = "leave_rows"
+    PASSED = "passed"
+    FAILED = "failed"
+    APPROVED = "approved"
+    PROMOTED = "promoted"
+    REJECTED = "rejected"
+    DRIFTED = "drifted"
+    NO_DRIFT = "no_drift"
+    ROLLED_BACK = "rolled_back"
+    REFUSED = "refused"
+    SCORE_ROWS = "score_rows"
+    SKIP_SCORING = "skip_scoring"
+    NO_ACTION = "no_action"
+    RECORD_DRIFT = "record_drift"
+    REQUEST_RETRAINING = "request_retraining"
+    ALERT_ROOT_CAUSE = "alert_root_cause"
+
+
+class Actor(StrEnum):
+    """Who decided, where it is no person with a name."""
+
+    POLICY = "policy"
+    GATE = "gate"
+    PERSON = "person"
+    SCHEDULE_OR_PERSON = "schedule_or_person"
+
+
+class Reason(StrEnum):
+    """Why. A reason that is about something has it behind a colon: ``null:total_bedrooms``, ``drifted:income``."""
+
+    # a delivery, as a whole
+    EMPTY_FILE = "empty_file"
+    NO_FILE = "no_file"
+    NO_PERMISSION = "no_permission"
+    FOREIGN_FILE = "foreign_file"
+    FILES_DIFFER = "files_differ"
+    COMPRESSED_FILE = "compressed_file"
+    MALFORMED_CSV = "malformed_csv"
+    MALFORMED_PARQUET = "malformed_parquet"
+    MISNAMED_FILE = "misnamed_file"
+    NOT_UTF8 = "not_utf8"
+    WRONG_DELIMITER = "wrong_delimiter"
+    RESERVED_COLUMN = "reserved_column"
+    REPEATED_COLUMN = "repeated_column"
+    UNSUPPORTED_TYPE = "unsupported_type"
+    NO_ROWS = "no_rows"
+    MISSING_COLUMN = "missing_column"
+    EXTRA_COLUMN = "extra_column"
+    RETYPED_COLUMN = "retyped_column"
+    STALE_ROWS = "stale_rows"
+    ROW_COUNT_OFF_BAND = "row_count_off_band"
+    QUARANTINE_BUDGET_EXCEEDED = "quarantine_budget_exceeded"
+    # a delivery, by an expectation
+    NOT_EVALUATED = "not_evaluated"
+    CATEGORIES_DIFFER = "categories_differ"
+    COLUMN_COUNT_OUT_OF_RANGE = "column_count_out_of_range"
+    COLUMNS_DIFFER = "columns_differ"
+    DEVIATION_OUT_OF_RANGE = "deviation_out_of_range"
+    DISTRIBUTION_DIFFERS = "distribution_differs"
+    DUPLICATE_COMBINATION = "duplicate_combination"
+    DUPLICATE_KEY = "duplicate_key"
+    DUPLICATE_VALUE = "duplicate_value"
+    FORBIDDEN_PATTERN = "forbidden_pattern"
+    FORBIDDEN_VALUE = "forbidden_value"
+    MAX_OUT_OF_RANGE = "max_out_of_range"
+    MEAN_OUT_OF_RANGE = "mean_out_of_range"
+    MEDIAN_OUT_OF_RANGE = "median_out_of_range"
+    MIN_OUT_OF_RANGE = "min_out_of_range"
+    MISSING_CATEGORY = "missing_category"
+    NOT_A_DATE = "not_a_date"
+    NOT_DECREASING = "not_decreasing"
+    NOT_EQUAL = "not_equal"
+    NOT_GREATER = "not_greater"
+    NOT_INCREASING = "not_increasing"
+    NOT_JSON = "not_json"
+    NOT_NULL = "not_null"
+    NULL = "null"
+    NULL_SHARE_OUT_OF_RANGE = "null_share_out_of_range"
+    OUT_OF_RANGE = "out_of_range"
+    OUTLIER = "outlier"
+    QUANTILE_OUT_OF_RANGE = "quantile_out_of_range"
+    REPEATED_IN_ROW = "repeated_in_row"
+    ROW_COUNT_OUT_OF_RANGE = "row_count_out_of_range"
+    SUM_OUT_OF_RANGE = "sum_out_of_range"
+    UNEXPECTED_MODE = "unexpected_mode"
+    UNIQUE_COUNT_OUT_OF_RANGE = "unique_count_out_of_range"
+    UNIQUE_SHARE_OUT_OF_RANGE = "unique_share_out_of_range"
+    UNKNOWN_CATEGORY = "unknown_category"
+    UNKNOWN_PAIR = "unknown_pair"
+    WRONG_COLUMN_COUNT = "wrong_column_count"
+    WRONG_JSON = "wrong_json"
+    WRONG_LENGTH = "wrong_length"
+    WRONG_PATTERN = "wrong_pattern"
+    WRONG_ROW_COUNT = "wrong_row_count"
+    WRONG_SUM = "wrong_sum"
+    WRONG_TYPE = "wrong_type"
+    # rows of a delivery
+    DUPLICATE_ROW = "duplicate_row"
+    TRUNCATED_LINE = "truncated_line"
+    KEY_OF_ANOTHER_BATCH = "key_of_another_batch"
+    SUSPECTED_PII = "suspected_pii"
+    NOT_AN_INTEGER = "not_an_integer"
+    NOT_A_NUMBER = "not_a_number"
+    NOT_A_TEXT = "not_a_text"
+    # a version
+    CHECK = "check"
+    PASSED_ALL_GATES = "passed_all_gates"
+    NOT_APPROVED = "not_approved"
+    APPROVED_BY_POLICY = "approved_by_policy"
+    APPROVED_BY_PERSON = "approved_by_person"
+    NEVER_IN_PRODUCTION = "never_in_production"
+    DRIFTED = "drifted"
+    ASKED_FOR = "asked_for"
+    # a window
+    NO_PRODUCTION_VERSION = "no_production_version"
+    NOTHING_SCORED = "nothing_scored"
+    PERFORMANCE_HOLDS = "performance_holds"
+    HARMLESS_DRIFT = "harmless_drift"
+    HARMFUL_DRIFT = "harmful_drift"
+    DEGRADED_WITHOUT_DRIFT = "degraded_without_drift"
+    NO_LABELS_NO_DRIFT = "no_labels_no_drift"
+    UNLABELLED_DRIFT_RECORDED = "unlabelled_drift_recorded"
+    UNLABELLED_DRIFT_REQUESTED = "unlabelled_drift_requested"
+    WAITING_FOR_N_OF_M = "waiting_for_n_of_m"
+    COOLING_DOWN = "cooling_down"
+    BUDGET_SPENT = "budget_spent"
+    VERSION_REPLACED = "version_replaced"
+
+    def about(self, what: str) -> str:
+        """The code with what it is about."""
+        return f"{self.value}:{what}"
 
 
 @dataclass(frozen=True)
@@ -40,6 +184,9 @@ class Decision:
 
     decision_id: str
     decided_at: datetime
+    """Of the data that was known, UTC."""
+    recorded_at: datetime
+    """By the clock, UTC."""
     model: str
     kind: str
     subject: str
@@ -53,11 +200,11 @@ class Decision:
 
 def record(
     lake: Lakehouse,
+    spec: ModelSpec,
     *,
-    model: str,
-    kind: str,
+    kind: Kind,
     subject: str,
-    outcome: str,
+    outcome: Outcome,
     reasons: Sequence[str],
     inputs: Mapping[str, Any],
     decided_at: datetime,
@@ -65,52 +212,62 @@ def record(
     policy_hash: str,
     run_id: str,
 ) -> str:
-    """Store a decision; the same run deciding again on the same subject replaces its own row.
+    """Store a decision (`run.Run.decide`); the same run deciding again on the same subject replaces its own row.
 
-    Args:
-        kind: which gate or policy, e.g. ``production_gate``.
-        subject: what was decided on, e.g. ``version 3`` or ``2025-01-04``.
-        inputs: anything that JSON, dataclasses and dates can express; infinite numbers and NaN become null.
-        decided_at: UTC, from the run.
+    A month of decisions is one file, written anew: it stays as quick after a year as on the first day.
 
     Returns:
         The decision's id, made from model, kind, subject and run.
 
     Raises:
         DataError: ``decided_at`` has no time zone.
+        ValueError: kind, outcome or a reason is none of the closed sets.
     """
     if decided_at.tzinfo is None:
         raise DataError(f"decided_at {decided_at.isoformat()} has no time zone", fix="Hand in a UTC time")
-    decision_id = identity(model, kind, subject, run_id)
+    decision_id = identity(spec.name, kind, subject, run_id)
+    partition = {"model": spec.name, "month": f"{decided_at.astimezone(UTC):%Y-%m}"}
     row = {
         "decision_id": decision_id,
         "decided_at": decided_at,
-        "model": model,
-        "kind": kind,
+        "recorded_at": datetime.now(UTC),
+        **partition,
+        "kind": Kind(kind).value,
         "subject": subject,
-        "outcome": outcome,
-        "reasons": list(reasons),
+        "outcome": Outcome(outcome).value,
+        "reasons": [_known(reason) for reason in reasons],
         "inputs": canonical_json(inputs),
         "actor": actor,
         "policy_hash": policy_hash,
         "run_id": run_id,
     }
-    lake.replace_partition(
-        TABLE,
-        pa.Table.from_pylist([row], schema=SCHEMA),
-        {"model": model, "decision_id": decision_id},
-        partition_by=["model"],
-    )
+    table = DECISIONS.of(spec)
+
+    def with_row(rows: pa.Table) -> pa.Table:
+        others = [other for other in rows.to_pylist() if other["decision_id"] != decision_id]
+        return pa.Table.from_pylist([*others, row], schema=table.schema)
+
+    lake.update(table, partition, with_row)
     return decision_id
 
 
-def history(lake: Lakehouse, model: str, kind: str | None = None) -> list[Decision]:
-    """Decisions of a model, newest last; empty if there is none yet."""
-    where = [("model", "=", model)] + ([("kind", "=", kind)] if kind else [])
-    table = lake.read_if_exists(TABLE, where=where)
-    rows = [] if table is None else table.select(SCHEMA.names).to_pylist()
-    decisions = [Decision(**{**row, "inputs": json.loads(row["inputs"])}) for row in rows]
-    return sorted(decisions, key=lambda decision: (decision.decided_at, decision.kind, decision.decision_id))
+def history(
+    lake: Lakehouse, model: str, kind: Kind | None = None, *, since: datetime | None = None
+) -> list[Decision]:
+    """Decisions of a model, newest last; empty if there is none yet.
+
+    Args:
+        since: only those with a later or equal ``decided_at``; older months are not read.
+    """
+    where: Where = [("model", "=", model)]
+    if kind:
+        where = [*where, ("kind", "=", kind.value)]
+    if since:
+        where = [*where, ("month", ">=", f"{since.astimezone(UTC):%Y-%m}"), ("decided_at", ">=", since)]
+    table = lake.read_if_exists(DECISIONS.layer, where=where)
+    rows = [] if table is None else table.drop_columns(["month"]).to_pylist()
+    found = [Decision(**{**row, "inputs": json.loads(row["inputs"])}) for row in rows]
+    return sorted(found, key=lambda decision: (decision.decided_at, decision.recorded_at, decision.decision_id))
 
 
 def identity(model: str, kind: str, subject: str, run_id: str) -> str:
@@ -125,13 +282,21 @@ def policy_hash(*sections: BaseModel) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """The same text for equal values: sorted keys, no spaces."""
+    """The same text for equal values: sorted keys, no spaces; infinite numbers and NaN are null."""
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def _known(reason: str) -> str:
+    """The reason, whose code is one of the closed set."""
+    Reason(reason.partition(":")[0])
+    return str(reason)
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, Partition):
+        return value.key
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return {field: _plain(getattr(value, field)) for field in value.__dataclass_fields__}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -1,27 +1,108 @@
-"""One model's specification and stores, opened together: what a task or a job works with."""
+"""One run of a step: the model, its stores, and the partition that it is about."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from include.core import catalogue, settings
-from include.core.settings import Places
+from pydantic import BaseModel
+
+from include.core import catalogue
+from include.core.errors import DataError
+from include.core.partition import Partition
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
+from include.lakehouse import decisions
+from include.lakehouse.decisions import Actor, Kind, Outcome
+from include.lakehouse.schemas import ModelTable, Table
 from include.lakehouse.tables import Lakehouse
 
 
 @dataclass(frozen=True)
-class Workspace:
+class Run:
+    """What every step of every stage is given."""
+
     spec: ModelSpec
-    places: Places
+    settings: Settings
     lake: Lakehouse
+    run_id: str
+    """Of the Airflow run or the job; the same for a retry."""
+    asked_for: Partition | None = None
+    """None where the run is about a version."""
+
+    @property
+    def partition(self) -> Partition:
+        """The partition that the run is about.
+
+        Raises:
+            DataError: it was started without one.
+        """
+        if self.asked_for is None:
+            raise DataError(
+                "the run has no partition", where=self.spec.name, fix="Start it with a partition key such as 2025-01-31"
+            )
+        return self.asked_for
+
+    def table(self, table: Table) -> ModelTable:
+        """The model's table of a declaration."""
+        return table.of(self.spec)
+
+    def labels_available_at(self) -> datetime:
+        """The moment at which the labels of the run's partition have arrived, as far as the schedule promises."""
+        return self.partition.labels_available_at(self.spec.deliveries.label_delay)
+
+    def decide(
+        self,
+        kind: Kind,
+        outcome: Outcome,
+        reasons: Sequence[str],
+        *,
+        subject: str | None = None,
+        at: datetime | None = None,
+        actor: str = Actor.POLICY,
+        inputs: Mapping[str, Any] | None = None,
+        follows: Sequence[BaseModel] = (),
+    ) -> str:
+        """Record a decision; the same run deciding again on the same subject replaces its own row.
+
+        Args:
+            reasons: codes of `decisions.Reason`, each alone or with what it is about behind a colon.
+            subject: what was decided on; the partition by default.
+            at: UTC time of the data that was known; when the partition was complete by default.
+            inputs: what it was made from: anything that JSON, dataclasses and dates can express.
+            follows: the parts of model.yaml that were applied.
+
+        Returns:
+            The decision's id.
+        """
+        return decisions.record(
+            self.lake,
+            self.spec,
+            kind=kind,
+            subject=subject or self.partition.key,
+            outcome=outcome,
+            reasons=reasons,
+            inputs=inputs or {},
+            decided_at=at or self.partition.end,
+            actor=actor,
+            policy_hash=decisions.policy_hash(*follows),
+            run_id=self.run_id,
+        )
 
 
-def open_workspace(model: str) -> Workspace:
+def open_run(model: str, *, run_id: str = "", partition: Partition | str | None = None) -> Run:
     """Open a registered model on the places that the environment names.
+
+    Args:
+        partition: one, or its key.
 
     Raises:
         ConfigError: the model or the environment is not configured rightly.
+        DataError: the key is none of the model's grain.
     """
-    here = settings.from_environment()
-    return Workspace(catalogue.load(model), here, Lakehouse(here))
+    spec, settings = catalogue.load(model), Settings.load()
+    if isinstance(partition, str):
+        partition = Partition.parse(partition, spec.grain)
+    return Run(spec, settings, Lakehouse(settings.lakehouse_uri), run_id, partition)

@@ -1,202 +1,296 @@
-"""Delta Lake tables: read, and replace one partition in one commit."""
+"""Delta Lake tables: read some rows, and replace one partition in one commit."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyarrow.dataset import ParquetReadOptions
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from include.core.errors import DataError
-from include.core.settings import Places
-from include.lakehouse.prefetch import Feed
+from include.core.partition import Partition
+from include.lakehouse.prefetcher import Prefetcher
+from include.lakehouse.schemas import PARTITION, ModelTable
 
-Scalar = str | int | date | datetime
+Scalar = str | int
+Where = Sequence[tuple[str, str, object]]
+"""``(column, operator, value)``: all of them hold for the rows that are read."""
 STREAM_ROWS = 100_000
 
 # With more than one writer Delta takes in a stream faster than it writes it, and keeps what waits in memory.
 os.environ.setdefault("DELTARS_MAX_CONCURRENT_WRITERS", "1")
 
+_again = retry(
+    retry=retry_if_exception_type(CommitFailedError),
+    stop=stop_after_attempt(20),
+    wait=wait_random_exponential(multiplier=0.1, max=3),
+    reraise=True,
+)
+"""Another writer may commit first: Delta refuses ours, and it is tried again from what is there then."""
+
+
+def within(partition: Partition) -> Where:
+    """The rows of a partition."""
+    return [(PARTITION, "=", partition.key)]
+
+
+def between(first: Partition, last: Partition) -> Where:
+    """The rows of the partitions from ``first`` up to and with ``last``."""
+    return [(PARTITION, ">=", first.key), (PARTITION, "<=", last.key)]
+
 
 class Lakehouse:
-    """All Delta tables below one URI. Table names follow ``<layer>_<model>``."""
+    """All Delta tables below one folder or URL."""
 
-    def __init__(self, places: Places) -> None:
-        self._root = places.lakehouse_uri
+    def __init__(self, root: str) -> None:
+        self._root = root
 
-    def uri(self, name: str) -> str:
-        return f"{self._root}/{name}"
+    def uri(self, table: ModelTable | str) -> str:
+        return f"{self._root}/{_name(table)}"
 
-    def open(self, name: str, version: int | None = None) -> DeltaTable:
+    def open(self, table: ModelTable | str, version: int | None = None) -> DeltaTable:
         """Open a table, optionally as of an earlier version.
 
         Raises:
             DataError: the table has never been written.
         """
         try:
-            return DeltaTable(self.uri(name), version=version)
+            return DeltaTable(self.uri(table), version=version)
         except TableNotFoundError:
             raise DataError(
-                f"table {name} does not exist", where=self._root, fix="Run the DAG that writes it first"
+                f"table {_name(table)} does not exist", where=self._root, fix="Run the DAG that writes it first"
             ) from None
 
-    def exists(self, name: str) -> bool:
-        return DeltaTable.is_deltatable(self.uri(name))
+    def exists(self, table: ModelTable | str) -> bool:
+        return DeltaTable.is_deltatable(self.uri(table))
 
-    def version(self, name: str) -> int:
+    def version(self, table: ModelTable | str) -> int:
         """The version that a read would see now."""
-        return self.open(name).version()
+        return self.open(table).version()
 
     def read(
         self,
-        name: str,
+        table: ModelTable | str,
         *,
-        where: Sequence[tuple[str, str, Scalar]] | None = None,
+        where: Where = (),
         columns: list[str] | None = None,
         version: int | None = None,
     ) -> pa.Table:
-        """Read a table, or the rows for which every ``(column, operator, value)`` of ``where`` holds."""
-        filters = [(column, operator, value) for column, operator, value in where] if where else None
-        return self.open(name, version).to_pyarrow_table(filters=filters, columns=columns)
+        """Read a table, or some of its rows; of columns that files are laid out by, only the files that are meant."""
+        return _dataset(self.open(table, version), where).to_table(columns=columns, filter=_expression(where))
 
-    def stream(
-        self, name: str, *, where: Mapping[str, Scalar], columns: list[str] | None = None
-    ) -> Iterator[pa.RecordBatch]:
-        """Read the rows for which every column of ``where`` has its value, in batches of a bounded size."""
-        yield from self.reader(name, where=where, columns=columns)
+    def read_if_exists(
+        self, table: ModelTable | str, *, where: Where = (), columns: list[str] | None = None
+    ) -> pa.Table | None:
+        return self.read(table, where=where, columns=columns) if self.exists(table) else None
 
     def reader(
-        self, name: str, *, where: Mapping[str, Scalar], columns: list[str] | None = None, encoded: bool = False
+        self, table: ModelTable | str, *, where: Where, columns: list[str] | None = None, encoded: bool = False
     ) -> pa.RecordBatchReader:
-        """As ``stream``, for who takes a reader.
+        """As ``read``, in batches of a bounded size.
 
         Args:
             encoded: texts that repeat come as dictionaries, as the files have them: fewer values to look at.
         """
-        table = self.open(name)
-        dataset = table.to_pyarrow_dataset()
+        opened = self.open(table)
+        dataset = _dataset(opened, where)
         if encoded:
-            options = ParquetReadOptions(dictionary_columns=_repeating_texts(dataset, _all_equal(where)))
-            dataset = table.to_pyarrow_dataset(parquet_read_options=options)
+            dataset = _dataset(opened, where, dictionaries=_repeating_texts(dataset))
         scanner = dataset.scanner(
             columns=columns,
-            filter=_all_equal(where),
+            filter=_expression(where),
             batch_size=STREAM_ROWS,
             batch_readahead=2,
             fragment_readahead=1,
         )
         return scanner.to_reader()
 
-    def count(self, name: str, *, where: Mapping[str, Scalar]) -> int:
-        """How many rows have these values."""
-        return int(self.open(name).to_pyarrow_dataset().count_rows(filter=_all_equal(where)))
+    def count(self, table: ModelTable | str, *, where: Where = ()) -> int:
+        """How many rows there are; 0 where there is no table."""
+        if not self.exists(table):
+            return 0
+        return int(_dataset(self.open(table), where).count_rows(filter=_expression(where)))
 
-    def rows_by_partition(self, name: str, column: str) -> list[tuple[date, int]]:
-        """How many rows each day of a partition column has, from the table's own record."""
-        actions = pa.table(self.open(name).get_add_actions(flatten=True))
-        counts: dict[date, int] = {}
-        days = actions[f"partition.{column}"].cast(pa.date32()).to_pylist()
-        for day, rows in zip(days, actions["num_records"].to_pylist(), strict=True):
-            counts[day] = counts.get(day, 0) + int(rows)
-        return list(counts.items())
+    def rows_by_partition(self, table: ModelTable | str) -> dict[str, int]:
+        """How many rows each partition has, by its key, from the table's own record; in the order of the keys."""
+        if not self.exists(table):
+            return {}
+        actions = pa.table(self.open(table).get_add_actions(flatten=True))
+        counts: dict[str, int] = {}
+        keys, rows = actions[f"partition.{PARTITION}"].to_pylist(), actions["num_records"].to_pylist()
+        for key, count in sorted(zip(keys, rows, strict=True)):
+            counts[key] = counts.get(key, 0) + int(count)
+        return counts
 
-    def column_of_other_partitions(self, name: str, column: str, partition: str, value: Scalar) -> pa.Table:
-        """One column of all rows but those of one partition."""
-        dataset = self.open(name).to_pyarrow_dataset()
-        return dataset.to_table(columns=[column], filter=pc.field(partition) != value)
-
-    def read_if_exists(self, name: str, *, where: Sequence[tuple[str, str, Scalar]] | None = None) -> pa.Table | None:
-        return self.read(name, where=where) if self.exists(name) else None
-
-    def replace_partition(
-        self, name: str, rows: pa.Table, partition: Mapping[str, Scalar], *, partition_by: Sequence[str] = ()
-    ) -> int:
+    def replace(self, table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) -> int:
         """Make ``rows`` the whole content of one partition, in one commit; other partitions stay.
 
         Safe to repeat: a retry, a re-run and a backfill leave the same rows.
 
         Args:
-            rows: every row carries the partition's values in the partition's columns.
-            partition: the columns that identify what is replaced, with their values.
-            partition_by: the columns that the files are laid out by; the partition's columns by default.
+            rows: exactly the declared columns, in any order.
+            partition: a value for each of the columns that name what a write replaces.
 
         Returns:
             The table version that holds the rows.
-        """
-        rows = _storable(rows)
-        return self.replace_partition_by_stream(
-            name, rows.schema, lambda: iter(rows.to_batches()), partition, partition_by=partition_by
-        )
 
-    def replace_partition_by_stream(
-        self,
-        name: str,
-        schema: pa.Schema,
-        batches: Callable[[], Iterator[pa.RecordBatch]],
-        partition: Mapping[str, Scalar],
-        *,
-        partition_by: Sequence[str] = (),
+        Raises:
+            DataError: the rows are not what the table's declaration says.
+        """
+        declared = conform(table, rows, partition)
+        return self._overwrite(table, lambda: iter(declared.to_batches()), partition)
+
+    def replace_stream(
+        self, table: ModelTable, batches: Callable[[], Iterator[pa.RecordBatch]], partition: Mapping[str, Scalar]
     ) -> int:
-        """Like ``replace_partition``, of rows that need not fit into memory.
+        """Like ``replace``, of rows that need not fit into memory.
 
         Args:
             batches: starts the rows anew each time it is called: after a writer of another partition came first.
                 What it raises, the caller gets, and nothing is committed.
         """
-        if not self.exists(name):
-            self._create(name, schema, list(partition_by or partition))
-        predicate = " AND ".join(f"{column} = {_literal(value)}" for column, value in partition.items())
-        return self._overwrite(name, schema, batches, predicate)
 
-    @retry(
-        retry=retry_if_exception_type(CommitFailedError),
-        stop=stop_after_attempt(20),
-        wait=wait_random_exponential(multiplier=0.1, max=3),
-        reraise=True,
-    )
-    def _overwrite(
-        self, name: str, schema: pa.Schema, batches: Callable[[], Iterator[pa.RecordBatch]], predicate: str
+        def declared() -> Iterator[pa.RecordBatch]:
+            for batch in batches():
+                yield from conform(table, pa.Table.from_batches([batch]), partition).to_batches()
+
+        return self._overwrite(table, declared, partition)
+
+    @_again
+    def update(
+        self, table: ModelTable, partition: Mapping[str, Scalar], change: Callable[[pa.Table], pa.Table]
     ) -> int:
-        # A writer of another partition may commit first: Delta refuses ours, and it is tried again.
-        table = self.open(name)
-        with Feed(batches) as feed:
-            reader = pa.RecordBatchReader.from_batches(schema, iter(feed))
+        """Replace a partition by what ``change`` makes of its rows. Writers at the same time lose nothing.
+
+        Read and written against one table version: where another writer changed the partition meanwhile, Delta
+        refuses the commit, and ``change`` is asked again, about the rows that are there then.
+        """
+        opened = self._opened(table)
+        where = [(column, "=", value) for column, value in partition.items()]
+        rows = _dataset(opened, where).to_table(filter=_expression(where))
+        wanted = conform(table, change(_with_columns(rows, table.schema)), partition)
+        write_deltalake(opened, wanted, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
+        return opened.version()
+
+    @_again
+    def _overwrite(
+        self, table: ModelTable, batches: Callable[[], Iterator[pa.RecordBatch]], partition: Mapping[str, Scalar]
+    ) -> int:
+        opened = self._opened(table)
+        with Prefetcher(batches) as ahead:
+            reader = pa.RecordBatchReader.from_batches(table.schema, iter(ahead))
             try:
-                write_deltalake(table, reader, mode="overwrite", predicate=predicate, schema_mode="merge")
+                write_deltalake(opened, reader, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
             except Exception:  # whatever Delta makes of it, the caller gets what the rows raised
-                if feed.error is not None:
-                    raise feed.error from None
+                if ahead.error is not None:
+                    raise ahead.error from None
                 raise
-        return table.version()
+        return opened.version()
 
-    def _create(self, name: str, schema: pa.Schema, partition_by: list[str]) -> None:
-        DeltaTable.create(self.uri(name), schema=schema, mode="ignore", partition_by=partition_by, name=name)
+    def _opened(self, table: ModelTable) -> DeltaTable:
+        """The table, made if it is new, with columns of the declared types."""
+        if not self.exists(table):
+            try:
+                DeltaTable.create(
+                    self.uri(table), table.schema, mode="ignore", partition_by=list(table.layout), name=table.name
+                )
+            except DeltaError:  # another writer has made it at the same moment
+                if not self.exists(table):
+                    raise
+        opened = self.open(table)
+        stored = {field.name: field.type for field in pa.schema(opened.schema().to_arrow())}
+        for field in table.schema:
+            if field.name in stored and stored[field.name] != field.type:
+                raise DataError(
+                    f"column {field.name} is {stored[field.name]} in the table and declared as {field.type}",
+                    where=self.uri(table),
+                    fix="A changed type is a migration: rewrite the table, or give the column another name",
+                )
+        return opened
 
 
-def _storable(rows: pa.Table) -> pa.Table:
-    """Event times are stored as microseconds in UTC (DuckDB casts no nanosecond time zones)."""
-    fields = []
-    for field in rows.schema:
-        if pa.types.is_timestamp(field.type):
-            field = field.with_type(pa.timestamp("us", tz="UTC"))
-        elif pa.types.is_dictionary(field.type) or pa.types.is_large_string(field.type) or pa.types.is_null(field.type):
-            field = field.with_type(pa.string())
-        fields.append(field)
-    return rows.cast(pa.schema(fields)).replace_schema_metadata(None)
+def conform(table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) -> pa.Table:
+    """The rows with the columns, and types, that the table declares.
+
+    Raises:
+        DataError: a column is missing, not declared, or of another type; a key is null; a row is of another partition.
+    """
+    where = f"{table.name}, {', '.join(f'{name} {value}' for name, value in partition.items())}"
+    if set(partition) != set(table.table.partition):
+        raise DataError(f"one write replaces the rows of a {', '.join(table.table.partition)}", where=where)
+    for what, names in (
+        ("lack the column", [name for name in table.schema.names if name not in rows.column_names]),
+        ("have a column that is not declared:", [name for name in rows.column_names if name not in table.schema.names]),
+    ):
+        if names:
+            raise DataError(f"the rows {what} {', '.join(names)}", where=where, fix="lakehouse/schemas.py declares it")
+    columns = []
+    for field in table.schema:
+        try:
+            columns.append(rows[field.name].cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise DataError(
+                f"column {field.name} is {rows[field.name].type} and declared as {field.type}", where=where
+            ) from None
+    found = pa.Table.from_arrays(columns, schema=table.schema)
+    for name in table.key:
+        if found[name].null_count:
+            raise DataError(f"{found[name].null_count} rows have no {name}, which is part of the key", where=where)
+    for name, value in partition.items():
+        if found.num_rows and not pc.all(pc.equal(found[name], value)).as_py():
+            raise DataError(f"rows of another {name} are among them", where=where)
+    return found
 
 
-def _repeating_texts(dataset: pa.dataset.Dataset, where: pc.Expression) -> set[str]:
+def _name(table: ModelTable | str) -> str:
+    return table if isinstance(table, str) else table.name
+
+
+def _dataset(table: DeltaTable, where: Where, dictionaries: set[str] | None = None) -> pa.dataset.Dataset:
+    """The files that can hold such rows. One that is left out costs nothing: a fragment is built for each of the rest."""
+    laid_out = set(table.metadata().partition_columns)
+    chosen = [(column, operator, value) for column, operator, value in where if column in laid_out]
+    options = ParquetReadOptions(dictionary_columns=dictionaries) if dictionaries is not None else None
+    return table.to_pyarrow_dataset(file_pruning_predicate=chosen or None, parquet_read_options=options)
+
+
+def _expression(where: Where) -> pc.Expression:
+    expression = pc.scalar(True)
+    for column, operator, value in where:
+        expression = expression & _OPERATORS[operator](pc.field(column), value)
+    return expression
+
+
+_OPERATORS: Mapping[str, Callable[[pc.Expression, object], pc.Expression]] = {
+    "=": lambda field, value: field == value,
+    "!=": lambda field, value: field != value,
+    "<": lambda field, value: field < value,
+    "<=": lambda field, value: field <= value,
+    ">": lambda field, value: field > value,
+    ">=": lambda field, value: field >= value,
+    "in": lambda field, value: field.isin(list(value)),  # type: ignore[call-overload]
+}
+
+
+def _with_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The declared columns, null where the rows are older than one of them."""
+    columns = [
+        rows[field.name] if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type) for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _repeating_texts(dataset: pa.dataset.Dataset) -> set[str]:
     """Columns of text whose files hold less than a length, of 4 bytes, for a value: they hold it in a dictionary."""
     sizes: dict[str, int] = {}
     rows = 0
-    for fragment in dataset.get_fragments(filter=where):
+    for fragment in dataset.get_fragments():
         for group in (fragment.metadata.row_group(n) for n in range(fragment.metadata.num_row_groups)):
             rows += group.num_rows
             for column in (group.column(n) for n in range(group.num_columns)):
@@ -206,19 +300,11 @@ def _repeating_texts(dataset: pa.dataset.Dataset, where: pc.Expression) -> set[s
     return {name for name in texts if sizes.get(name, 4 * rows) < 4 * rows}
 
 
-def _all_equal(where: Mapping[str, Scalar]) -> pc.Expression:
-    expression = pc.scalar(True)
-    for column, value in where.items():
-        expression = expression & (pc.field(column) == value)
-    return expression
+def _predicate(partition: Mapping[str, Scalar]) -> str:
+    return " AND ".join(f"{column} = {_literal(value)}" for column, value in partition.items())
 
 
 def _literal(value: Scalar) -> str:
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, datetime):
-        return f"TIMESTAMP '{value.isoformat()}'"
-    if isinstance(value, date):
-        return f"'{value.isoformat()}'"
-    escaped = value.replace("'", "''")
-    return f"'{escaped}'"
+    return "'" + value.replace("'", "''") + "'"

@@ -14,7 +14,7 @@ AHEAD = 3
 _WAIT_SECONDS = 0.1
 
 
-class Feed(Generic[T]):
+class Prefetcher(Generic[T]):
     """Batches that are made while the last ones are used.
 
     Delta's writer calls its source from a thread that may not read another Delta table: this one may.
@@ -26,7 +26,7 @@ class Feed(Generic[T]):
         self._stop = threading.Event()
         self.error: Exception | None = None
         """What the source raised: Delta's writer would pass it on as a text of its own."""
-        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="prefetcher", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,0 +1,314 @@
+"""Every table of the lakehouse, declared once: columns, key, partition, retention, writer, what a reader may rely on.
+
+Every write is checked against its declaration (`tables.Lakehouse.replace`). A column that is added here, or in the
+``columns`` of a model.yaml, is null in older rows. A column that changes its type is a migration: rewrite the table, and
+say so in docs/decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from include.core.spec import ModelSpec
+
+PARTITION = "partition_key"
+"""The key of the partition (`core.partition`) that a row belongs to."""
+EVENT_TIMESTAMP = "event_timestamp"
+"""When what a row describes was so, UTC."""
+SOURCE_FILE, ROW_NUMBER = "source_file", "row_number"
+EXTRA_COLUMNS, REASONS = "extra_columns", "reasons"
+ARRIVED_AT = "arrived_at"
+TRAINING_SET = "training_set"
+PREDICTION, MODEL_VERSION, FEATURE_SERVICE, RUN_ID, SERVED = (
+    "prediction",
+    "model_version",
+    "feature_service",
+    "run_id",
+    "served",
+)
+SPLIT, WEIGHT, RECENT = "split", "weight", "recent"
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+COLUMN_TYPES: Mapping[str, pa.DataType] = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
+"""By the type of a column in model.yaml."""
+
+Columns = dict[str, pa.DataType]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One declaration, for all models."""
+
+    layer: str
+    """Name of the table: ``<layer>_<model>``, or the layer alone where all models share it."""
+    columns: Callable[[ModelSpec], Columns]
+    key: Callable[[ModelSpec], tuple[str, ...]]
+    """Columns that name a row; never null."""
+    partition: tuple[str, ...]
+    """Columns whose values name what one write replaces."""
+    writer: str
+    """The steps that write it (`orchestration.steps`)."""
+    promise: str
+    """What a reader may rely on."""
+    layout: tuple[str, ...] = ()
+    """Columns that the files are laid out by; those of the partition by default."""
+    retention_days: int = 90
+    """How long a table version that was replaced can still be read."""
+    has_features: bool = False
+    """Whether the features of the model's features.sql are columns, too."""
+    shared: bool = False
+
+    def of(self, spec: ModelSpec, features: Mapping[str, pa.DataType] | None = None) -> ModelTable:
+        """The table of one model.
+
+        Args:
+            features: names and types of the features that a write brings; a reader need not know them.
+        """
+        name = self.layer if self.shared else f"{self.layer}_{spec.name}"
+        columns = {**self.columns(spec), **(features or {})}
+        return ModelTable(self, name, pa.schema(list(columns.items())), self.key(spec))
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """The table of one model: its name and columns."""
+
+    table: Table
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+
+    @property
+    def layout(self) -> tuple[str, ...]:
+        return self.table.layout or self.table.partition
+
+
+def key_types(spec: ModelSpec) -> Columns:
+    """The columns of the entity's key."""
+    return {name: COLUMN_TYPES[spec.columns[name].type] for name in spec.entity.keys}
+
+
+def typed_columns(spec: ModelSpec) -> Columns:
+    """The delivered columns as model.yaml types them."""
+    return {name: COLUMN_TYPES[column.type] for name, column in spec.columns.items()}
+
+
+def _raw(spec: ModelSpec) -> Columns:
+    place = {PARTITION: pa.string(), SOURCE_FILE: pa.string(), ROW_NUMBER: pa.int64()}
+    return {**place, **dict.fromkeys(spec.columns, pa.string()), EXTRA_COLUMNS: pa.string()}
+
+
+def _quarantine(spec: ModelSpec) -> Columns:
+    return {**_raw(spec), REASONS: pa.list_(pa.string())}
+
+
+def _clean(spec: ModelSpec) -> Columns:
+    return {**typed_columns(spec), EVENT_TIMESTAMP: TIMESTAMP, PARTITION: pa.string()}
+
+
+def _labels(spec: ModelSpec) -> Columns:
+    times = {EVENT_TIMESTAMP: TIMESTAMP, ARRIVED_AT: TIMESTAMP}
+    return {**key_types(spec), spec.target: pa.float64(), **times, PARTITION: pa.string()}
+
+
+def _quarantine_labels(spec: ModelSpec) -> Columns:
+    texts = dict.fromkeys((*spec.entity.keys, spec.target), pa.string())
+    place = {SOURCE_FILE: pa.string(), ROW_NUMBER: pa.int64()}
+    return {**place, **texts, REASONS: pa.list_(pa.string()), PARTITION: pa.string()}
+
+
+def _features(spec: ModelSpec) -> Columns:
+    return {**key_types(spec), EVENT_TIMESTAMP: TIMESTAMP, PARTITION: pa.string()}
+
+
+def _training_sets(spec: ModelSpec) -> Columns:
+    chosen = {SPLIT: pa.string(), WEIGHT: pa.float64(), RECENT: pa.bool_()}
+    names = {PARTITION: pa.string(), TRAINING_SET: pa.string()}
+    return {**key_types(spec), EVENT_TIMESTAMP: TIMESTAMP, spec.target: pa.float64(), **chosen, **names}
+
+
+def _predictions(spec: ModelSpec) -> Columns:
+    made_by = dict.fromkeys((MODEL_VERSION, FEATURE_SERVICE, RUN_ID), pa.string())
+    return {**key_types(spec), PARTITION: pa.string(), PREDICTION: pa.float64(), **made_by, SERVED: pa.bool_()}
+
+
+def _fixed(**columns: pa.DataType) -> Callable[[ModelSpec], Columns]:
+    return lambda spec: dict(columns)
+
+
+def _named(*columns: str) -> Callable[[ModelSpec], tuple[str, ...]]:
+    return lambda spec: columns
+
+
+def _entity(*columns: str) -> Callable[[ModelSpec], tuple[str, ...]]:
+    return lambda spec: (*spec.entity.keys, *columns)
+
+
+_TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
+
+RAW = Table(
+    "raw",
+    _raw,
+    _named(SOURCE_FILE, ROW_NUMBER),
+    (PARTITION,),
+    writer="ingestion.validate_batch",
+    promise="Every delivered row, its cells as texts; what model.yaml does not know is JSON in extra_columns.",
+)
+QUARANTINE = Table(
+    "quarantine",
+    _quarantine,
+    _named(SOURCE_FILE, ROW_NUMBER),
+    (PARTITION,),
+    writer="ingestion.validate_batch, ingestion.reject_batch, ingestion.take_rows_back",
+    promise="The raw rows that are not accepted, each with at least one reason code.",
+)
+QUARANTINE_LABELS = Table(
+    "quarantine_labels",
+    _quarantine_labels,
+    _named(SOURCE_FILE, ROW_NUMBER),
+    (PARTITION,),
+    writer="ingestion.load_labels",
+    promise="The delivered labels that are not used, each with at least one reason code.",
+)
+CLEAN = Table(
+    "clean",
+    _clean,
+    _entity(),
+    (PARTITION,),
+    writer="ingestion.load_batch, ingestion.reject_batch, ingestion.take_rows_back",
+    promise="The raw rows that are not in quarantine, typed. An entity has one row a partition.",
+)
+PROFILES = Table(
+    "profiles",
+    _fixed(**{PARTITION: _TEXT, "column": _TEXT, "statistic": _TEXT, "category": _TEXT, "value": _NUMBER}),
+    _named("column", "statistic"),
+    (PARTITION,),
+    writer="ingestion.validate_batch",
+    promise="Counts and statistics of every delivered row, also of rows in quarantine; of personal columns only counts.",
+)
+LABELS = Table(
+    "labels",
+    _labels,
+    _entity(EVENT_TIMESTAMP),
+    (PARTITION,),
+    writer="ingestion.load_labels",
+    promise="One finite label an entity and partition; arrived_at says from when on it may be known.",
+)
+FEATURES = Table(
+    "features",
+    _features,
+    _entity(EVENT_TIMESTAMP),
+    (PARTITION,),
+    writer="features.compute_features",
+    promise="One row an entity and event time, numbers finite or null; never the label. A feature that features.sql no "
+    "longer selects stays a column of older rows.",
+    has_features=True,
+)
+PARITY = Table(
+    "parity",
+    _fixed(
+        **{PARTITION: _TEXT, "feature": _TEXT, "keys": _COUNT, "compared": _COUNT, "mismatches": _COUNT},
+        expired=_COUNT,
+        skew=_NUMBER,
+        threshold=_NUMBER,
+    ),
+    _named("feature"),
+    (PARTITION,),
+    writer="features.check_parity",
+    promise="One row a feature of every partition whose parity was checked, also where the check stopped the run.",
+)
+TRAINING_SETS = Table(
+    "training_sets",
+    _training_sets,
+    _entity(EVENT_TIMESTAMP),
+    (TRAINING_SET,),
+    writer="training.build_training_set",
+    promise="The rows that a version was fitted to and measured on, at the table version that its tags name. Which "
+    "columns are features, the version says.",
+    has_features=True,
+    retention_days=365,
+)
+PREDICTIONS = Table(
+    "predictions",
+    _predictions,
+    _entity(MODEL_VERSION),
+    (PARTITION, MODEL_VERSION),
+    writer="scoring.score_rows",
+    promise="One finite prediction an entity, partition and version; the rows of exactly one version of a partition are "
+    "served, and what was served stays.",
+    layout=(PARTITION,),
+)
+METRICS = Table(
+    "metrics",
+    _fixed(
+        **{PARTITION: _TEXT, "metric": _TEXT, "slice": _TEXT, "value": _NUMBER, "threshold": _NUMBER},
+        model_version=_TEXT,
+        source=_TEXT,
+    ),
+    _named("metric", "slice", "source"),
+    (PARTITION, "source"),
+    writer="ingestion.validate_batch, monitoring.measure_window",
+    promise="What was measured of a partition, by source; measured again, it is replaced.",
+    layout=(PARTITION,),
+)
+DECISIONS = Table(
+    "decisions",
+    _fixed(
+        decision_id=_TEXT,
+        decided_at=TIMESTAMP,
+        recorded_at=TIMESTAMP,
+        model=_TEXT,
+        month=_TEXT,
+        kind=_TEXT,
+        subject=_TEXT,
+        outcome=_TEXT,
+        reasons=pa.list_(pa.string()),
+        inputs=_TEXT,
+        actor=_TEXT,
+        policy_hash=_TEXT,
+        run_id=_TEXT,
+    ),
+    _named("decision_id"),
+    ("model", "month"),
+    writer="every step that decides (`run.Run.decide`)",
+    promise="One row a decision. decided_at is the time of the data, recorded_at that of the clock; a run that decides "
+    "again replaces its own row.",
+    retention_days=365,
+    shared=True,
+)
+ALIAS_HISTORY = Table(
+    "alias_history",
+    _fixed(
+        model=_TEXT,
+        alias=_TEXT,
+        version=_TEXT,
+        valid_from=TIMESTAMP,
+        valid_to=TIMESTAMP,
+        decision_id=_TEXT,
+    ),
+    _named("model", "alias", "version", "valid_from"),
+    ("model",),
+    writer="registry.promote_version, registry.roll_back",
+    promise="Periods without gap or overlap, in which an alias named a version; valid_to is null in the running one.",
+    retention_days=365,
+    shared=True,
+)
+
+TABLES: tuple[Table, ...] = (
+    RAW,
+    QUARANTINE,
+    QUARANTINE_LABELS,
+    CLEAN,
+    PROFILES,
+    LABELS,
+    FEATURES,
+    PARITY,
+    TRAINING_SETS,
+    PREDICTIONS,
+    METRICS,
+    DECISIONS,
+    ALIAS_HISTORY,
+)

@@ -10,7 +10,8 @@ from feast import Field, RequestSource
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
 
-from include.core import catalogue, settings
+from include.core import catalogue
+from include.core.settings import Settings
 from include.features.definitions import feature_view
 
 asking = RequestSource(
@@ -18,10 +19,14 @@ asking = RequestSource(
     schema=[Field(name="asking_price", dtype=Float64, description="In US dollars")],
     description="What a caller sends along with the key",
 )
+stored = feature_view(catalogue.load("california_housing"), Settings.load(need=("lakehouse_uri",)).lakehouse_uri)
 
 
 @on_demand_feature_view(
-    sources=[feature_view(catalogue.load("california_housing"), settings.from_environment().lakehouse_uri), asking],
+    sources=[
+        feature_view(catalogue.load("california_housing"), Settings.load(need=("lakehouse_uri",)).lakehouse_uri),
+        asking,
+    ],
     schema=[Field(name="price_to_income", dtype=Float64)],  # Feast takes no description here
     description="Request-time features of a listing: asking price over yearly household income",
 )

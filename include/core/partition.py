@@ -1,4 +1,4 @@
-"""Partitions: the slices of time that data comes in. All times are UTC and follow from the key, never from the clock."""
+"""Partitions: the slices of time that data comes in. Times are UTC and follow from the key, never from the clock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ KEY_FORMATS = {Grain.HOUR: "%Y-%m-%dT%H", Grain.DAY: "%Y-%m-%d", Grain.WEEK: "%G
 CRONS = {Grain.HOUR: "0 * * * *", Grain.DAY: "0 0 * * *", Grain.WEEK: "0 0 * * 1", Grain.MONTH: "0 0 1 * *"}
 """When a partition begins."""
 EXAMPLES = {Grain.HOUR: "2025-01-31T05", Grain.DAY: "2025-01-31", Grain.WEEK: "2025-W05", Grain.MONTH: "2025-01"}
-_SHAPES = {Grain.HOUR: r"\d{4}-\d\d-\d\dT\d\d", Grain.DAY: r"\d{4}-\d\d-\d\d", Grain.WEEK: r"\d{4}-W\d\d", Grain.MONTH: r"\d{4}-\d\d"}
+_SHAPES = {
+    Grain.HOUR: r"\d{4}-\d\d-\d\dT\d\d",
+    Grain.DAY: r"\d{4}-\d\d-\d\d",
+    Grain.WEEK: r"\d{4}-W\d\d",
+    Grain.MONTH: r"\d{4}-\d\d",
+}
 _TICK = timedelta(microseconds=1)
 
 

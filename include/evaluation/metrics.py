@@ -1,75 +1,142 @@
-"""Measures of a regression. All take one actual and one predicted value per row, in the target's unit."""
+"""The metrics that a model can be judged by: one entry each in `METRICS`.
+
+A metric takes one actual and one predicted value per row. Predicted is, by task: a number in the target's unit
+(regression), the probability of the class 1 (binary), the class (multiclass; classes are whole numbers from 0).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
+from sklearn import metrics as sk
 
-from include.core.errors import DataError
+from include.core.errors import ConfigError, DataError
+from include.core.registry import choose
+from include.core.spec import ModelSpec, Task
 
 Floats = npt.NDArray[np.float64]
+Measure = Callable[[Floats, Floats, int], float]
+"""From actual, predicted (rows) and the number of features to the value."""
 
 
-def least_rows(n_features: int) -> int:
-    """The fewest rows on which the package judges a model: below it the adjustment dominates the value."""
-    return 2 * (n_features + 1)
+@dataclass(frozen=True)
+class RowTerms:
+    """A metric that is a function of sums over rows: resampling it costs a sum, not a pass of the whole computation."""
+
+    terms: Callable[[Floats, Floats], Floats]
+    """From actual and predicted (rows) to the terms (rows x terms)."""
+    value: Callable[[Floats, int, int], Floats]
+    """From sums of terms (resamples x terms), the number of rows and of features to the values (resamples)."""
 
 
-def r2(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+@dataclass(frozen=True)
+class Metric:
+    """How good predictions are, in one number."""
+
+    name: str
+    title: str
+    """In a sentence: ``adjusted R2``."""
+    task: Task
+    higher_is_better: bool
+    measure: Measure
+    least_rows: Callable[[int], int] = lambda n_features: 30
+    """From the number of features to the fewest rows on which the package judges a model by it."""
+    in_units: bool = False
+    """Whether it is in the target's unit."""
+    by_row: RowTerms | None = None
+
+    def gain(self, value: float, other: float) -> float:
+        """How much better ``value`` is; negative where it is worse."""
+        return value - other if self.higher_is_better else other - value
+
+    def clears(self, value: float, threshold: float) -> bool:
+        """Whether a value is better than a threshold."""
+        return self.gain(value, threshold) > 0
+
+    def shown(self, value: float) -> str:
+        """The value as a person reads it."""
+        return f"{value:,.0f}" if self.in_units and abs(value) >= 100 else f"{value:.4f}"
+
+
+def of(spec: ModelSpec) -> Metric:
+    """The metric that a model is judged by.
+
+    Raises:
+        ConfigError: there is none of that name, or it is for another task.
+    """
+    where = f"include/models/{spec.name}/model.yaml: metric"
+    metric = choose(METRICS, spec.metric, where)
+    if metric.task is not spec.task:
+        fitting = ", ".join(sorted(name for name, item in METRICS.items() if item.task is spec.task))
+        raise ConfigError(
+            f"{spec.metric} is for {metric.task}, and the task is {spec.task}", where=where, fix=f"Use one of {fitting}"
+        )
+    return metric
+
+
+def summary(
+    spec: ModelSpec, actual: npt.ArrayLike, predicted: npt.ArrayLike, n_features: int, prefix: str = ""
+) -> dict[str, float]:
+    """All metrics of the model's task that are defined on these rows, and ``rows``, each name behind ``prefix``.
+
+    The model's own metric is among them, wherever it comes from.
+    """
+    y, p = pair(actual, predicted)
+    found = {prefix + "rows": float(y.size)}
+    chosen = of(spec)
+    for metric in {
+        **{name: item for name, item in METRICS.items() if item.task is spec.task},
+        spec.metric: chosen,
+    }.values():
+        try:
+            found[prefix + (spec.metric if metric is chosen else metric.name)] = metric.measure(y, p, n_features)
+        except DataError:
+            if metric is chosen:
+                raise
+    return found
+
+
+def r2(actual: Floats, predicted: Floats, n_features: int = 0) -> float:
     """Share of the variance that the prediction explains; 1 is perfect, the mean as prediction gets 0.
 
     Raises:
-        DataError: no rows, unequal lengths, values that are not finite, or an actual value that never varies.
+        DataError: an actual value that never varies.
     """
-    y, p = _pair(actual, predicted)
-    total = float(((y - y.mean()) ** 2).sum())
-    if total == 0:
+    if np.ptp(actual) == 0:
         raise DataError("R2 is undefined: the actual values do not vary", fix="Use more rows")
-    return 1 - float(((y - p) ** 2).sum()) / total
+    return float(sk.r2_score(actual, predicted))
 
 
-def adjusted_r2(actual: npt.ArrayLike, predicted: npt.ArrayLike, n_features: int) -> float:
+def adjusted_r2(actual: Floats, predicted: Floats, n_features: int) -> float:
     """R2 with a price for every feature: ``1 - (1 - R2) (n - 1) / (n - n_features - 1)`` (Theil, 1961).
 
     Raises:
         DataError: as for `r2`, or not more than ``n_features + 1`` rows.
     """
-    return adjust(r2(actual, predicted), np.size(actual), n_features)
-
-
-def adjust(value: float, rows: int, n_features: int) -> float:
-    """Adjust an R2 that was measured on ``rows`` rows for the number of features."""
+    rows = len(actual)
     if rows <= n_features + 1:
         raise DataError(
             f"adjusted R2 is undefined on {rows} rows with {n_features} features",
             fix=f"At least {n_features + 2} rows are needed",
         )
-    return 1 - (1 - value) * (rows - 1) / (rows - n_features - 1)
+    return 1 - (1 - r2(actual, predicted)) * (rows - 1) / (rows - n_features - 1)
 
 
-def rmse(actual: npt.ArrayLike, predicted: npt.ArrayLike, weight: Floats | None = None) -> float:
-    """Root of the (weighted) mean squared error, in the target's unit."""
-    y, p = _pair(actual, predicted)
-    return float(np.sqrt(np.average((y - p) ** 2, weights=weight)))
+def _auc(actual: Floats, predicted: Floats, n_features: int) -> float:
+    if len(np.unique(actual)) < 2:
+        raise DataError("the area under the ROC curve is undefined: there is one class only", fix="Use more rows")
+    return float(sk.roc_auc_score(actual, predicted))
 
 
-def mae(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
-    """Mean absolute error, in the target's unit."""
-    y, p = _pair(actual, predicted)
-    return float(np.abs(y - p).mean())
+def pair(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Both as float64.
 
-
-def summary(actual: npt.ArrayLike, predicted: npt.ArrayLike, n_features: int, prefix: str = "") -> dict[str, float]:
-    """``adjusted_r2``, ``rmse``, ``mae`` and ``rows``, each name behind ``prefix``."""
-    return {
-        f"{prefix}adjusted_r2": adjusted_r2(actual, predicted, n_features),
-        f"{prefix}rmse": rmse(actual, predicted),
-        f"{prefix}mae": mae(actual, predicted),
-        f"{prefix}rows": float(np.size(actual)),
-    }
-
-
-def _pair(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Floats, Floats]:
+    Raises:
+        DataError: no rows, unequal lengths, or values that are not finite.
+    """
     y = np.asarray(actual, dtype=np.float64)
     p = np.asarray(predicted, dtype=np.float64)
     if y.shape != p.shape or y.ndim != 1 or y.size == 0:
@@ -77,3 +144,96 @@ def _pair(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Floats, Floa
     if not (np.isfinite(y).all() and np.isfinite(p).all()):
         raise DataError("actual or predicted values are missing or infinite")
     return y, p
+
+
+def _squares(actual: Floats, predicted: Floats) -> Floats:
+    centred = actual - actual.mean()  # or the squares would swallow the variance of a target far from 0
+    return np.column_stack([(actual - predicted) ** 2, centred, centred**2])
+
+
+def _r2_of_sums(sums: Floats, rows: int, n_features: int) -> Floats:
+    total = sums[:, 2] - sums[:, 1] ** 2 / rows
+    value: Floats = 1 - sums[:, 0] / total * (rows - 1) / (rows - n_features - 1)
+    return value
+
+
+def _mean(terms: Callable[[Floats, Floats], Floats]) -> RowTerms:
+    return RowTerms(
+        lambda actual, predicted: terms(actual, predicted)[:, None], lambda sums, rows, _: sums[:, 0] / rows
+    )
+
+
+def _losses(actual: Floats, predicted: Floats) -> Floats:
+    p = np.clip(predicted, 1e-15, 1 - 1e-15)
+    losses: Floats = -(actual * np.log(p) + (1 - actual) * np.log(1 - p))
+    return losses
+
+
+def _regression(name: str, title: str, measure: Measure, **more: object) -> Metric:
+    return Metric(name, title, Task.REGRESSION, measure=measure, **more)  # type: ignore[arg-type]
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _regression(
+            "adjusted_r2",
+            "adjusted R2",
+            adjusted_r2,
+            higher_is_better=True,
+            least_rows=lambda n_features: 2 * (n_features + 1),  # below it the adjustment dominates the value
+            by_row=RowTerms(_squares, _r2_of_sums),
+        ),
+        _regression(
+            "r2", "R2", r2, higher_is_better=True, by_row=RowTerms(_squares, lambda s, n, _: _r2_of_sums(s, n, 0))
+        ),
+        _regression(
+            "rmse",
+            "RMSE",
+            lambda actual, predicted, _: float(sk.root_mean_squared_error(actual, predicted)),
+            higher_is_better=False,
+            in_units=True,
+            by_row=RowTerms(_squares, lambda sums, rows, _: np.sqrt(sums[:, 0] / rows)),
+        ),
+        _regression(
+            "mae",
+            "MAE",
+            lambda actual, predicted, _: float(sk.mean_absolute_error(actual, predicted)),
+            higher_is_better=False,
+            in_units=True,
+            by_row=_mean(lambda actual, predicted: np.abs(actual - predicted)),
+        ),
+        Metric("auc", "area under the ROC curve", Task.BINARY, True, _auc, lambda n_features: 50),
+        Metric(
+            "log_loss",
+            "log loss",
+            Task.BINARY,
+            False,
+            lambda actual, predicted, _: float(sk.log_loss(actual, predicted, labels=[0, 1])),
+            by_row=_mean(_losses),
+        ),
+        Metric(
+            "brier",
+            "Brier score",
+            Task.BINARY,
+            False,
+            lambda actual, predicted, _: float(sk.brier_score_loss(actual, predicted)),
+            by_row=_mean(lambda actual, predicted: (actual - predicted) ** 2),
+        ),
+        Metric(
+            "accuracy",
+            "accuracy",
+            Task.MULTICLASS,
+            True,
+            lambda actual, predicted, _: float(sk.accuracy_score(actual, predicted)),
+            by_row=_mean(lambda actual, predicted: (actual == predicted).astype(np.float64)),
+        ),
+        Metric(
+            "macro_f1",
+            "macro F1",
+            Task.MULTICLASS,
+            True,
+            lambda actual, predicted, _: float(sk.f1_score(actual, predicted, average="macro", zero_division=0)),
+        ),
+    )
+}

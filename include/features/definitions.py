@@ -14,8 +14,9 @@ from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
-from include.features.query import BATCH_DATE, EVENT_TIMESTAMP, feature_schema
+from include.features.query import feature_schema
 from include.features.source import DeltaSource
+from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION
 
 FEAST_TYPES: dict[pa.DataType, FeastType] = {
     pa.bool_(): Bool,
@@ -46,33 +47,21 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
             fix="Make it absolute: the feature registry is read from other folders, too",
         )
     tags = {"model": spec.name, **source_tags(spec), **spec.features.tags}
-    if spec.columns[spec.entity.key].type not in KEY_TYPES:
-        raise ConfigError(
-            f"key entity.key: {spec.entity.key} is of type {spec.columns[spec.entity.key].type}",
-            where=f"include/models/{spec.name}/model.yaml",
-            fix="Feast has keys of type integer and text",
-        )
-    value_type, key_type = KEY_TYPES[spec.columns[spec.entity.key].type]
-    entity = Entity(
-        name=spec.entity.name,
-        join_keys=[spec.entity.key],
-        value_type=value_type,
-        description=spec.entity.description,
-    )
+    entities = _entities(spec)
     table = spec.table("features")
     source = DeltaSource(
         name=table,
         path=f"{lakehouse_uri}/{table}",
         timestamp_field=EVENT_TIMESTAMP,
-        date_partition_column=BATCH_DATE,
+        date_partition_column=PARTITION,
         description=f"Delta table made from {spec.table('clean')} by include/models/{spec.name}/features.sql",
         tags=tags,
         owner=spec.owner,
     )
     view = FeatureView(
         name=view_name(spec),
-        entities=[entity],
-        schema=[Field(name=spec.entity.key, dtype=key_type), *_fields(spec)],
+        entities=entities,
+        schema=[*_key_fields(spec), *_fields(spec)],
         source=source,
         ttl=timedelta(days=spec.features.ttl_days),
         online=True,
@@ -87,7 +76,7 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
         tags=tags,
         owner=spec.owner,
     )
-    return [entity, source, view, service]
+    return [*entities, source, view, service]
 
 
 def source_tags(spec: ModelSpec) -> dict[str, str]:
@@ -135,8 +124,29 @@ def check_names(specs: Iterable[ModelSpec]) -> None:
             raise _clash(spec, other, "entity.name", spec.entity.name, fix)
 
 
+def _entities(spec: ModelSpec) -> list[Entity]:
+    """Feast's entity has one key: an entity of several keys is one of Feast's for each."""
+    found = []
+    for key in spec.entity.keys:
+        kind = spec.columns[key].type
+        if kind not in KEY_TYPES:
+            raise ConfigError(
+                f"key entity.keys: {key} is of type {kind}",
+                where=f"include/models/{spec.name}/model.yaml",
+                fix="Feast has keys of type integer and text",
+            )
+        name = spec.entity.name if len(spec.entity.keys) == 1 else f"{spec.entity.name}_{key}"
+        value_type, _ = KEY_TYPES[kind]
+        found.append(Entity(name=name, join_keys=[key], value_type=value_type, description=spec.entity.description))
+    return found
+
+
+def _key_fields(spec: ModelSpec) -> list[Field]:
+    return [Field(name=key, dtype=KEY_TYPES[spec.columns[key].type][1]) for key in spec.entity.keys]
+
+
 def _entity_of(spec: ModelSpec) -> tuple[object, ...]:
-    return spec.entity.key, spec.entity.description, spec.columns[spec.entity.key].type
+    return spec.entity.keys, spec.entity.description, [spec.columns[key].type for key in spec.entity.keys]
 
 
 def _clash(spec: ModelSpec, other: ModelSpec, key: str, name: str, fix: str) -> ConfigError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -13,9 +13,11 @@ import pyarrow as pa
 from feast import FeatureStore
 
 from include.core.errors import DataError
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.features import query
 from include.features.store import TIMESTAMP_SUFFIX, read_online
+from include.lakehouse.schemas import EVENT_TIMESTAMP, FEATURES, PARITY, PARTITION
 from include.lakehouse.tables import Lakehouse
 
 RELATIVE_TOLERANCE = {pa.float32(): 1e-6, pa.float64(): 1e-12}
@@ -48,21 +50,21 @@ class Parity:
         return self.expired / self.keys
 
 
-def gate(spec: ModelSpec, store: FeatureStore, lake: Lakehouse, day: date) -> Parity:
-    """Check the day's parity, record it in ``parity_<model>``, and stop where it is beyond the model's limits.
+def gate(spec: ModelSpec, store: FeatureStore, lake: Lakehouse, partition: Partition) -> Parity:
+    """Check the partition's parity, record it in ``parity_<model>``, and stop where it is beyond the model's limits.
 
     Raises:
         DataError: naming the features that differ, or saying how many keys have expired values.
     """
-    parity = check_parity(store, spec, lake, day, spec.features.parity.keys)
-    record(spec, lake, day, parity)
-    refuse_skew(spec, day, parity)
+    parity = check_parity(store, spec, lake, partition, spec.features.parity.keys)
+    record(spec, lake, partition, parity)
+    refuse_skew(spec, partition, parity)
     return parity
 
 
-def refuse_skew(spec: ModelSpec, day: date, parity: Parity) -> None:
+def refuse_skew(spec: ModelSpec, partition: Partition, parity: Parity) -> None:
     """Raise where parity is beyond the limits of model.yaml."""
-    limits, where = spec.features.parity, f"{spec.table('features')} of {day}"
+    limits, where = spec.features.parity, f"{spec.table('features')} of {partition}"
     if parity.skew > limits.max_skew:
         worst = sorted(parity.differing.items(), key=lambda item: (-item[1], item[0]))
         named = ", ".join(f"{name} ({count} of {parity.keys} keys)" for name, count in worst)
@@ -70,7 +72,7 @@ def refuse_skew(spec: ModelSpec, day: date, parity: Parity) -> None:
             f"{parity.skew:.2%} of the values served online differ from the table, limit {limits.max_skew:.2%}: "
             f"{named}",
             where=where,
-            fix=f"Clear {spec.name}.build_features of that day; if it stays, another writer changes the online store",
+            fix=f"Clear {spec.name}.build_features of it; if it stays, another writer changes the online store",
         )
     if parity.expired_share > limits.max_expired:
         raise DataError(
@@ -81,14 +83,14 @@ def refuse_skew(spec: ModelSpec, day: date, parity: Parity) -> None:
         )
 
 
-def record(spec: ModelSpec, lake: Lakehouse, day: date, parity: Parity) -> None:
-    """Make the day's partition of ``parity_<model>``: one row a feature, skew beside its limit."""
+def record(spec: ModelSpec, lake: Lakehouse, partition: Partition, parity: Parity) -> None:
+    """Replace the partition of ``parity_<model>``: one row a feature, skew beside its limit."""
     names = list(query.feature_schema(spec))
     rows = len(names)
     compared = parity.compared // rows
     table = pa.table(
         {
-            "batch_date": pa.array([day] * rows, pa.date32()),
+            PARTITION: pa.array([partition.key] * rows, pa.string()),
             "feature": pa.array(names, pa.string()),
             "keys": pa.array([parity.keys] * rows, pa.int64()),
             "compared": pa.array([compared] * rows, pa.int64()),
@@ -98,30 +100,28 @@ def record(spec: ModelSpec, lake: Lakehouse, day: date, parity: Parity) -> None:
             "threshold": pa.array([spec.features.parity.max_skew] * rows, pa.float64()),
         }
     )
-    lake.replace_partition(spec.table("parity"), table, {"batch_date": day})
+    lake.replace(PARITY.of(spec), table, {PARTITION: partition.key})
 
 
-def check_parity(store: FeatureStore, spec: ModelSpec, lake: Lakehouse, day: date, keys: int | None = None) -> Parity:
+def check_parity(
+    store: FeatureStore, spec: ModelSpec, lake: Lakehouse, partition: Partition, keys: int | None = None
+) -> Parity:
     """Read a sample of keys online, and offline by a point-in-time join as of the same moment, and compare.
 
-    The moment is the end of the day; for a key whose online values are newer (a backfill), it is their time.
-    The sample is the same for the same table: half of it keys of the day, the rest keys of the days before.
+    The moment is the end of the partition; for a key whose online values are newer (a backfill), it is their time.
+    The sample is the same for the same table: half of it keys of the partition, the rest keys of those before.
 
     Raises:
-        DataError: the day has no features.
+        DataError: the partition has no features.
     """
-    sample = _sample(spec, lake, day, keys or spec.features.parity.keys)
+    sample = _sample(spec, lake, partition, keys or spec.features.parity.keys)
     service = store.get_feature_service(spec.features.service)
     features = query.feature_schema(spec)
-    online = read_online(store, service.name, spec.entity.key, sample)
+    online = read_online(store, service.name, sample)
     at = _event_times(online, list(features), len(sample))
-    moment = query.day_end(day)
-    entity_df = pd.DataFrame(
-        {
-            spec.entity.key: sample,
-            query.EVENT_TIMESTAMP: [max(moment, served) if served else moment for served in at],
-        }
-    )
+    moment = partition.last_moment
+    entity_df = pd.DataFrame(sample, columns=list(spec.entity.keys))
+    entity_df[EVENT_TIMESTAMP] = [max(moment, served) if served else moment for served in at]
     offline = store.get_historical_features(entity_df=entity_df, features=service).to_arrow().to_pydict()
     ttl = spec.features.ttl_days * 86_400
     expired = {row for row, served in enumerate(at) if served and (moment - served).total_seconds() > ttl}
@@ -141,23 +141,22 @@ def check_parity(store: FeatureStore, spec: ModelSpec, lake: Lakehouse, day: dat
     )
 
 
-def _sample(spec: ModelSpec, lake: Lakehouse, day: date, keys: int) -> list[Any]:
-    """Keys that have features by the day, the day's own first, in the order of their hashes."""
-    rows = lake.read(
-        spec.table("features"),
-        where=[(query.BATCH_DATE, "<=", day)],
-        columns=[spec.entity.key, query.BATCH_DATE],
-    )
-    newest = rows.group_by(spec.entity.key).aggregate([(query.BATCH_DATE, "max")]).to_pandas()
-    newest["order"] = pd.util.hash_array(newest[spec.entity.key].astype(str).to_numpy(dtype=object))
-    newest = newest.sort_values(["order", spec.entity.key])
-    of_day = newest[f"{query.BATCH_DATE}_max"] == day
-    if not of_day.any():
-        raise DataError(f"{spec.table('features')} has no rows of {day}", fix="Build the features of that day first")
-    before = newest[~of_day][spec.entity.key].tolist()
-    of_day_keys = newest[of_day][spec.entity.key].tolist()
-    first = of_day_keys[: max(keys - len(before), keys // 2)]
-    return first + before[: keys - len(first)]
+def _sample(spec: ModelSpec, lake: Lakehouse, partition: Partition, keys: int) -> list[dict[str, Any]]:
+    """Keys that have features by the partition, its own first, in the order of their hashes."""
+    named = list(spec.entity.keys)
+    rows = lake.read(FEATURES.of(spec), where=[(PARTITION, "<=", partition.key)], columns=[*named, PARTITION])
+    newest = rows.group_by(named).aggregate([(PARTITION, "max")]).to_pandas()
+    newest["order"] = pd.util.hash_pandas_object(newest[named].astype(str), index=False)
+    newest = newest.sort_values(["order", *named])
+    own = newest[f"{PARTITION}_max"] == partition.key
+    if not own.any():
+        raise DataError(
+            f"{spec.table('features')} has no rows of {partition}", fix="Build the features of that partition first"
+        )
+    before = newest.loc[~own, named].to_dict("records")
+    of_partition = newest.loc[own, named].to_dict("records")
+    first = of_partition[: max(keys - len(before), keys // 2)]
+    return [{str(name): value for name, value in entity.items()} for entity in first + before[: keys - len(first)]]
 
 
 def _event_times(online: Mapping[str, Sequence[Any]], features: list[str], rows: int) -> list[datetime | None]:

@@ -1,23 +1,25 @@
-"""The training-serving skew of a day's features, as a web page."""
+"""The training-serving skew of a partition's features, as a web page."""
 
 from __future__ import annotations
 
-from datetime import date
+from typing import Any
 
 import pyarrow as pa
 from jinja2 import Environment
 
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.lakehouse.tables import Lakehouse
+from include.lakehouse.schemas import PARITY, PARTITION
+from include.lakehouse.tables import Lakehouse, between
 
-DAYS = 30
-"""Earlier days that the page lists at most."""
+PARTITIONS = 30
+"""The page lists so many at most."""
 
 _PAGE = """\
 <!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<title>Training-serving skew of {{ model }}, {{ day }}</title>
+<title>Training-serving skew of {{ model }}, {{ partition }}</title>
 <style>
   :root { color-scheme: light dark; }
   body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; max-width: 60rem; }
@@ -27,7 +29,7 @@ _PAGE = """\
   th:first-child, td:first-child { text-align: left; }
   .beyond { color: #c62828; font-weight: 600; }
 </style>
-<h1>Training-serving skew of {{ model }}, {{ day }}</h1>
+<h1>Training-serving skew of {{ model }}, {{ partition }}</h1>
 <p class="skew{{ ' beyond' if skew > threshold }}">{{ "%.2f" | format(100 * skew) }} %</p>
 <p>of {{ "{:,}".format(compared) }} values read online differ from a point-in-time join of the table as of the same
 moment. The limit is {{ "%.2f" | format(100 * threshold) }} %. Of the {{ "{:,}".format(keys) }} keys sampled,
@@ -41,12 +43,12 @@ moment. The limit is {{ "%.2f" | format(100 * threshold) }} %. Of the {{ "{:,}".
   </tr>
   {% endfor %}
 </table>
-<h2>By day</h2>
+<h2>By partition</h2>
 <table>
-  <tr><th>Day</th><th>Keys</th><th>Skew</th><th>Expired</th></tr>
-  {% for row in days %}
+  <tr><th>Partition</th><th>Keys</th><th>Skew</th><th>Expired</th></tr>
+  {% for row in partitions %}
   <tr{% if row.skew > row.threshold %} class="beyond"{% endif %}>
-    <td>{{ row.batch_date }}</td><td>{{ "{:,}".format(row["keys"]) }}</td>
+    <td>{{ row.partition_key }}</td><td>{{ "{:,}".format(row["keys"]) }}</td>
     <td>{{ "%.2f" | format(100 * row.skew) }} %</td><td>{{ "{:,}".format(row.expired) }}</td>
   </tr>
   {% endfor %}
@@ -54,10 +56,11 @@ moment. The limit is {{ "%.2f" | format(100 * threshold) }} %. Of the {{ "{:,}".
 """
 
 
-def render(spec: ModelSpec, lake: Lakehouse, day: date) -> str | None:
-    """The page of a day whose parity was checked, from ``parity_<model>``; None where it was not."""
-    table = lake.read_if_exists(spec.table("parity"), where=[("batch_date", "<=", day)])
-    features = [] if table is None else _of_day(table, day)
+def render(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> str | None:
+    """The page of a partition whose parity was checked, from ``parity_<model>``; None where it was not."""
+    last = between(partition.shift(1 - PARTITIONS), partition)
+    table = lake.read_if_exists(PARITY.of(spec), where=last)
+    features = [] if table is None else _of_partition(table, partition)
     if table is None or not features:
         return None
     first = features[0]
@@ -66,9 +69,9 @@ def render(spec: ModelSpec, lake: Lakehouse, day: date) -> str | None:
         .from_string(_PAGE)
         .render(
             model=spec.name,
-            day=day,
+            partition=partition.key,
             features=features,
-            days=_days(table),
+            partitions=_partitions(table),
             skew=first["skew"],
             threshold=first["threshold"],
             keys=first["keys"],
@@ -78,13 +81,13 @@ def render(spec: ModelSpec, lake: Lakehouse, day: date) -> str | None:
     )
 
 
-def _of_day(table: pa.Table, day: date) -> list[dict[str, object]]:
-    """The features of the day, those that differ most first."""
-    rows = [row for row in table.to_pylist() if row["batch_date"] == day]
+def _of_partition(table: pa.Table, partition: Partition) -> list[dict[str, Any]]:
+    """The features of the partition, those that differ most first."""
+    rows = [row for row in table.to_pylist() if row[PARTITION] == partition.key]
     return sorted(rows, key=lambda row: (-row["mismatches"], row["feature"]))
 
 
-def _days(table: pa.Table) -> list[dict[str, object]]:
-    """One row a day, newest first: what is of the whole day stands on each of its features."""
-    by_day = {row["batch_date"]: row for row in table.to_pylist()}
-    return [by_day[day] for day in sorted(by_day, reverse=True)][:DAYS]
+def _partitions(table: pa.Table) -> list[dict[str, Any]]:
+    """One row a partition, newest first: what is of the whole stands on each of its features."""
+    by_key = {row[PARTITION]: row for row in table.to_pylist()}
+    return [by_key[key] for key in sorted(by_key, reverse=True)]

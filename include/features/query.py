@@ -1,9 +1,8 @@
-"""The features of one day: ``features.sql`` over the day's accepted rows, checked before they are stored."""
+"""The features of one partition: ``features.sql`` over its accepted rows, checked before they are stored."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 
 import duckdb
 import pyarrow as pa
@@ -12,13 +11,11 @@ import sqlglot
 from sqlglot.errors import ErrorLevel, SqlglotError
 
 from include.core.errors import ConfigError, DataError
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.lakehouse.tables import Lakehouse
+from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, FEATURES, PARTITION, TIMESTAMP
+from include.lakehouse.tables import Lakehouse, within
 
-EVENT_TIMESTAMP = "event_timestamp"
-BATCH_DATE = "batch_date"
-TIMESTAMP = pa.timestamp("us", tz="UTC")
-COLUMN_TYPES = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
 FEATURE_TYPES = (pa.bool_(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string())
 
 
@@ -45,30 +42,28 @@ def feature_schema(spec: ModelSpec) -> dict[str, pa.DataType]:
             f"key features.descriptions: features.sql selects no {', '.join(unknown)}",
             where=f"include/models/{spec.name}/model.yaml",
         )
-    return {field.name: field.type for field in schema if field.name not in (spec.entity.key, EVENT_TIMESTAMP)}
+    return {field.name: field.type for field in schema if field.name not in (*spec.entity.keys, EVENT_TIMESTAMP)}
 
 
-def compute(spec: ModelSpec, lake: Lakehouse, day: date) -> pa.Table:
-    """Features of one day: the entity key, ``event_timestamp`` and the features; one row per key.
+def compute(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table:
+    """Features of one partition: the entity's key, ``event_timestamp`` and the features; one row an entity and time.
 
     Raises:
         ConfigError: the SQL is wrong, or gives the wrong columns.
-        DataError: a key or time is null, out of the day or repeated, or a number is not finite.
+        DataError: a key or time is null, out of the partition or repeated, or a number is not finite.
     """
-    clean = lake.read(spec.table("clean"), where=[(BATCH_DATE, "=", day)])
-    features = _run(spec, clean)
+    features = _run(spec, lake.read(CLEAN.of(spec), where=within(partition)))
     _check_schema(spec, features.schema)
-    _check_rows(spec, features, day)
+    _check_rows(spec, features, partition)
     return features
 
 
-def write(spec: ModelSpec, lake: Lakehouse, day: date) -> FeatureCounts:
-    """Compute one day and make it the day's partition of the features table."""
-    features = compute(spec, lake, day)
-    names = feature_schema(spec)
-    rows = features.append_column(BATCH_DATE, pa.repeat(pa.scalar(day, pa.date32()), features.num_rows))
-    version = lake.replace_partition(spec.table("features"), rows, {BATCH_DATE: day})
-    return FeatureCounts(rows=features.num_rows, features=len(names), table_version=version)
+def write(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> FeatureCounts:
+    """Compute one partition and make it that of the features table."""
+    features, declared = compute(spec, lake, partition), feature_schema(spec)
+    rows = features.append_column(PARTITION, pa.repeat(pa.scalar(partition.key), features.num_rows))
+    version = lake.replace(FEATURES.of(spec, declared), rows, {PARTITION: partition.key})
+    return FeatureCounts(rows=features.num_rows, features=len(declared), table_version=version)
 
 
 def spark_sql(spec: ModelSpec) -> str:
@@ -83,19 +78,8 @@ def spark_sql(spec: ModelSpec) -> str:
     return translated
 
 
-def day_start(day: date) -> datetime:
-    """The event time of every row of a day."""
-    return datetime.combine(day, time(), tzinfo=UTC)
-
-
-def day_end(day: date) -> datetime:
-    """The last moment of a day, in the microseconds that tables keep."""
-    return day_start(day) + timedelta(days=1) - timedelta(microseconds=1)
-
-
 def _empty_clean(spec: ModelSpec) -> pa.Table:
-    fields = {name: COLUMN_TYPES[column.type] for name, column in spec.columns.items()}
-    return pa.schema({**fields, EVENT_TIMESTAMP: TIMESTAMP, BATCH_DATE: pa.date32()}).empty_table()
+    return CLEAN.of(spec).schema.empty_table()
 
 
 def _run(spec: ModelSpec, clean: pa.Table) -> pa.Table:
@@ -128,16 +112,16 @@ def _check_schema(spec: ModelSpec, schema: pa.Schema) -> None:
     def refuse(what: str, fix: str) -> ConfigError:
         return ConfigError(what, where=_where(spec), fix=fix)
 
-    for name in (spec.entity.key, EVENT_TIMESTAMP):
+    for name in (*spec.entity.keys, EVENT_TIMESTAMP):
         if name not in schema.names:
             raise refuse(f"does not select {name}", "Every feature row needs the entity's key and its event time")
-    for name in (spec.target, BATCH_DATE):
+    for name in (spec.target, PARTITION):
         if name in schema.names:
             raise refuse(f"selects {name}, which is no feature", f"Remove {name} from the SELECT")
     repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if repeated:
         raise refuse(f"selects {', '.join(repeated)} more than once", "Give every column a name of its own")
-    if len(schema) == 2:
+    if len(schema) == len(spec.entity.keys) + 1:
         raise refuse("selects no feature", "Add at least one column")
     for field in schema:
         expected = (TIMESTAMP,) if field.name == EVENT_TIMESTAMP else FEATURE_TYPES
@@ -146,18 +130,21 @@ def _check_schema(spec: ModelSpec, schema: pa.Schema) -> None:
             raise refuse(f"{field.name} is of type {field.type}", f"CAST it to one of: {types}")
 
 
-def _check_rows(spec: ModelSpec, features: pa.Table, day: date) -> None:
-    where = f"{spec.table('features')} of {day}"
+def _check_rows(spec: ModelSpec, features: pa.Table, partition: Partition) -> None:
+    where = f"{spec.table('features')} of {partition}"
     fix = f"Change {_where(spec)}"
-    key, at = features[spec.entity.key], features[EVENT_TIMESTAMP]
-    for name in (spec.entity.key, EVENT_TIMESTAMP):
+    named = [*spec.entity.keys, EVENT_TIMESTAMP]
+    at = features[EVENT_TIMESTAMP]
+    for name in (*spec.entity.keys, EVENT_TIMESTAMP):
         if features[name].null_count:
             raise DataError(f"{name} is null in {features[name].null_count} rows", where=where, fix=fix)
-    first, last = pa.scalar(day_start(day), TIMESTAMP), pa.scalar(day_end(day), TIMESTAMP)
+    first, last = pa.scalar(partition.start, TIMESTAMP), pa.scalar(partition.last_moment, TIMESTAMP)
     outside = pc.or_(pc.less(at, first), pc.greater(at, last))
     if pc.any(outside).as_py():
-        raise DataError(f"{pc.sum(outside).as_py()} rows have an event time outside the day", where=where, fix=fix)
-    repeats = features.num_rows - pa.table({"key": key, "at": at}).group_by(["key", "at"]).aggregate([]).num_rows
+        raise DataError(
+            f"{pc.sum(outside).as_py()} rows have an event time outside the partition", where=where, fix=fix
+        )
+    repeats = features.num_rows - features.select(named).group_by(named).aggregate([]).num_rows
     if repeats:
         raise DataError(f"{repeats} rows repeat an entity key at the same time", where=where, fix=fix)
     for field in features.schema:

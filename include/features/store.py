@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView
@@ -17,37 +15,26 @@ from sqlalchemy.pool import NullPool
 
 from include.core import catalogue
 from include.core.errors import ConfigError
-from include.core.settings import PROJECT_ROOT
+from include.core.partition import Partition
+from include.core.settings import PROJECT_ROOT, Settings
 from include.core.spec import ModelSpec
-from include.features import query
 from include.features.definitions import check_names, feast_objects, view_name
 from include.features.online.address import answering
 
 REPOSITORY = PROJECT_ROOT / "feature_repo"
-VARIABLES = (
-    "FLIGHTLINE_LAKEHOUSE_URI",
-    "FLIGHTLINE_FEAST_REGISTRY",
-    "FLIGHTLINE_FEAST_ONLINE_STORE",
-)
+NEEDED = ("lakehouse_uri", "feast_registry", "feast_online_store")
 TIMESTAMP_SUFFIX = "__ts"
 """Of the event times of a feature, in what ``read_online`` returns."""
 REGISTRY_LOCK, OPENING_LOCK = 4_210_000_001, 4_210_000_003  # any numbers, the same in every process
 
 
-def open_store(environ: Mapping[str, str] | None = None) -> FeatureStore:
-    """Open the Feast repository ``feature_repo`` and its registry.
+def open_store() -> FeatureStore:
+    """Open the Feast repository ``feature_repo`` and its registry, on the places that the environment names.
 
     Raises:
         ConfigError: naming the environment variable that is missing, or what is wrong with its value.
     """
-    environ = os.environ if environ is None else environ
-    missing = [name for name in VARIABLES if not environ.get(name)]
-    if missing:
-        raise ConfigError(
-            f"environment variable {missing[0]} is not set",
-            where="feature_repo/feature_store.yaml",
-            fix="Run `make up`, then `. var/env`; or set it yourself",
-        )
+    Settings.load(need=NEEDED)
     store = FeatureStore(repo_path=str(REPOSITORY))
     with _registry_lock(store, OPENING_LOCK):
         store.registry  # noqa: B018  (creates its tables when it is opened first)
@@ -75,29 +62,29 @@ def apply(store: FeatureStore, spec: ModelSpec) -> bool:
     return True
 
 
-def materialize(store: FeatureStore, spec: ModelSpec, day: date) -> None:
-    """Copy the day's features into the online store. Safe to repeat, in any order of days.
+def materialize(store: FeatureStore, spec: ModelSpec, partition: Partition) -> None:
+    """Copy a partition's features into the online store. Safe to repeat, in any order of partitions.
 
-    The interval is the day's alone: Feast includes both ends, so it stops a microsecond before the next day.
-    Days wait for each other: Feast reads a view's list of intervals and writes it back, and one would be lost.
+    The interval is the partition's alone: Feast includes both ends, so it stops a microsecond before the next one.
+    Partitions wait for each other: Feast reads a view's list of intervals and writes it back, and one would be lost.
 
     Raises:
         StackError: the online store does not answer.
     """
     with _registry_lock(store), answering():
         store.refresh_registry()
-        store.materialize(query.day_start(day), query.day_end(day), feature_views=[view_name(spec)])
+        store.materialize(partition.start, partition.last_moment, feature_views=[view_name(spec)])
 
 
-def read_online(store: FeatureStore, service: str, key: str, values: Sequence[Any]) -> dict[str, list[Any]]:
-    """What is served for some keys now.
+def read_online(store: FeatureStore, service: str, entities: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """What is served for some entities now.
 
     Args:
         service: name of the feature service.
-        key: the entity's key, of which ``values`` are looked up.
+        entities: the key of each, by column.
 
     Returns:
-        By feature the values in the order of the keys, None where there is none; and ``<feature>__ts``, their event
+        By feature the values in the order of the entities, None where there is none; and ``<feature>__ts``, their event
         times in seconds, 0 where there is none.
 
     Raises:
@@ -105,7 +92,7 @@ def read_online(store: FeatureStore, service: str, key: str, values: Sequence[An
     """
     with answering():
         served = store.get_online_features(
-            features=store.get_feature_service(service), entity_rows=[{key: value} for value in values]
+            features=store.get_feature_service(service), entity_rows=[dict(entity) for entity in entities]
         )
     found: dict[str, list[Any]] = served.to_dict(include_event_timestamps=True)
     return found

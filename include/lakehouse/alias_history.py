@@ -57,7 +57,9 @@ def check(lake: Lakehouse, model: str, at: datetime, alias: str = PRODUCTION) ->
     _check(current(lake, model, alias), at)
 
 
-def begin(lake: Lakehouse, spec: ModelSpec, version: str, at: datetime, decision_id: str, alias: str = PRODUCTION) -> None:
+def begin(
+    lake: Lakehouse, spec: ModelSpec, version: str, at: datetime, decision_id: str, alias: str = PRODUCTION
+) -> None:
     """In one commit, end the running period at ``at`` and begin one of ``version``, unless it runs already.
 
     What runs is read in the commit that ends it: of two that begin at once none is lost.
@@ -85,7 +87,7 @@ def _check(running: AliasPeriod | None, at: datetime) -> None:
         raise DataError(f"{at.isoformat()} has no time zone", fix="Hand in a UTC time")
     if running and at < running.valid_from:
         raise DataError(
-            f"version {running.version} is {running.alias} since {running.valid_from.isoformat()}, after {at.isoformat()}",
+            f"version {running.version} is {running.alias} since {running.valid_from.isoformat()}, after {at}",
             where=ALIAS_HISTORY.layer,
             fix="Take the time of every promotion and roll-back from the same clock",
         )

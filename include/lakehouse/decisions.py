@@ -1,4 +1,4 @@
-"""The record of decisions: one row per decision of a gate, a policy or a person; and the words that it uses, all of them."""
+"""The record of decisions: a row for each of a gate, a policy or a person; and all the words that it uses."""
 
 from __future__ import annotations
 
@@ -251,9 +251,7 @@ def record(
     return decision_id
 
 
-def history(
-    lake: Lakehouse, model: str, kind: Kind | None = None, *, since: datetime | None = None
-) -> list[Decision]:
+def history(lake: Lakehouse, model: str, kind: Kind | None = None, *, since: datetime | None = None) -> list[Decision]:
     """Decisions of a model, newest last; empty if there is none yet.
 
     Args:

@@ -1,8 +1,8 @@
 """Every table of the lakehouse, declared once: columns, key, partition, retention, writer, what a reader may rely on.
 
 Every write is checked against its declaration (`tables.Lakehouse.replace`). A column that is added here, or in the
-``columns`` of a model.yaml, is null in older rows. A column that changes its type is a migration: rewrite the table, and
-say so in docs/decisions.
+``columns`` of a model.yaml, is null in older rows. One that changes its type is a migration: rewrite the table, and say
+so in docs/decisions.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ PROFILES = Table(
     _named("column", "statistic"),
     (PARTITION,),
     writer="ingestion.validate_batch",
-    promise="Counts and statistics of every delivered row, also of rows in quarantine; of personal columns only counts.",
+    promise="Counts and statistics of every delivered row, quarantined or not; of personal columns only counts.",
 )
 LABELS = Table(
     "labels",
@@ -203,8 +203,8 @@ FEATURES = Table(
     _entity(EVENT_TIMESTAMP),
     (PARTITION,),
     writer="features.compute_features",
-    promise="One row an entity and event time, numbers finite or null; never the label. A feature that features.sql no "
-    "longer selects stays a column of older rows.",
+    promise="One row an entity and event time, numbers finite or null; never the label. A feature that features.sql "
+    "selects no longer stays a column of older rows.",
     has_features=True,
 )
 PARITY = Table(
@@ -218,7 +218,7 @@ PARITY = Table(
     _named("feature"),
     (PARTITION,),
     writer="features.check_parity",
-    promise="One row a feature of every partition whose parity was checked, also where the check stopped the run.",
+    promise="One row a feature of every partition whose parity was checked, also of one that it stopped.",
 )
 TRAINING_SETS = Table(
     "training_sets",

@@ -163,9 +163,7 @@ class Lakehouse:
         return self._overwrite(table, declared, partition)
 
     @_again
-    def update(
-        self, table: ModelTable, partition: Mapping[str, Scalar], change: Callable[[pa.Table], pa.Table]
-    ) -> int:
+    def update(self, table: ModelTable, partition: Mapping[str, Scalar], change: Callable[[pa.Table], pa.Table]) -> int:
         """Replace a partition by what ``change`` makes of its rows. Writers at the same time lose nothing.
 
         Read and written against one table version: where another writer changed the partition meanwhile, Delta
@@ -253,7 +251,7 @@ def _name(table: ModelTable | str) -> str:
 
 
 def _dataset(table: DeltaTable, where: Where, dictionaries: set[str] | None = None) -> pa.dataset.Dataset:
-    """The files that can hold such rows. One that is left out costs nothing: a fragment is built for each of the rest."""
+    """The files that can hold such rows. One that is left out costs nothing: a fragment is built for each other."""
     laid_out = set(table.metadata().partition_columns)
     chosen = [(column, operator, value) for column, operator, value in where if column in laid_out]
     options = ParquetReadOptions(dictionary_columns=dictionaries) if dictionaries is not None else None

@@ -1,55 +1,38 @@
-"""What was measured of a model's windows: the rows of ``metrics_<model>``, written by monitoring and ingestion."""
+"""What was measured of a model's windows: rows of ``metrics_<model>``, written by monitoring and read by others."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import date
 
 import pandas as pd
-import pyarrow as pa
 
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.lakehouse.tables import Lakehouse
+from include.lakehouse.schemas import METRICS, MODEL_VERSION, PARTITION, PREDICTION
+from include.lakehouse.tables import Lakehouse, between
 
 ALL = "all"
-"""Slice of a metric that is about the whole window; other slices are names of features."""
-PREDICTION = "prediction"
-"""Slice of the drift of the predictions, which is kept apart from the drifted features."""
-
+"""Slice of a metric that is about the whole window; other slices are names of columns."""
 SOURCE = "monitoring"
 """Of a metric; the rows of other sources, such as ``ingestion``, are not ours."""
-
-SCHEMA = pa.schema(
-    [
-        ("window", pa.date32()),
-        ("metric", pa.string()),
-        ("slice", pa.string()),
-        ("value", pa.float64()),
-        ("threshold", pa.float64()),
-        ("model_version", pa.string()),
-        ("source", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
 class WindowMetrics:
     """What was measured of one window. Errors are in the target's unit."""
 
-    window: date
+    partition: Partition
     version: str | None
     """The model version that scored the window; None where nothing was scored."""
     rows: int
     """Rows scored."""
     labelled_rows: int
     """Rows scored whose label had arrived."""
-    adjusted_r2: float | None
-    """None while fewer labels are there than ``metrics.least_rows`` asks for, or all of them are equal."""
-    rmse: float | None
-    mae: float | None
-    bias: float | None
-    """Mean of prediction minus label: positive where the model predicts too much."""
+    metric: float | None
+    """The model's metric; None while fewer labels are there than it needs, or it is undefined on them."""
+    values: dict[str, float]
+    """All metrics that could be measured, by name."""
     drifted_features: tuple[str, ...]
     """Sorted by name."""
     prediction_drifted: bool | None
@@ -60,44 +43,41 @@ class WindowMetrics:
     @property
     def labelled(self) -> bool:
         """Whether enough labels have arrived to judge performance."""
-        return self.adjusted_r2 is not None
+        return self.metric is not None
 
 
-def history(spec: ModelSpec, lake: Lakehouse, upto: date) -> list[WindowMetrics]:
-    """Read back the windows measured so far, up to and including ``upto``, oldest first."""
-    table = lake.read_if_exists(spec.table("metrics"), where=[("window", "<=", upto)])
+def read(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) -> list[WindowMetrics]:
+    """The windows measured of the partitions from ``first`` up to and with ``last``, oldest first."""
+    table = lake.read_if_exists(METRICS.of(spec), where=[*between(first, last), ("source", "=", SOURCE)])
     if table is None:
         return []
-    frame = table.to_pandas()
-    ours = frame[frame["source"] == SOURCE] if "source" in frame else frame
-    return [from_rows(window, rows) for window, rows in ours.groupby("window", sort=True)]
+    return [
+        from_rows(spec, Partition.parse(str(key), spec.grain), rows)
+        for key, rows in table.to_pandas().groupby(PARTITION, sort=True)
+    ]
 
 
-def drifted_windows(spec: ModelSpec, lake: Lakehouse, upto: date) -> list[date]:
-    """The windows up to and including ``upto`` in which a feature drifted, oldest first."""
-    return [item.window for item in history(spec, lake, upto) if item.drifted_features]
+def drifted(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) -> list[Partition]:
+    """The partitions of these in whose window a feature drifted, oldest first."""
+    return [item.partition for item in read(spec, lake, first, last) if item.drifted_features]
 
 
-def from_rows(window: date, rows: pd.DataFrame) -> WindowMetrics:
-    whole = rows[rows["slice"] == ALL].set_index("metric")["value"].to_dict()
+def from_rows(spec: ModelSpec, partition: Partition, rows: pd.DataFrame) -> WindowMetrics:
+    """The window that the rows of a partition tell of."""
+    whole = {str(name): float(value) for name, value in rows[rows["slice"] == ALL].set_index("metric")["value"].items()}
     drifted = rows[rows["metric"] == "drifted"].set_index("slice")["value"].gt(0).to_dict()
     prediction = drifted.pop(PREDICTION, None)
     shifted = rows[rows["metric"].str.endswith("_shifted") & rows["value"].gt(0)]["slice"]
-    version = rows["model_version"].iloc[0]
+    version = rows[MODEL_VERSION].iloc[0]
+    counts = {name: int(whole.pop(name)) for name in ("rows", "labelled_rows")}
+    values = {name: value for name, value in whole.items() if math.isfinite(value)}
     return WindowMetrics(
-        window=window,
+        partition=partition,
         version=None if pd.isna(version) else str(version),
-        rows=int(whole["rows"]),
-        labelled_rows=int(whole["labelled_rows"]),
-        adjusted_r2=_finite(whole.get("adjusted_r2")),
-        rmse=_finite(whole.get("rmse")),
-        mae=_finite(whole.get("mae")),
-        bias=_finite(whole.get("bias")),
+        **counts,
+        metric=values.get(spec.metric),
+        values=values,
         drifted_features=tuple(sorted(str(name) for name, found in drifted.items() if found)),
         prediction_drifted=None if prediction is None else bool(prediction),
         shifted_columns=tuple(sorted(set(shifted))),
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)

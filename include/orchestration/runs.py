@@ -1,33 +1,40 @@
-"""What a task learns from its run: the partition, the moment, the model. Never from the clock."""
+"""What a task learns from its run: the partition, the version, the model. Never from the clock."""
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
+from include.core import catalogue
 from include.core.errors import DataError
-from include.lakehouse.run import Workspace, open_workspace
+from include.core.partition import EXAMPLES, Partition
+from include.lakehouse.run import Run, open_run
 
 
-def workspace_of(context: Any) -> Workspace:
-    """The model whose DAG this is, opened."""
-    return open_workspace(context["dag"].dag_id.split(".")[0])
+def run_of(context: Any) -> Run:
+    """The model whose DAG this is, opened for the run's partition; a run about a version has none."""
+    model, dag_run = context["dag"].dag_id.split(".")[0], context["dag_run"]
+    key = dag_run.partition_key
+    about_version = key is None or str(key).isdigit()
+    partition = None if about_version else partition_of(context)
+    return open_run(model, run_id=dag_run.run_id, partition=partition)
 
 
-def day_of(context: Any) -> date:
-    """The day that the run's partition stands for.
+def partition_of(context: Any) -> Partition:
+    """The partition that the run stands for.
 
     Raises:
-        DataError: the run was triggered without a partition key, or with one that is no day.
+        DataError: the run was triggered without a partition key, or with one that is none of the model's grain.
     """
+    dag_id = context["dag"].dag_id
+    grain = catalogue.load(dag_id.split(".")[0]).grain
     key = context["dag_run"].partition_key
     try:
-        return date.fromisoformat(str(key)[:10])
-    except ValueError:
+        return Partition.parse(str(key), grain)
+    except DataError:
         raise DataError(
-            f"the run's partition key is {key!r}, not a day",
-            where=context["dag"].dag_id,
-            fix="Trigger it with a partition key such as 2025-01-31, or backfill a range of days",
+            f"the run's partition key is {key!r}, not a {grain}",
+            where=dag_id,
+            fix=f"Trigger it with a partition key such as {EXAMPLES[grain]}, or backfill a range of days",
         ) from None
 
 
@@ -38,7 +45,7 @@ def version_of(context: Any) -> str:
         DataError: the run was triggered without a version's number as its partition key.
     """
     key = context["dag_run"].partition_key
-    if key is None or not key.isdigit():
+    if key is None or not str(key).isdigit():
         raise DataError(
             f"the run's partition key is {key!r}, not a version's number",
             where=context["dag"].dag_id,

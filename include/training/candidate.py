@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import date
 
 import lightgbm as lgb
 import mlflow
@@ -18,6 +17,7 @@ from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.evaluation.metrics import Floats
 from include.lakehouse import provenance
+from include.lakehouse.schemas import PARTITION, SPLIT, WEIGHT
 from include.lakehouse.tables import Lakehouse
 from include.training import plots, search, tracking, training_set
 from include.training.search import Parameters, Sample, SearchResult
@@ -52,7 +52,7 @@ def fit_baseline(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: 
 
     def fit(frame: pd.DataFrame) -> Fitted:
         params, trees = _baseline(spec)
-        booster = _train(_sample(spec, ref, frame[frame["split"] != "test"]), {**_fixed(spec), **params}, trees)
+        booster = _train(_sample(spec, ref, frame[frame[SPLIT] != "test"]), {**_fixed(spec), **params}, trees)
         return Fitted(booster, {**params, "trees": trees})
 
     return _run(spec, lake, ref, run_id, "baseline", fit)
@@ -66,10 +66,10 @@ def fit_tuned(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str
 
     def fit(frame: pd.DataFrame) -> Fitted:
         params, trees = _baseline(spec)
-        train, validation = (_sample(spec, ref, frame[frame["split"] == part]) for part in ("train", "validation"))
+        train, validation = (_sample(spec, ref, frame[frame[SPLIT] == part]) for part in ("train", "validation"))
         found = search.tune(spec.training.search, train, validation, _fixed(spec), params, trees)
         best = dict(found.best.params)
-        together = _sample(spec, ref, frame[frame["split"] != "test"])
+        together = _sample(spec, ref, frame[frame[SPLIT] != "test"])
         booster = _train(together, {**_fixed(spec), **best}, found.best.trees)
         return Fitted(booster, {**best, "trees": found.best.trees}, found)
 
@@ -91,15 +91,15 @@ def evaluate(spec: ModelSpec, ref: TrainingSetRef, booster: lgb.Booster, frame: 
     Recent rows that are too few to be judged (`metrics.least_rows`) give no ``recent_`` metrics.
     """
     n_features = len(ref.features)
-    is_test = (frame["split"] == "test").to_numpy()
-    is_recent = frame["window"].isin([date.fromisoformat(day) for day in ref.recent]).to_numpy()
+    is_test = (frame[SPLIT] == "test").to_numpy()
+    is_recent = frame[PARTITION].isin(ref.recent).to_numpy()
     measured: dict[str, float] = {}
     for prefix, chosen in (("", is_test), ("recent_", is_test & is_recent), ("train_", ~is_test)):
         rows = frame[chosen]
-        if prefix == "recent_" and len(rows) < metrics.least_rows(n_features):
+        if prefix == "recent_" and len(rows) < metrics.of(spec).least_rows(n_features):
             continue
         predicted = _predict(booster, rows[list(ref.features)])
-        measured |= metrics.summary(rows[spec.target], predicted, n_features, prefix)
+        measured |= metrics.summary(spec, rows[spec.target], predicted, n_features, prefix)
     return measured
 
 
@@ -128,7 +128,7 @@ def _run(
             _log_search(fitted.search)
         mlflow.log_metrics(measured)
         tracking.log_dataset(spec, lake, ref, frame)
-        test = frame[frame["split"] == "test"]
+        test = frame[frame[SPLIT] == "test"]
         predicted = _predict(fitted.booster, test[list(ref.features)])
         tracking.log_figures(plots.all_of(spec, list(ref.features), test, predicted, fitted.booster, measured))
         model_id = tracking.log_model(spec, ref, fitted.booster, test[list(ref.features)])
@@ -144,14 +144,14 @@ def _log_search(found: SearchResult) -> None:
 
 
 def _require_rows(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame) -> None:
-    least = metrics.least_rows(len(ref.features))
+    least = metrics.of(spec).least_rows(len(ref.features))
     for part in ("train", "validation", "test"):
-        rows = int((frame["split"] == part).sum())
+        rows = int((frame[SPLIT] == part).sum())
         if rows < least:
             raise DataError(
                 f"training set {ref.training_set} has {rows} {part} rows, fewer than {least}",
                 where=spec.table("training_sets"),
-                fix="Ingest more labelled days",
+                fix="Ingest more labelled partitions",
             )
 
 
@@ -182,7 +182,7 @@ def _sample(spec: ModelSpec, ref: TrainingSetRef, rows: pd.DataFrame) -> Sample:
     return Sample(
         rows[list(ref.features)],
         rows[spec.target].to_numpy(dtype=np.float64),
-        rows["weight"].to_numpy(dtype=np.float64),
+        rows[WEIGHT].to_numpy(dtype=np.float64),
     )
 
 

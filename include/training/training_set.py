@@ -9,10 +9,9 @@ that another one is tested on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,21 @@ import pyarrow as pa
 from feast import FeatureStore
 
 from include.core.errors import DataError
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.lakehouse import windows
+from include.lakehouse.schemas import (
+    ARRIVED_AT,
+    EVENT_TIMESTAMP,
+    FEATURES,
+    LABELS,
+    PARTITION,
+    RECENT,
+    SPLIT,
+    TRAINING_SET,
+    TRAINING_SETS,
+    WEIGHT,
+)
 from include.lakehouse.tables import Lakehouse
 from include.training import leakage
 
@@ -38,7 +50,9 @@ class TrainingSetRef:
     """Names one training set exactly; small enough to be handed from task to task."""
 
     training_set: str
-    """Partition: the day of ``as_of``, e.g. ``2025-01-04``."""
+    """The partition after which it was built, e.g. ``2025-01-03``."""
+    known_at: str
+    """UTC time, ISO 8601, up to which labels were seen."""
     table_version: int
     """Version of ``training_sets_<model>`` that holds it."""
     rows: int
@@ -47,11 +61,11 @@ class TrainingSetRef:
     test_rows: int
     without_features: int
     """Labels whose row has no features: it was quarantined, or is older than the features' time to live."""
-    windows: int
-    first_window: str
-    last_window: str
+    partitions: int
+    first_partition: str
+    last_partition: str
     recent: Sequence[str]
-    """The drifted windows, whose rows weigh more and are judged apart, oldest first; empty where nothing drifted."""
+    """The drifted partitions, whose rows weigh more and are judged apart, oldest first; empty where nothing drifted."""
     features: Sequence[str]
     feature_service: str
     data_version: str
@@ -63,60 +77,61 @@ class TrainingSetRef:
         return self.data_version.split()[0]
 
 
-def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, as_of: datetime) -> TrainingSetRef:
-    """Write the training set that could be known at ``as_of``; a repetition replaces it.
+def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Partition) -> TrainingSetRef:
+    """Write the training set of all labels that have arrived with those of a partition; a repetition replaces it.
 
     Args:
         store: Feast's; it must serve ``spec.features.service``.
-        as_of: UTC. Labels that arrived later are not seen.
+        partition: labels that arrive after its own are not seen.
 
     Raises:
         DataError: no label had arrived, a label is null, no label has features, or a feature determines the label.
     """
-    labels_version = lake.version(spec.table("labels"))
-    features_version = lake.version(spec.table("features"))
-    labels = latest_labels(spec, lake, as_of, labels_version)
-    names, joined, read_versions = _retrieve(
-        spec, store, spec.features.service, labels[[spec.entity.key, "event_timestamp"]]
-    )
+    known_at = partition.labels_available_at(spec.deliveries.label_delay)
+    labels_version, features_version = (lake.version(table.of(spec)) for table in (LABELS, FEATURES))
+    labels, named = latest_labels(spec, lake, known_at, labels_version), [*spec.entity.keys, EVENT_TIMESTAMP]
+    names, joined, read_versions = _retrieve(spec, store, spec.features.service, labels[named])
     # What our offline store read; a store that does not say so read what was there before the join.
     features_version = read_versions.get(spec.table("features"), features_version)
-    frame = labels.merge(joined, on=[spec.entity.key, "event_timestamp"], how="left", validate="one_to_one")
+    frame = labels.merge(joined, on=named, how="left", validate="one_to_one")
     found = frame[names].notna().any(axis=1)
     without_features = int((~found).sum())
     frame = frame[found].reset_index(drop=True)
     if frame.empty:
         raise DataError(
-            f"none of {len(labels)} labels has features by {as_of.isoformat()}",
+            f"none of {len(labels)} labels has features by {known_at.isoformat()}",
             where=spec.table("features"),
-            fix=f"Run {spec.name}.build_features for the labelled days",
+            fix=f"Run {spec.name}.build_features for the labelled partitions",
         )
     leakage.refuse(frame, frame[spec.target], names, f"{spec.name}/features.sql")
 
-    drifted = windows.drifted_windows(spec, lake, upto=frame["window"].max())
-    recent = recent_windows(frame["window"], spec.training.recent_windows, drifted)
-    frame["split"] = parts(frame[spec.entity.key], spec.training.seed, spec.training.test_share)
-    frame["recent"] = frame["window"].isin(recent)
-    frame["weight"] = row_weights(frame["window"], recent, spec.training.recent_weight)
-    training_set = as_of.date().isoformat()
-    frame["training_set"] = training_set
-    frame = frame.sort_values(["window", spec.entity.key], ignore_index=True)
-    version = lake.replace_partition(
-        spec.table("training_sets"), _to_arrow(spec, frame, names), {"training_set": training_set}
+    keys = sorted(frame[PARTITION].unique())
+    recent = recent_partitions(spec, lake, keys)
+    frame[SPLIT] = parts(frame[list(spec.entity.keys)], spec.training.split.seed, spec.training.split.test_share)
+    frame[RECENT] = frame[PARTITION].isin(recent)
+    frame[WEIGHT] = np.where(frame[RECENT], spec.training.recent_weight, 1.0)
+    frame[TRAINING_SET] = partition.key
+    frame = frame.sort_values([PARTITION, *spec.entity.keys], ignore_index=True)
+    declared = TRAINING_SETS.of(spec, dict.fromkeys(names, pa.float64()))
+    version = lake.replace(
+        declared,
+        pa.Table.from_pandas(frame[declared.schema.names], preserve_index=False),
+        {TRAINING_SET: partition.key},
     )
-    count = frame["split"].value_counts()
+    count = frame[SPLIT].value_counts()
     return TrainingSetRef(
-        training_set=training_set,
+        training_set=partition.key,
+        known_at=known_at.isoformat(),
         table_version=version,
         rows=len(frame),
         train_rows=int(count.get("train", 0)),
         validation_rows=int(count.get("validation", 0)),
         test_rows=int(count.get("test", 0)),
         without_features=without_features,
-        windows=int(frame["window"].nunique()),
-        first_window=frame["window"].min().isoformat(),
-        last_window=frame["window"].max().isoformat(),
-        recent=tuple(window.isoformat() for window in recent),
+        partitions=len(keys),
+        first_partition=keys[0],
+        last_partition=keys[-1],
+        recent=tuple(recent),
         features=tuple(names),
         feature_service=spec.features.service,
         data_version=f"{spec.table('features')}@{features_version} {spec.table('labels')}@{labels_version}",
@@ -124,54 +139,56 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, as_of: datetime
 
 
 def read(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef) -> pd.DataFrame:
-    """The rows of a training set, features as float64, ``window`` as `datetime.date`."""
+    """The rows of a training set, features as float64."""
     return stored(spec, lake, ref.training_set, ref.table_version)
 
 
-def stored(spec: ModelSpec, lake: Lakehouse, training_set: str, table_version: int) -> pd.DataFrame:
-    """The rows of the training set that a model version's tags name.
+def stored(
+    spec: ModelSpec, lake: Lakehouse, training_set: str, table_version: int, columns: list[str] | None = None
+) -> pd.DataFrame:
+    """The rows, or some columns of them, of the training set that a model version's tags name.
 
     Raises:
         DataError: the table does not exist, or has no such training set.
     """
-    table = lake.read(spec.table("training_sets"), where=[("training_set", "=", training_set)], version=table_version)
+    table = lake.read(
+        TRAINING_SETS.of(spec), where=[(TRAINING_SET, "=", training_set)], version=table_version, columns=columns
+    )
     if table.num_rows == 0:
         raise DataError(
             f"there is no training set {training_set!r} in version {table_version}",
             where=spec.table("training_sets"),
             fix=f"Run {spec.name}.train_model",
         )
-    return table.drop_columns(["training_set"]).to_pandas()
+    return table.to_pandas()
 
 
-def latest_labels(spec: ModelSpec, lake: Lakehouse, as_of: datetime, version: int | None = None) -> pd.DataFrame:
-    """Labels known at ``as_of``, one per key and event time: entity key, event_timestamp, target, window.
+def latest_labels(spec: ModelSpec, lake: Lakehouse, known_at: datetime, version: int | None = None) -> pd.DataFrame:
+    """Labels known at a moment, one per entity and event time: key, event_timestamp, target, partition_key.
 
     A label that was delivered again counts as last delivered.
     """
-    if as_of.tzinfo is None:
-        raise DataError(f"as_of {as_of.isoformat()} has no time zone", fix="Hand in a UTC time")
-    name = spec.table("labels")
-    table = lake.read(name, where=[("arrived_at", "<=", as_of)], version=version)
+    if known_at.tzinfo is None:
+        raise DataError(f"{known_at.isoformat()} has no time zone", fix="Hand in a UTC time")
+    table = lake.read(LABELS.of(spec), where=[(ARRIVED_AT, "<=", known_at)], version=version)
     if table.num_rows == 0:
         raise DataError(
-            f"no label had arrived by {as_of.isoformat()}",
-            where=name,
+            f"no label had arrived by {known_at.isoformat()}",
+            where=spec.table("labels"),
             fix=f"Run {spec.name}.ingest_labels first",
         )
-    key = spec.entity.key
+    named = [*spec.entity.keys, EVENT_TIMESTAMP]
     labels = _utc_microseconds(table.to_pandas())
-    labels = labels.sort_values("arrived_at", kind="stable").drop_duplicates([key, "event_timestamp"], keep="last")
+    labels = labels.sort_values(ARRIVED_AT, kind="stable").drop_duplicates(named, keep="last")
     if labels[spec.target].isna().any():
-        raise DataError(f"{int(labels[spec.target].isna().sum())} labels are null", where=name)
-    labels = labels.rename(columns={"batch_date": "window"})
-    return labels[[key, "event_timestamp", spec.target, "window"]].reset_index(drop=True)
+        raise DataError(f"{int(labels[spec.target].isna().sum())} labels are null", where=spec.table("labels"))
+    return labels[[*named, spec.target, PARTITION]].reset_index(drop=True)
 
 
 def point_in_time(
     spec: ModelSpec, store: FeatureStore, service_name: str, rows: pd.DataFrame
 ) -> tuple[list[str], pd.DataFrame]:
-    """Join features to rows of (entity key, event_timestamp), each as of its own time, through Feast.
+    """Join features to rows of (entity's key, event_timestamp), each as of its own time, through Feast.
 
     Returns:
         The feature names in the service's order, and a frame of key, event_timestamp and features as float64;
@@ -198,31 +215,27 @@ def _retrieve(
                 where=f"{spec.name}/features.sql",
                 fix="Encode it as numbers in SQL",
             )
-    joined = joined[[spec.entity.key, "event_timestamp", *names]].astype(dict.fromkeys(names, "float64"))
-    joined = joined.astype({spec.entity.key: rows[spec.entity.key].dtype})
+    joined = joined[[*spec.entity.keys, EVENT_TIMESTAMP, *names]].astype(dict.fromkeys(names, "float64"))
+    joined = joined.astype({key: rows[key].dtype for key in spec.entity.keys})
     return names, _utc_microseconds(joined), getattr(job, "table_versions", {})
 
 
-def parts(keys: Iterable[Any], seed: int, test_share: float) -> npt.NDArray[np.str_]:
-    """The part of each key; the rule is in the module's docstring."""
-    place = np.fromiter((_unit_hash(f"{seed}:{key}") for key in keys), dtype=np.float64)
+def parts(keys: pd.DataFrame, seed: int, test_share: float) -> npt.NDArray[np.str_]:
+    """The part of each row's key (one column or several); the rule is in the module's docstring."""
+    texts = keys.astype(str).agg("|".join, axis=1) if len(keys.columns) > 1 else keys.iloc[:, 0]
+    place = np.fromiter((_unit_hash(f"{seed}:{key}") for key in texts), dtype=np.float64, count=len(keys))
     validation_end = test_share + (1 - test_share) * VALIDATION_SHARE
     return np.where(place < test_share, "test", np.where(place < validation_end, "validation", "train"))
 
 
-def recent_windows(windows: Iterable[date], count: int, drifted: Iterable[date]) -> list[date]:
-    """Those of the newest ``count`` windows that drifted, oldest first; the first of all, the history, is never recent.
+def recent_partitions(spec: ModelSpec, lake: Lakehouse, keys: Sequence[str]) -> list[str]:
+    """Of the newest ``recent_windows`` partitions those that drifted, oldest first; never the first, the history.
 
-    Windows from before the drift say nothing about the world after it, however new they are: they would hide in an
+    Partitions from before the drift say nothing about the world after it, however new they are: they would hide in an
     average whether a version works now.
     """
-    return sorted(set(sorted(set(windows))[1:][-count:]) & set(drifted))
-
-
-def row_weights(windows: Iterable[date], recent: Sequence[date], recent_weight: float) -> npt.NDArray[np.float64]:
-    """Weight of each row in fitting: ``recent_weight`` in the recent windows, 1 elsewhere."""
-    chosen = set(recent)
-    return np.array([recent_weight if window in chosen else 1.0 for window in windows], dtype=np.float64)
+    newest = [Partition.parse(key, spec.grain) for key in keys[1:][-spec.training.recent_windows :]]
+    return [item.key for item in windows.drifted(spec, lake, newest[0], newest[-1]) if item in newest] if newest else []
 
 
 def _unit_hash(text: str) -> float:
@@ -230,13 +243,5 @@ def _unit_hash(text: str) -> float:
 
 
 def _utc_microseconds(frame: pd.DataFrame) -> pd.DataFrame:
-    times = pd.to_datetime(frame["event_timestamp"], utc=True).dt.as_unit("us")
-    return frame.assign(event_timestamp=times)
-
-
-def _to_arrow(spec: ModelSpec, frame: pd.DataFrame, names: list[str]) -> pa.Table:
-    key = spec.entity.key
-    columns = [key, "event_timestamp", *names, spec.target, "split", "weight", "recent", "window", "training_set"]
-    table = pa.Table.from_pandas(frame[columns], preserve_index=False)
-    position = table.schema.get_field_index("window")
-    return table.set_column(position, "window", table["window"].cast(pa.date32()))
+    times = pd.to_datetime(frame[EVENT_TIMESTAMP], utc=True).dt.as_unit("us")
+    return frame.assign(**{EVENT_TIMESTAMP: times})

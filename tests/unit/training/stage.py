@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +16,11 @@ from mlflow import MlflowClient
 from include.training import candidate, training_set
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
+from tests.tables import day
 from tests.unit.training import world
 from tests.unit.training.world import World
 
-DAYS = tuple(date(2025, 1, day) for day in (2, 3, 4))
+DAYS = tuple(day(f"2025-01-0{number}") for number in (2, 3, 4))
 _FOLDER = TemporaryDirectory(prefix="flightline-test-", ignore_cleanup_errors=True)
 
 
@@ -95,11 +95,11 @@ def _scene() -> Scene:
     assert os.environ["MLFLOW_TRACKING_URI"] == _tracking_uri()
     made = world.make(Path(_FOLDER.name) / "world")
     made.deliver(world.HISTORY, 9000)
-    for day in DAYS:
-        made.deliver(day, 1200, income_factor=1.5)
+    for partition in DAYS:
+        made.deliver(partition, 1200, income_factor=1.5)
     store = made.store()
-    old_ref = training_set.build(made.spec, made.lake, store, world.moment(date(2025, 1, 2)))
-    new_ref = training_set.build(made.spec, made.lake, store, world.moment(date(2025, 1, 5)))
+    old_ref = training_set.build(made.spec, made.lake, store, world.HISTORY)
+    new_ref = training_set.build(made.spec, made.lake, store, DAYS[-1])
     return Scene(
         world=made,
         old_ref=old_ref,

@@ -5,29 +5,30 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Float64, Int64
 
 from include.core import catalogue
-from include.core.settings import Places
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.features import query
 from include.lakehouse import windows
+from include.lakehouse.schemas import ARRIVED_AT, CLEAN, EVENT_TIMESTAMP, LABELS, METRICS, RAW
 from include.lakehouse.tables import Lakehouse
 from include.models.california_housing import sample
+from tests.tables import day, put
 
-HISTORY = date(2025, 1, 1)
+HISTORY = day("2025-01-01")
 
 
 @dataclass
 class World:
-    """``deliver`` days, then ``store()`` and build training sets."""
+    """``deliver`` partitions, then ``store()`` and build training sets."""
 
     spec: ModelSpec
     lake: Lakehouse
@@ -35,40 +36,28 @@ class World:
     rows: pd.DataFrame
     """Rows of the housing file with listing_id, shuffled, not yet delivered."""
 
-    def deliver(self, day: date, count: int, income_factor: float = 1.0, arrives_after: int = 1) -> pd.DataFrame:
-        """Take ``count`` rows as the day's batch: clean_, features_, and labels_ that arrive days later."""
+    def deliver(
+        self, partition: Partition, count: int, income_factor: float = 1.0, arrives_after: int = 1
+    ) -> pd.DataFrame:
+        """Take ``count`` rows as the partition's batch: clean_, features_, and labels_ that arrive days later."""
         batch, self.rows = self.rows.iloc[:count].copy(), self.rows.iloc[count:]
         batch["median_income"] *= income_factor
-        moment = datetime.combine(day, time(), UTC)
-        batch["event_timestamp"] = pd.Timestamp(moment).as_unit("us")
-        batch["batch_date"] = day
-        clean = batch[[*self.spec.columns, "event_timestamp", "batch_date"]]
-        self.put("clean", clean, day)
-        self.put("raw", batch[["batch_date"]].assign(source_file="landing/world.csv"), day)
-        labels = batch[["listing_id", "event_timestamp", self.spec.target, "batch_date"]]
-        labels = labels.assign(arrived_at=pd.Timestamp(moment + timedelta(days=arrives_after)).as_unit("us"))
-        self.put("labels", labels, day)
-        query.write(self.spec, self.lake, day)
-        self.measured(day, drifted=income_factor != 1.0)
+        batch[EVENT_TIMESTAMP] = pd.Timestamp(partition.start).as_unit("us")
+        put(self.lake, CLEAN.of(self.spec), batch[[*self.spec.columns, EVENT_TIMESTAMP]], partition)
+        raw = pd.DataFrame({"source_file": "landing/world.csv", "row_number": np.arange(count) + 1})
+        put(self.lake, RAW.of(self.spec), raw, partition)
+        arrived = pd.Timestamp(partition.shift(arrives_after).start).as_unit("us")
+        labels = batch[["listing_id", EVENT_TIMESTAMP, self.spec.target]].assign(**{ARRIVED_AT: arrived})
+        put(self.lake, LABELS.of(self.spec), labels, partition)
+        query.write(self.spec, self.lake, partition)
+        self.measured(partition, drifted=income_factor != 1.0)
         return batch
 
-    def measured(self, day: date, drifted: bool) -> None:
-        """What monitoring leaves of a day, as far as training reads it."""
+    def measured(self, partition: Partition, drifted: bool) -> None:
+        """What monitoring leaves of a partition, as far as training reads it."""
         rows = [("rows", windows.ALL, 1.0), ("labelled_rows", windows.ALL, 0.0), ("drifted", "median_income", drifted)]
-        table = pa.Table.from_pylist(
-            [
-                {"window": day, "metric": metric, "slice": slice_, "value": float(value), "source": windows.SOURCE}
-                for metric, slice_, value in rows
-            ],
-            schema=windows.SCHEMA,
-        )
-        self.lake.replace_partition(self.spec.table("metrics"), table, {"window": day})
-
-    def put(self, layer: str, rows: pd.DataFrame, day: date) -> None:
-        table = pa.Table.from_pandas(rows, preserve_index=False)
-        position = table.schema.get_field_index("batch_date")
-        table = table.set_column(position, "batch_date", table["batch_date"].cast(pa.date32()))
-        self.lake.replace_partition(self.spec.table(layer), table, {"batch_date": day})
+        frame = pd.DataFrame(rows, columns=["metric", "slice", "value"]).astype({"value": float})
+        put(self.lake, METRICS.of(self.spec), frame, {"partition_key": partition.key, "source": windows.SOURCE})
 
     def store(self) -> FeatureStore:
         """A Feast repository over what has been delivered so far."""
@@ -103,9 +92,7 @@ class World:
 def make(folder: Path, seed: int = 1, trials: int = 4) -> World:
     """A world in which nothing has been delivered; few search trials keep tests short."""
     folder.mkdir(parents=True, exist_ok=True)
-    lakehouse = str(folder / "lakehouse")
-    places = Places("dev", str(folder / "landing"), lakehouse, os.environ.get("MLFLOW_TRACKING_URI", ""))
-    return World(quick_spec(trials), Lakehouse(places), folder, housing(seed))
+    return World(quick_spec(trials), Lakehouse(str(folder / "lakehouse")), folder, housing(seed))
 
 
 def quick_spec(trials: int) -> ModelSpec:
@@ -125,7 +112,3 @@ def housing(seed: int) -> pd.DataFrame:
     order = np.random.default_rng(seed).permutation(len(rows))
     rows = rows.iloc[order].reset_index(drop=True)
     return rows.assign(listing_id=np.arange(1, len(rows) + 1), median_house_value=rows.median_house_value.astype(float))
-
-
-def moment(day: date, hour: int = 6) -> datetime:
-    return datetime.combine(day, time(hour), UTC)

@@ -1,0 +1,41 @@
+"""What varies, by name: one of the package's own, or a user's by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pkgutil import resolve_name
+from typing import TypeVar
+
+from include.core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def choose(known: Mapping[str, T], name: str, where: str) -> T:
+    """The item that model.yaml names.
+
+    Args:
+        known: the package's own, by name.
+        name: one of those, or a path such as ``my_package.metrics:wape``.
+        where: file and key, for the message.
+
+    Raises:
+        ConfigError: there is no such item.
+    """
+    if name in known:
+        return known[name]
+    if ":" in name:
+        try:
+            found: T = resolve_name(name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(f"{name} cannot be imported: {error}", where=where) from None
+        kinds = {type(item) for item in known.values()}
+        if type(found) not in kinds:
+            wanted = ", ".join(sorted(kind.__name__ for kind in kinds))
+            raise ConfigError(f"{name} is a {type(found).__name__}, not a {wanted}", where=where)
+        return found
+    raise ConfigError(
+        f"{name!r} is not known",
+        where=where,
+        fix=f"Use one of {', '.join(sorted(known))}, or a path package.module:name",
+    )

@@ -1,0 +1,29 @@
+"""What build_features does of a partition, a step at a time."""
+
+from __future__ import annotations
+
+from include.features import parity, query, store
+from include.features.parity import Parity
+from include.features.query import FeatureCounts
+from include.lakehouse.run import Run
+
+
+def compute_features(run: Run) -> FeatureCounts:
+    """Make the partition of ``features_<model>`` from its accepted rows."""
+    return query.write(run.spec, run.lake, run.partition)
+
+
+def materialize_features(run: Run) -> None:
+    """Register the model's definitions with Feast, and copy the partition's features into the online store."""
+    feast = store.open_store()
+    store.apply(feast, run.spec)
+    store.materialize(feast, run.spec, run.partition)
+
+
+def check_parity(run: Run) -> Parity:
+    """Compare what is served with the table.
+
+    Raises:
+        DataError: they differ by more than model.yaml allows.
+    """
+    return parity.gate(run.spec, store.open_store(), run.lake, run.partition)

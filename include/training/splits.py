@@ -111,23 +111,15 @@ def _by_hash(columns: Sequence[str], held: Held, rows: pd.DataFrame) -> Parts:
             where="training set",
             fix="Build it again with the present model.yaml",
         )
-    texts = _texts(rows[columns[0]])
+    values = rows[columns[0]]
     for column in columns[1:]:
-        texts = [f"{first}|{text}" for first, text in zip(texts, _texts(rows[column]), strict=True)]
-    prefix = hashlib.sha256(f"{held['seed']}:".encode())
-
-    def place(text: str) -> int:
-        hashed = prefix.copy()
-        hashed.update(text.encode())
-        return int.from_bytes(hashed.digest()[:6], "big")
-
-    known: dict[str, int] = {}
-    places = np.fromiter(
-        (known[text] if text in known else known.setdefault(text, place(text)) for text in texts),
-        dtype=np.float64,
-        count=len(texts),
+        values = values.astype(str) + "|" + rows[column].astype(str)
+    codes, distinct = values.factorize(use_na_sentinel=False)
+    digests = b"".join(
+        hashlib.sha256(f"{held['seed']}:{_text(value)}".encode()).digest() for value in distinct.tolist()
     )
-    return _cut(places / 2**48, held["test_share"], held["validation_share"])
+    first_48_bits = np.frombuffer(digests, dtype=">u8").reshape(-1, 4)[:, 0] >> np.uint64(16)
+    return _cut(first_48_bits[codes] / 2**48, held["test_share"], held["validation_share"])
 
 
 def _cut(place: npt.NDArray[np.float64], test_share: float, validation_share: float) -> Parts:
@@ -135,11 +127,9 @@ def _cut(place: npt.NDArray[np.float64], test_share: float, validation_share: fl
     return np.where(place < test_share, TEST, np.where(place < validation_end, VALIDATION, TRAIN))
 
 
-def _texts(values: pd.Series) -> list[str]:
+def _text(value: object) -> str:
     """Whole numbers alike, whether they are stored as integers or, as features are, as floats."""
-    if values.dtype.kind == "f":
-        return [str(int(value)) if value.is_integer() else str(value) for value in values.tolist()]
-    return [str(value) for value in values.tolist()]
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _hold_time(spec: ModelSpec, rows: pd.DataFrame) -> Held:

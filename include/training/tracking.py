@@ -5,7 +5,6 @@ All calls go to the tracking server that the environment names (MLFLOW_TRACKING_
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -160,33 +159,6 @@ def log_model(spec: ModelSpec, ref: TrainingSetRef, model: Any, features: pd.Dat
             "feature_table": ref.feature_table,
         },
     )
-
-
-def version_tags(spec: ModelSpec, run: RunRef, ref: TrainingSetRef) -> dict[str, str]:
-    """What a registered version says of how it was made: what gates, scoring and monitoring read of it.
-
-    ``origin`` is for people, and the metrics for lists in MLflow.
-    """
-    origin = {
-        "candidate": run.run_name,
-        "data.version": ref.data_version,
-        "feature_table": ref.feature_table,
-        "partitions": f"{ref.first_partition}..{ref.last_partition}",
-    }
-    shown = ("", "recent_", "train_")
-    return {
-        "task": spec.task.value,
-        "metric": spec.metric,
-        "algorithm": spec.training.algorithm,
-        "split": ref.split,
-        "features": json.dumps(list(ref.features)),
-        "feature_service": ref.feature_service,
-        "training_set": ref.training_set,
-        "training_set.version": str(ref.table_version),
-        "known_at": ref.known_at,
-        "origin": json.dumps(origin),
-        **{p + spec.metric: f"{run.metrics[p + spec.metric]:.6g}" for p in shown if p + spec.metric in run.metrics},
-    }
 
 
 def log_figures(figures: Mapping[str, Figure]) -> None:

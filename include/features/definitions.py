@@ -12,9 +12,9 @@ from feast import Entity, FeatureService, FeatureView, Field, ValueType
 from feast.feast_object import FeastObject
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 
+from feast_delta.source import DeltaSource
 from include.errors import ConfigError
 from include.features.query import BATCH_DATE, EVENT_TIMESTAMP, feature_schema
-from include.features.source import DeltaSource
 from include.models.spec import ModelSpec
 
 FEAST_TYPES: dict[pa.DataType, FeastType] = {

@@ -15,20 +15,18 @@ from feast.feast_object import FeastObject
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from include.errors import ConfigError
+from feast_delta import errors
+from feast_delta.online import address
+from include.errors import ConfigError, DataError, StackError
 from include.features import query
 from include.features.definitions import check_names, feast_objects, view_name
-from include.features.online.address import answering
 from include.models import catalogue
 from include.models.spec import ModelSpec
 from include.places import PROJECT_ROOT
 
 REPOSITORY = PROJECT_ROOT / "feature_repo"
-VARIABLES = (
-    "FLIGHTLINE_LAKEHOUSE_URI",
-    "FLIGHTLINE_FEAST_REGISTRY",
-    "FLIGHTLINE_FEAST_ONLINE_STORE",
-)
+ONLINE_STORE = "FLIGHTLINE_FEAST_ONLINE_STORE"
+VARIABLES = ("FLIGHTLINE_LAKEHOUSE_URI", "FLIGHTLINE_FEAST_REGISTRY", ONLINE_STORE)
 TIMESTAMP_SUFFIX = "__ts"
 """Of the event times of a feature, in what ``read_online`` returns."""
 REGISTRY_LOCK, OPENING_LOCK = 4_210_000_001, 4_210_000_003  # any numbers, the same in every process
@@ -48,7 +46,8 @@ def open_store(environ: Mapping[str, str] | None = None) -> FeatureStore:
             where="feature_repo/feature_store.yaml",
             fix="Run `make up`, then `. var/env`; or set it yourself",
         )
-    store = FeatureStore(repo_path=str(REPOSITORY))
+    with answering():
+        store = FeatureStore(repo_path=str(REPOSITORY))
     with _registry_lock(store, OPENING_LOCK):
         store.registry  # noqa: B018  (creates its tables when it is opened first)
     return store
@@ -109,6 +108,29 @@ def read_online(store: FeatureStore, service: str, key: str, values: Sequence[An
         )
     found: dict[str, list[Any]] = served.to_dict(include_event_timestamps=True)
     return found
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Around what asks Feast: the errors of its stores as ours, with what can be set here.
+
+    Raises:
+        ConfigError: the address of the online store, or a definition, is wrong.
+        DataError: a table is missing or has other columns, or keys and times cannot be joined.
+        StackError: the online store does not answer.
+    """
+    try:
+        with address.answering():
+            yield
+    except errors.AddressError as error:
+        where, fix = "feature_repo/feature_store.yaml", f"Set {ONLINE_STORE} to postgresql://... or redis://..."
+        raise ConfigError(error.what, where=where, fix=fix) from None
+    except errors.OnlineStoreError as error:
+        raise StackError(error.what, where=ONLINE_STORE, fix=f"{error.fix}; then clear the task") from None
+    except errors.ConfigError as error:
+        raise ConfigError(error.what, where=error.where, fix=error.fix) from None
+    except errors.DataError as error:
+        raise DataError(error.what, where=error.where, fix=error.fix) from None
 
 
 def _other_models(spec: ModelSpec) -> Iterator[ModelSpec]:

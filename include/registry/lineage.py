@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time
 from feast import FeatureStore
 from feast.saved_dataset import SavedDataset
 
-from include.features.source import SavedDatasetDeltaStorage
+from feast_delta.source import SavedDatasetDeltaStorage
 from include.models.spec import ModelSpec
 from include.registry.versions import Version
 from include.training.training_set import TrainingSetRef

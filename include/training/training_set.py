@@ -22,6 +22,7 @@ from feast import FeatureStore
 
 from include.errors import DataError
 from include.features import leakage
+from include.features.store import answering
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 from include.monitoring import window
@@ -187,8 +188,9 @@ def _retrieve(
     """As `point_in_time`, and the version of each Delta table that was read."""
     service = store.get_feature_service(service_name)
     names = [feature.name for view in service.feature_view_projections for feature in view.features]
-    job = store.get_historical_features(entity_df=rows, features=service)
-    joined = job.to_df()
+    with answering():
+        job = store.get_historical_features(entity_df=rows, features=service)
+        joined = job.to_df()
     if len(joined) != len(rows):
         raise DataError(f"Feast returned {len(joined)} rows for {len(rows)}", where=service_name)
     for name in names:

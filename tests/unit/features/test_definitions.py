@@ -9,9 +9,9 @@ from feast.data_source import DataSource
 from feast.saved_dataset import SavedDatasetStorage
 from feast.types import Float64, Int32, Int64
 
+from feast_delta.source import DeltaSource, SavedDatasetDeltaStorage
 from include.errors import ConfigError
 from include.features.definitions import check_names, feast_objects
-from include.features.source import DeltaSource, SavedDatasetDeltaStorage
 
 SERVICE = "service: california_housing_v1"
 

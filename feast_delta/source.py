@@ -19,8 +19,8 @@ from feast.saved_dataset import SavedDatasetStorage
 from feast.type_map import pa_to_feast_value_type
 from feast.value_type import ValueType
 
-from include.errors import DataError
-from include.features.point_in_time import TIMESTAMP
+from feast_delta.errors import DataError
+from feast_delta.point_in_time import TIMESTAMP
 
 
 class DeltaSource(DataSource):
@@ -88,7 +88,7 @@ class DeltaSource(DataSource):
             raise DataError(
                 f"the table of source {self.name} does not exist",
                 where=self.path,
-                fix="Run the DAG that builds the features first",
+                fix="Write it first",
             ) from None
 
     def validate(self, config: RepoConfig) -> None:
@@ -198,7 +198,7 @@ def scan(
         raise DataError(
             f"the table of source {source.name} has no column {', '.join(missing)}",
             where=f"{source.path}, version {table.version()}",
-            fix="Build the features again",
+            fix="Write the table again, with that column",
         )
     projection = {name: ds.field(name) for name in columns}
     for name in filter(None, (timestamp, created)):

@@ -20,15 +20,15 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
-from include.errors import DataError
-from include.features.point_in_time import FeatureRows, join, latest, to_microseconds
-from include.features.source import DeltaSource, SavedDatasetDeltaStorage, arrow_schema, scan, source_column
+from feast_delta.errors import DataError
+from feast_delta.point_in_time import FeatureRows, join, latest, to_microseconds
+from feast_delta.source import DeltaSource, SavedDatasetDeltaStorage, arrow_schema, scan, source_column
 
 
 class DeltaOfflineStoreConfig(FeastConfigBaseModel):
     """The section ``offline_store`` of feature_store.yaml."""
 
-    type: str = "include.features.offline_store.DeltaOfflineStore"
+    type: str = "feast_delta.offline_store.DeltaOfflineStore"
     lakehouse_uri: str
     """Folder or URL below which the Delta tables live."""
     memory_limit: str | None = None

@@ -16,7 +16,7 @@ from feast.types import Float64, Int64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.features.source import DeltaSource
+from feast_delta.source import DeltaSource
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 pytest.importorskip("ibis", reason="Feast's DuckDB store needs feast[duckdb], which is in the extra dev")
@@ -86,7 +86,7 @@ def test_values_are_those_of_feasts_duckdb_store(rows, entities, ttl):
             folder,
             "ours",
             {
-                "type": "include.features.offline_store.DeltaOfflineStore",
+                "type": "feast_delta.offline_store.DeltaOfflineStore",
                 "lakehouse_uri": name,
             },
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView
@@ -29,6 +29,7 @@ ONLINE_STORE = "FLIGHTLINE_FEAST_ONLINE_STORE"
 VARIABLES = ("FLIGHTLINE_LAKEHOUSE_URI", "FLIGHTLINE_FEAST_REGISTRY", ONLINE_STORE)
 TIMESTAMP_SUFFIX = "__ts"
 """Of the event times of a feature, in what ``read_online`` returns."""
+MICROSECOND = timedelta(microseconds=1)
 REGISTRY_LOCK, OPENING_LOCK = 4_210_000_001, 4_210_000_003  # any numbers, the same in every process
 
 
@@ -78,7 +79,8 @@ def materialize(store: FeatureStore, spec: ModelSpec, day: date) -> None:
     """Copy the day's features into the online store. Safe to repeat, in any order of days.
 
     The interval is the day's alone: Feast includes both ends, so it stops a microsecond before the next day.
-    Days wait for each other: Feast reads a view's list of intervals and writes it back, and one would be lost.
+    Days wait for each other: Feast reads a view's list of intervals and writes it back, and one would be lost. Days
+    that adjoin are kept as one interval: else the list that is rewritten each day would grow with them.
 
     Raises:
         StackError: the online store does not answer.
@@ -86,6 +88,20 @@ def materialize(store: FeatureStore, spec: ModelSpec, day: date) -> None:
     with _registry_lock(store), answering():
         store.refresh_registry()
         store.materialize(query.day_start(day), query.day_end(day), feature_views=[view_name(spec)])
+        view = store.registry.get_feature_view(view_name(spec), store.project)
+        view.materialization_intervals = merged(view.materialization_intervals)
+        store.registry.apply_feature_view(view, store.project)
+
+
+def merged(intervals: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """The same times in as few intervals as there can be; both ends belong to an interval, in whole microseconds."""
+    found: list[tuple[datetime, datetime]] = []
+    for start, end in sorted(intervals):
+        if found and start <= found[-1][1] + MICROSECOND:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found
 
 
 def read_online(store: FeatureStore, service: str, key: str, values: Sequence[Any]) -> dict[str, list[Any]]:

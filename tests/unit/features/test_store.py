@@ -6,17 +6,21 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.errors import ConfigError
-from include.features import parity, query
+from include.features import freshness, parity, query
 from include.features import store as feature_store
+from include.lakehouse.tables import Lakehouse
 from include.models import catalogue
-from include.places import PROJECT_ROOT
+from include.places import PROJECT_ROOT, from_environment
+from include.workspace import Workspace
 
 DAY, NEXT_DAY = date(2025, 1, 2), date(2025, 1, 3)
 
@@ -110,7 +114,43 @@ def test_days_materialised_at_once_are_all_in_the_registry(store, spec, build):
         list(pool.map(lambda day: feature_store.materialize(feature_store.open_store(), spec, day), days))
     store.refresh_registry()
     intervals = store.get_feature_view("listing_features").materialization_intervals
-    assert sorted(start.date() for start, _ in intervals) == days
+    assert intervals == [(query.day_start(days[0]), query.day_end(days[-1]))]
+
+
+def test_days_that_adjoin_are_one_interval_also_in_a_registry_of_before(store, spec, build):
+    days = [DAY + timedelta(days=number) for number in range(4)]
+    for day in days:
+        build(day, [1], 5.0, materialize=False)
+    for day in days[:2]:  # as it was kept before
+        store.materialize(query.day_start(day), query.day_end(day), feature_views=["listing_features"])
+    assert len(store.get_feature_view("listing_features").materialization_intervals) == 2
+    feature_store.materialize(store, spec, days[3])
+    intervals = store.get_feature_view("listing_features").materialization_intervals
+    assert [(start.date(), end.date()) for start, end in intervals] == [(days[0], days[1]), (days[3], days[3])]
+    workspace = Workspace(spec, from_environment(), Lakehouse(from_environment()))
+    assert [freshness.missing(workspace, day) is None for day in days] == [True, True, False, True]
+
+
+@given(st.lists(st.integers(0, 20), max_size=25))
+def test_merged_intervals_are_the_set_of_their_days(numbers):
+    intervals = []
+    for number in numbers:
+        day = DAY + timedelta(days=number)
+        intervals = feature_store.merged([*intervals, (query.day_start(day), query.day_end(day))])
+    spans = [((start.date() - DAY).days, (end.date() - DAY).days) for start, end in intervals]
+    found = [number for first, last in spans for number in range(first, last + 1)]
+    assert found == sorted(set(numbers))
+    assert len(intervals) == sum(number - 1 not in numbers for number in set(numbers))
+    assert all(query.day_start(start.date()) == start and query.day_end(end.date()) == end for start, end in intervals)
+
+
+def test_intervals_that_overlap_or_lie_within_one_are_merged():
+    def at(hour):
+        return query.day_start(DAY) + timedelta(hours=hour)
+
+    apart = [(at(0), at(1)), (at(2), at(3))]
+    assert feature_store.merged(apart) == apart
+    assert feature_store.merged([(at(4), at(9)), (at(0), at(8)), (at(5), at(6))]) == [(at(0), at(9))]
 
 
 def test_a_day_computed_anew_replaces_its_values(store, spec, build):

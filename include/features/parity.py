@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -14,10 +14,12 @@ from feast import FeatureStore
 
 from include.errors import DataError
 from include.features import query
-from include.features.store import TIMESTAMP_SUFFIX, read_online
+from include.features.store import TIMESTAMP_SUFFIX, answering, read_online
 from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 
+SAMPLED_DAYS = 30
+"""Earlier days from which the gate takes keys: what it reads does not grow with the table."""
 RELATIVE_TOLERANCE = {pa.float32(): 1e-6, pa.float64(): 1e-12}
 
 
@@ -26,8 +28,8 @@ class Parity:
     """How the values served online compare with a point-in-time join of the table.
 
     ``mismatches`` counts values (key x feature) that differ, ``features`` names the features they are of and
-    ``differing`` how many of each. ``expired`` counts keys with online values older than the time to live:
-    served, but unseen in training.
+    ``differing`` how many of each. ``expired`` counts keys with online values older than the time to live,
+    where the table has younger ones: served, but unseen in training.
     """
 
     keys: int
@@ -77,7 +79,7 @@ def refuse_skew(spec: ModelSpec, day: date, parity: Parity) -> None:
             f"{parity.expired} of {parity.keys} keys are served values older than {spec.features.ttl_days} days "
             f"({parity.expired_share:.2%}, limit {limits.max_expired:.2%})",
             where=where,
-            fix="Raise features.ttl_days, or features.parity.max_expired, in model.yaml; or delete those keys",
+            fix=f"The table has younger ones: run {spec.name}.build_features for the days since then, then clear this one",
         )
 
 
@@ -105,7 +107,8 @@ def check_parity(store: FeatureStore, spec: ModelSpec, lake: Lakehouse, day: dat
     """Read a sample of keys online, and offline by a point-in-time join as of the same moment, and compare.
 
     The moment is the end of the day; for a key whose online values are newer (a backfill), it is their time.
-    The sample is the same for the same table: half of it keys of the day, the rest keys of the days before.
+    The sample is the same for the same table: half of it keys of the day, the rest keys of days before
+    that are within ``features.ttl_days``.
 
     Raises:
         DataError: the day has no features.
@@ -122,7 +125,8 @@ def check_parity(store: FeatureStore, spec: ModelSpec, lake: Lakehouse, day: dat
             query.EVENT_TIMESTAMP: [max(moment, served) if served else moment for served in at],
         }
     )
-    offline = store.get_historical_features(entity_df=entity_df, features=service).to_arrow().to_pydict()
+    with answering():
+        offline = store.get_historical_features(entity_df=entity_df, features=service).to_arrow().to_pydict()
     ttl = spec.features.ttl_days * 86_400
     expired = {row for row, served in enumerate(at) if served and (moment - served).total_seconds() > ttl}
     differing = {
@@ -142,12 +146,18 @@ def check_parity(store: FeatureStore, spec: ModelSpec, lake: Lakehouse, day: dat
 
 
 def _sample(spec: ModelSpec, lake: Lakehouse, day: date, keys: int) -> list[Any]:
-    """Keys that have features by the day, the day's own first, in the order of their hashes."""
-    rows = lake.read(
-        spec.table("features"),
-        where=[(query.BATCH_DATE, "<=", day)],
-        columns=[spec.entity.key, query.BATCH_DATE],
-    )
+    """Keys that have features by the day, the day's own first, in the order of their hashes.
+
+    The others are of at most ``SAMPLED_DAYS`` earlier days, chosen by hash among those whose features are not expired.
+    """
+    table = lake.open(spec.table("features"))
+    written = pa.table(table.get_add_actions(flatten=True))[f"partition.{query.BATCH_DATE}"].cast(pa.date32())
+    oldest = day - timedelta(days=spec.features.ttl_days)
+    earlier = pd.DataFrame({"day": [at for at in written.unique().to_pylist() if oldest < at < day]}, dtype=object)
+    earlier["order"] = pd.util.hash_array((f"{day} of " + earlier["day"].astype(str)).to_numpy(dtype=object))
+    chosen = [day, *earlier.sort_values("order")["day"].head(SAMPLED_DAYS)]
+    files = table.to_pyarrow_dataset(file_pruning_predicate=[(query.BATCH_DATE, "in", [str(at) for at in chosen])])
+    rows = files.to_table(columns=[spec.entity.key, query.BATCH_DATE])
     newest = rows.group_by(spec.entity.key).aggregate([(query.BATCH_DATE, "max")]).to_pandas()
     newest["order"] = pd.util.hash_array(newest[spec.entity.key].astype(str).to_numpy(dtype=object))
     newest = newest.sort_values(["order", spec.entity.key])

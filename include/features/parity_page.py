@@ -11,7 +11,7 @@ from include.lakehouse.tables import Lakehouse
 from include.models.spec import ModelSpec
 
 DAYS = 30
-"""Earlier days that the page lists at most."""
+"""That the page lists at most."""
 
 _PAGE = """\
 <!doctype html>
@@ -56,10 +56,13 @@ moment. The limit is {{ "%.2f" | format(100 * threshold) }} %. Of the {{ "{:,}".
 
 def render(spec: ModelSpec, lake: Lakehouse, day: date) -> str | None:
     """The page of a day whose parity was checked, from ``parity_<model>``; None where it was not."""
-    table = lake.read_if_exists(spec.table("parity"), where=[("batch_date", "<=", day)])
-    features = [] if table is None else _of_day(table, day)
-    if table is None or not features:
+    name = spec.table("parity")
+    days = lake.rows_by_partition(name, "batch_date") if lake.exists(name) else []
+    checked = sorted(at for at, _ in days if at <= day)
+    if day not in checked:
         return None
+    table = lake.read(name, where=[("batch_date", ">=", checked[-DAYS:][0]), ("batch_date", "<=", day)])
+    features = _of_day(table, day)
     first = features[0]
     return (
         Environment(autoescape=True)
@@ -87,4 +90,4 @@ def _of_day(table: pa.Table, day: date) -> list[dict[str, object]]:
 def _days(table: pa.Table) -> list[dict[str, object]]:
     """One row a day, newest first: what is of the whole day stands on each of its features."""
     by_day = {row["batch_date"]: row for row in table.to_pylist()}
-    return [by_day[day] for day in sorted(by_day, reverse=True)][:DAYS]
+    return [by_day[day] for day in sorted(by_day, reverse=True)]

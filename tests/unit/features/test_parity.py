@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from include.errors import DataError
-from include.features import parity
+from include.features import parity, query
 from include.features import store as feature_store
 
 DAY, NEXT_DAY, LATER = date(2025, 1, 2), date(2025, 1, 3), date(2025, 3, 1)
@@ -26,6 +28,7 @@ def test_parity_counts_keys_that_are_served_beyond_their_time(store, make_spec, 
     short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
     feature_store.apply(store, short)
     build(DAY, [1, 2], 5.0)
+    build(LATER - timedelta(days=1), [1, 2], 5.0, materialize=False)
     build(LATER, [3], 5.0)
     found = parity.check_parity(store, short, lake, LATER)
     assert (found.keys, found.mismatches, found.expired) == (3, 0, 2)
@@ -71,6 +74,42 @@ def test_too_many_expired_values_stop_the_day(store, make_spec, build, lake):
     short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
     feature_store.apply(store, short)
     build(DAY, [1, 2], 5.0)
+    build(LATER - timedelta(days=1), [1, 2], 5.0, materialize=False)
     build(LATER, [3], 5.0)
     with pytest.raises(DataError, match=r"2 of 3 keys are served values older than 30 days \(66.67%, limit 5.00%\)"):
         parity.gate(short, store, lake, LATER)
+
+
+@pytest.fixture
+def many_days(store, spec, lake):
+    """500 days of four keys each that are never delivered again, all of them online; and the last of the days."""
+    feature_store.apply(store, spec)
+    days = [DAY + timedelta(days=number) for number in range(500) for _ in range(4)]
+    rows = pa.table(
+        {
+            spec.entity.key: pa.array(range(len(days)), pa.int64()),
+            "event_timestamp": pa.array([query.day_start(day) for day in days], query.TIMESTAMP),
+            "median_income": pa.array([5.0] * len(days)),
+            "rooms_per_household": pa.array([1.0] * len(days)),
+            "inland": pa.array([1] * len(days), pa.int32()),
+            "batch_date": pa.array(days, pa.date32()),
+        }
+    )
+    write_deltalake(lake.uri(spec.table("features")), rows, partition_by=["batch_date"])
+    store.materialize(query.day_start(days[0]), query.day_end(days[-1]), feature_views=["listing_features"])
+    return days[-1]
+
+
+def test_the_gate_passes_when_most_keys_ever_seen_are_beyond_their_time(many_days, store, spec, lake):
+    assert spec.features.ttl_days == 400
+    found = parity.gate(spec, store, lake, many_days)
+    assert (found.keys, found.mismatches, found.expired) == (4 + 4 * parity.SAMPLED_DAYS, 0, 0)
+
+
+def test_the_sample_reads_a_bounded_number_of_days_within_the_time_to_live(many_days, spec, lake):
+    sample = parity._sample(spec, lake, many_days, 200)
+    days = {DAY + timedelta(days=key // 4) for key in sample}
+    assert many_days in days
+    assert len(days) == 1 + parity.SAMPLED_DAYS
+    assert min(days) > many_days - timedelta(days=400)
+    assert max(days - {many_days}) - min(days) > timedelta(days=200)  # from all of the time

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,16 @@ def test_a_page_is_of_its_day(spec: ModelSpec, lake: Lakehouse, checked: int) ->
 
 def test_a_day_without_a_check_has_no_page(spec: ModelSpec, lake: Lakehouse) -> None:
     assert parity_page.render(spec, lake, DAY) is None
+
+
+def test_a_page_lists_the_last_days_and_reads_no_others(spec: ModelSpec, lake: Lakehouse) -> None:
+    days = [DAY + timedelta(days=2 * number) for number in range(parity_page.DAYS + 3)]
+    for day in days:
+        parity.record(spec, lake, day, Parity(keys=200, mismatches=0, expired=0, features=(), compared=600))
+    table = lake.open(spec.table("parity"))
+    for path in table.file_uris(file_pruning_predicate=[("batch_date", "<", str(days[2]))]):
+        Path(path).unlink()
+    page = parity_page.render(spec, lake, days[-2])
+    assert page is not None
+    assert page.count("<td>2025-") == parity_page.DAYS
+    assert str(days[-1]) not in page

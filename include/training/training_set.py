@@ -22,6 +22,7 @@ from feast import FeatureStore
 from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.features.store import answering
 from include.lakehouse import windows
 from include.lakehouse.schemas import (
     ARRIVED_AT,
@@ -204,8 +205,9 @@ def _retrieve(
     """As `point_in_time`, and the version of each Delta table that was read."""
     service = store.get_feature_service(service_name)
     names = [feature.name for view in service.feature_view_projections for feature in view.features]
-    job = store.get_historical_features(entity_df=rows, features=service)
-    joined = job.to_df()
+    with answering():
+        job = store.get_historical_features(entity_df=rows, features=service)
+        joined = job.to_df()
     if len(joined) != len(rows):
         raise DataError(f"Feast returned {len(joined)} rows for {len(rows)}", where=service_name)
     for name in names:

@@ -385,7 +385,7 @@ def test_the_image_installs_the_lock_as_the_user_airflow() -> None:
 
 def test_the_code_is_in_the_image_and_nothing_else_reaches_the_builder() -> None:
     copies = {line.split()[-2]: line.split()[-1] for line in instructions("COPY")}
-    folders = {"dags", "feature_repo", "include", "plugins"}
+    folders = {"dags", "feast_delta", "feature_repo", "include", "plugins"}
     assert copies == {name: f"/opt/airflow/{name}" for name in folders} | {"requirements.txt": "/requirements.txt"}
     ignored = (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
     assert {line[1:] for line in ignored if line.startswith("!")} == set(copies)

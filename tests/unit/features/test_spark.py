@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from datetime import date, datetime
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from include.core import catalogue
 from include.core.errors import ConfigError
 from include.features import query
+from include.lakehouse.schemas import CLEAN
 from include.models.california_housing import sample
+from tests.tables import day, put
 
-DAY = date(2025, 1, 2)
+DAY = day("2025-01-02")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def spark():
 def clean_rows():
     """Rows of the model's clean table, with the edges of its values."""
     rows = sample.generate().dropna().head(400)
-    rows = rows.assign(listing_id=range(len(rows)), event_timestamp=pd.Timestamp(DAY, tz="UTC"), batch_date=DAY)
+    rows = rows.assign(listing_id=range(len(rows)), event_timestamp=pd.Timestamp(DAY.start))
     classes = ["<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN"]
     rows["ocean_proximity"] = [classes[number % 5] for number in range(len(rows))]
     rows.loc[rows.index[0], "median_income"] = None
@@ -53,16 +54,14 @@ def clean_rows():
 @pytest.mark.parametrize("name", catalogue.registered())
 def test_values_are_those_of_duckdb(spark, clean_rows, lake, tmp_path, name):
     spec = catalogue.load(name)
-    fields = {name: query.COLUMN_TYPES[column.type] for name, column in spec.columns.items()}
-    schema = pa.schema({**fields, "event_timestamp": query.TIMESTAMP, "batch_date": pa.date32()})
-    clean = pa.Table.from_pandas(clean_rows[schema.names], schema=schema, preserve_index=False)
-    version = lake.replace_partition(spec.table("clean"), clean, {"batch_date": DAY})
-    ours = query.compute(spec, lake, DAY).to_pandas().sort_values(spec.entity.key, ignore_index=True)
+    table = CLEAN.of(spec)
+    version = put(lake, table, clean_rows[[*spec.columns, "event_timestamp"]], DAY)
+    ours = query.compute(spec, lake, DAY).to_pandas().sort_values(list(spec.entity.keys), ignore_index=True)
 
     # As on Databricks, Spark reads the files of the table.
-    files = lake.open(spec.table("clean"), version).file_uris()
-    spark.read.parquet(*files).createOrReplaceTempView(spec.table("clean"))
-    theirs = spark.sql(query.spark_sql(spec)).toPandas().sort_values(spec.entity.key, ignore_index=True)
+    files = lake.open(table, version).file_uris()
+    spark.read.parquet(*files).createOrReplaceTempView(table.name)
+    theirs = spark.sql(query.spark_sql(spec)).toPandas().sort_values(list(spec.entity.keys), ignore_index=True)
 
     assert list(theirs.columns) == list(ours.columns)
     assert len(theirs) == len(ours) == 400

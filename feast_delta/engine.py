@@ -17,15 +17,15 @@ from feast.infra.compute_engines.local.compute import LocalComputeEngine, LocalC
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.infra.registry.base_registry import BaseRegistry
 
-from include.features.offline_store import DeltaOfflineStore
-from include.features.online.writer import RowWriter
-from include.features.source import DeltaSource, source_column
+from feast_delta.offline_store import DeltaOfflineStore
+from feast_delta.online.writer import RowWriter
+from feast_delta.source import DeltaSource, source_column
 
 
 class ArrowComputeEngineConfig(LocalComputeEngineConfig):
     """The section ``batch_engine`` of feature_store.yaml."""
 
-    type: str = "include.features.engine.ArrowComputeEngine"  # type: ignore[assignment]
+    type: str = "feast_delta.engine.ArrowComputeEngine"  # type: ignore[assignment]
 
 
 class ArrowComputeEngine(LocalComputeEngine):

@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from feast import FeatureStore, FeatureView
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, RepoConfig, ValueType
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
+from feast.types import Float64, Int32, Int64
 
-from include.features.store import apply, open_store
+from feast_delta.source import DeltaSource
 
 AT = datetime(2025, 1, 2, tzinfo=UTC)
 FEATURES = ("median_income", "rooms_per_household", "inland")
+PROJECT, VIEW, SERVICE, REGISTRY = "listings", "listing_features", "listing_service", "FLIGHTLINE_FEAST_REGISTRY"
+
+
+def open_store() -> FeatureStore:
+    """The store at the addresses of the environment."""
+    folder = os.environ["LAKEHOUSE"]
+    return FeatureStore(
+        config=RepoConfig(
+            project=PROJECT,
+            provider="local",
+            registry={"registry_type": "sql", "path": os.environ[REGISTRY]},
+            offline_store={"type": "feast_delta.offline_store.DeltaOfflineStore", "lakehouse_uri": folder},
+            batch_engine={"type": "feast_delta.engine.ArrowComputeEngine"},
+            online_store={
+                "type": "feast_delta.online.address.OnlineStore",
+                "url": os.environ["FLIGHTLINE_FEAST_ONLINE_STORE"],
+            },
+            entity_key_serialization_version=3,
+        )
+    )
+
+
+def define(store: FeatureStore, *features: str) -> None:
+    """Apply the feature view with some features; what is a number is a double, but for ``inland``."""
+    entity = Entity(name="listing", join_keys=["listing_id"], value_type=ValueType.INT64)
+    fields = [Field(name=name, dtype=Int32 if name == "inland" else Float64) for name in features]
+    path = f"{store.config.offline_store.lakehouse_uri}/listings"
+    view = FeatureView(
+        name=VIEW,
+        entities=[entity],
+        schema=[Field(name="listing_id", dtype=Int64), *fields],
+        source=DeltaSource(path=path, name="listings", timestamp_field="event_timestamp"),
+        ttl=timedelta(days=400),
+    )
+    store.apply([entity, view, FeatureService(name=SERVICE, features=[view])])
 
 
 def key(number: int) -> EntityKey:
@@ -69,9 +107,16 @@ class Online:
 
 
 @pytest.fixture
-def online(feast_environment, spec) -> Online:
+def feast_environment(feast_addresses: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The addresses of empty stores, on each kind of online store."""
+    for name, value in {"LAKEHOUSE": str(tmp_path), **feast_addresses}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def online(feast_environment) -> Online:
     store = open_store()
-    apply(store, spec)
+    define(store, *FEATURES)
     return Online(store)
 
 

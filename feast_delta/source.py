@@ -6,8 +6,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
@@ -19,8 +22,15 @@ from feast.saved_dataset import SavedDatasetStorage
 from feast.type_map import pa_to_feast_value_type
 from feast.value_type import ValueType
 
-from include.core.errors import DataError
-from include.features.point_in_time import TIMESTAMP
+from feast_delta.errors import DataError
+from feast_delta.point_in_time import TIMESTAMP
+
+FEW = 10
+"""Rows that a table has at least for each key that is looked for, where it is filtered by key: else that only costs."""
+PARTITION = "partition."
+"""Before the names of partition columns in deltalake's list of files."""
+LOG_PRECISION = pa.scalar(1_000, pa.duration("us"))
+"""The log of a Delta table cuts times to milliseconds."""
 
 
 class DeltaSource(DataSource):
@@ -88,7 +98,7 @@ class DeltaSource(DataSource):
             raise DataError(
                 f"the table of source {self.name} does not exist",
                 where=self.path,
-                fix="Run the DAG that builds the features first",
+                fix="Write it first",
             ) from None
 
     def validate(self, config: RepoConfig) -> None:
@@ -174,7 +184,7 @@ class SavedDatasetDeltaStorage(SavedDatasetStorage):
 
 def arrow_schema(table: DeltaTable) -> pa.Schema:
     """Columns of a Delta table as pyarrow types."""
-    return table.to_pyarrow_dataset().schema
+    return pa.schema(table.schema().to_arrow())
 
 
 def source_column(source: DataSource, name: str) -> str:
@@ -190,28 +200,85 @@ def scan(
     created: str | None,
     start: datetime | None,
     end: datetime | None,
+    keys: Mapping[str, pa.Array] | None = None,
 ) -> ds.Scanner:
-    """Columns of the source's rows from ``start`` to ``end``, times in microseconds, UTC; no other file is opened."""
-    dataset = table.to_pyarrow_dataset()
-    missing = sorted(set(columns) - set(dataset.schema.names))
+    """Columns of the source's rows from ``start`` to ``end``, times in microseconds, UTC; no other file is opened.
+
+    Args:
+        keys: distinct values, by column, that the caller looks for. Where they are few beside the rows, most rows with
+            other values are left out.
+    """
+    schema = arrow_schema(table)
+    missing = sorted(set(columns) - set(schema.names))
     if missing:
         raise DataError(
             f"the table of source {source.name} has no column {', '.join(missing)}",
             where=f"{source.path}, version {table.version()}",
-            fix="Build the features again",
+            fix="Write the table again, with that column",
         )
     projection = {name: ds.field(name) for name in columns}
     for name in filter(None, (timestamp, created)):
         projection[name] = ds.field(name).cast(TIMESTAMP)
-    kind = dataset.schema.field(timestamp).type
-    period = ds.scalar(True)
+    kind = schema.field(timestamp).type
+    first, last = (None if at is None else pa.scalar(at, TIMESTAMP).cast(kind) for at in (start, end))
+    wanted = ds.scalar(True)
     for name, value in source.rows.items():
-        period = period & (ds.field(name) == value)
-    if start is not None:
-        period = period & (ds.field(timestamp) >= pa.scalar(start, TIMESTAMP).cast(kind))
-    if end is not None:
-        period = period & (ds.field(timestamp) <= pa.scalar(end, TIMESTAMP).cast(kind))
-    return dataset.scanner(columns=projection, filter=period)
+        wanted = wanted & (ds.field(name) == value)
+    if first is not None:
+        wanted = wanted & (ds.field(timestamp) >= first)
+    if last is not None:
+        wanted = wanted & (ds.field(timestamp) <= last)
+    files = pa.table(table.get_add_actions(flatten=True))
+    files = files.filter(_may_hold_times(files, timestamp, first, last))
+    for name, values in (keys or {}).items():
+        if len(values) * FEW <= (pc.sum(files["num_records"]).as_py() or 0):
+            wanted = wanted & ds.field(name).isin(values)
+            files = files.filter(_may_hold_keys(files, name, values))
+    return _dataset(table, files).scanner(columns=projection, filter=wanted)
+
+
+def _dataset(table: DeltaTable, files: pa.Table) -> ds.FileSystemDataset:
+    """Some files of a table.
+
+    deltalake's own dataset tells Arrow what is known of each column of each file: milliseconds a file, more than it
+    takes to read one of a few hundred rows. Here Arrow is told the values of partition columns.
+    """
+    empty = table.to_pyarrow_dataset(file_pruning_predicate="false")
+    partitions = [name for name in files.column_names if name.startswith(PARTITION)]
+    fragments = []
+    for path, *values in zip(files["path"].to_pylist(), *(files[name] for name in partitions), strict=True):
+        known = ds.scalar(True)
+        for name, value in zip(partitions, values, strict=True):
+            field = ds.field(name.removeprefix(PARTITION))
+            known = known & (field == value if value.is_valid else field.is_null())
+        # The log has paths percent-encoded.
+        fragments.append(empty.format.make_fragment(unquote(path), empty.filesystem, partition_expression=known))
+    return ds.FileSystemDataset(fragments, empty.schema, empty.format, empty.filesystem)
+
+
+def _may_hold_times(files: pa.Table, timestamp: str, first: pa.Scalar | None, last: pa.Scalar | None) -> pa.Array:
+    """Which files may have rows of an interval; one whose log says nothing of its times may."""
+    may = pa.repeat(True, files.num_rows)
+    lowest, highest = f"min.{timestamp}", f"max.{timestamp}"
+    if highest not in files.column_names or not pa.types.is_timestamp(files[highest].type):
+        return may
+    if first is not None:
+        newest = pc.add(files[highest], LOG_PRECISION)
+        may = pc.and_(may, pc.greater_equal(newest, first).fill_null(True))
+    if last is not None:
+        may = pc.and_(may, pc.less_equal(files[lowest], last).fill_null(True))
+    return may
+
+
+def _may_hold_keys(files: pa.Table, name: str, keys: pa.Array) -> pa.Array:
+    """Which files may have rows of some keys. Asked of integers only: the log shortens texts."""
+    lowest, highest = f"min.{name}", f"max.{name}"
+    known = lowest in files.column_names and highest in files.column_names and pa.types.is_integer(keys.type)
+    if not known or files[lowest].null_count or files[highest].null_count:
+        return pa.repeat(True, files.num_rows)
+    ordered = np.sort(keys.to_numpy(zero_copy_only=False))
+    before = np.searchsorted(ordered, files[lowest].to_numpy(), "left")
+    return pa.array(before < np.searchsorted(ordered, files[highest].to_numpy(), "right"))
 
 
 def _place(path: str, version: int | None, rows: Mapping[str, str]) -> dict[str, Any]:

@@ -16,12 +16,11 @@ import redis
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from include.core.errors import ConfigError, StackError
-from include.features.online.postgres import PostgresOnlineStore, PostgresOnlineStoreConfig
-from include.features.online.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast_delta.errors import AddressError, OnlineStoreError
+from feast_delta.online.postgres import PostgresOnlineStore, PostgresOnlineStoreConfig
+from feast_delta.online.redis import RedisOnlineStore, RedisOnlineStoreConfig
 
 OnlineStore = PostgresOnlineStore | RedisOnlineStore
-WHERE, FIX = "feature_repo/feature_store.yaml", "Set FLIGHTLINE_FEAST_ONLINE_STORE to postgresql://... or redis://..."
 
 
 class OnlineStoreConfig:
@@ -44,7 +43,7 @@ def answering() -> Iterator[None]:
     """Around what asks the online store.
 
     Raises:
-        StackError: it is not there, or does not let us in.
+        OnlineStoreError: it is not there, or does not let us in.
     """
     try:
         yield
@@ -52,10 +51,10 @@ def answering() -> Iterator[None]:
         if getattr(error, "sqlstate", None):  # the server's own word on a statement
             raise
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StackError(
+        raise OnlineStoreError(
             f"the online store does not answer: {said}",
-            where="FLIGHTLINE_FEAST_ONLINE_STORE",
-            fix="Start it, or mend the address or its password; then clear the task",
+            where="online_store.url",
+            fix="Start it, or mend the address or its password",
         ) from None
 
 
@@ -113,5 +112,6 @@ def _shown(address: URL) -> str:
     return address.render_as_string(hide_password=True)
 
 
-def _refused(why: str) -> ConfigError:
-    return ConfigError(f"key online_store.url: {why}", where=WHERE, fix=FIX)
+def _refused(why: str) -> AddressError:
+    fix = "Set it to postgresql://... or redis://..."
+    return AddressError(f"key online_store.url: {why}", where="feature_store.yaml", fix=fix)

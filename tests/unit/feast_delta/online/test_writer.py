@@ -5,17 +5,16 @@ from __future__ import annotations
 import itertools
 import random
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.core.errors import DataError
-from include.features import query
-from include.features.store import apply, materialize
-from tests.unit.features.online.conftest import AT, key, reopened
+from feast_delta.errors import DataError
+from tests.unit.feast_delta.online.conftest import AT, FEATURES, VIEW, define, key, reopened
 
 NUMBERS = itertools.count(1)
 ALWAYS = datetime.min.replace(tzinfo=UTC)
@@ -87,22 +86,17 @@ def online_value(number):
     return Value(double_val=number)
 
 
-def test_a_feature_renamed_between_versions_is_null_until_it_is_materialised(
-    write, online, spec, make_spec, lake, put_clean
-):
+def test_a_feature_renamed_between_versions_is_null_until_it_is_materialised(write, online):
     assert write((2, 2.0))[0] == 2.0
-    renamed = make_spec(
-        "SELECT listing_id, event_timestamp, median_income AS income, total_rooms FROM clean_california_housing"
-    )
-    apply(online.store, renamed)
+    define(online.store, "income", "total_rooms")
     assert reopened().served("income", "total_rooms") == [None, None]
-    day = date(2025, 1, 3)
-    put_clean(renamed, [1], day, median_income=[7.0], total_rooms=[3.0])
-    query.write(renamed, lake, day)
-    materialize(online.store, renamed, day)
+    day = AT + timedelta(days=1)
+    row = {"listing_id": [1], "event_timestamp": pa.array([day], pa.timestamp("us", tz="UTC"))}
+    write_deltalake(online.view().batch_source.path, pa.table({**row, "income": [7.0], "total_rooms": [3.0]}))
+    online.store.materialize(day, day, feature_views=[VIEW])
     assert reopened().served("income", "total_rooms") == [7.0, 3.0]
     # Under its old name again: what was held under it then is no value of now.
-    apply(online.store, spec)
+    define(online.store, *FEATURES)
     assert reopened().served("median_income", "rooms_per_household") == [None, None]
 
 

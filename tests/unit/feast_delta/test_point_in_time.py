@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.features.point_in_time import TIMESTAMP, FeatureRows, join, latest
+from feast_delta.point_in_time import TIMESTAMP, FeatureRows, join, latest
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 NANOSECONDS = pa.timestamp("ns", tz="UTC")

@@ -27,10 +27,10 @@ from feast.repo_config import RepoConfig
 from pydantic import field_validator, model_validator
 from redis.exceptions import ResponseError
 
-from include.core.errors import DataError
-from include.features import encoding
-from include.features.online.rows import Message, Rows
-from include.features.online.writer import Progress, RowWriter
+from feast_delta import encoding
+from feast_delta.errors import DataError
+from feast_delta.online.rows import Message, Rows
+from feast_delta.online.writer import Progress, RowWriter
 
 ROWS_A_CALL = 250
 """The server does nothing else during a call of the script: a few milliseconds for so many rows."""
@@ -293,7 +293,7 @@ def _require(replies: list[Any], view: _View) -> None:
             raise DataError(
                 f"the online store holds the features {held}, not {_listed(view.features)}",
                 where=view.name,
-                fix="The view was changed meanwhile: clear the task; if it stays, run `feast apply` in feature_repo",
+                fix="The view was changed meanwhile: write again; if it stays, run `feast apply`",
             )
         if isinstance(reply, ResponseError) and "maxmemory" in str(reply):
             raise DataError(

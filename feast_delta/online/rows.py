@@ -17,8 +17,8 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.value_type import ValueType
 
-from include.core.errors import ConfigError
-from include.features import encoding
+from feast_delta import encoding
+from feast_delta.errors import ConfigError
 
 Message = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 """A row as Feast hands it over: key, values by feature, event time, created time."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -20,15 +21,15 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
-from include.core.errors import DataError
-from include.features.point_in_time import FeatureRows, join, latest, to_microseconds
-from include.features.source import DeltaSource, SavedDatasetDeltaStorage, arrow_schema, scan, source_column
+from feast_delta.errors import DataError
+from feast_delta.point_in_time import FeatureRows, join, latest, to_microseconds
+from feast_delta.source import DeltaSource, SavedDatasetDeltaStorage, arrow_schema, scan, source_column
 
 
 class DeltaOfflineStoreConfig(FeastConfigBaseModel):
     """The section ``offline_store`` of feature_store.yaml."""
 
-    type: str = "include.features.offline_store.DeltaOfflineStore"
+    type: str = "feast_delta.offline_store.DeltaOfflineStore"
     lakehouse_uri: str
     """Folder or URL below which the Delta tables live."""
     memory_limit: str | None = None
@@ -283,8 +284,13 @@ class _Lookup:
         columns = list(dict.fromkeys([*self.keys, *self.features, *times]))
         oldest, newest = _bounds(at)
         start = oldest - self.view.ttl if self.view.ttl and oldest else None
-        scanner = scan(self.source, self.table, columns, self.timestamp, self.created, start, newest)
-        schema = scanner.projected_schema
+        schema = arrow_schema(self.table)
+        keys = [
+            _comparable(entities[name], schema.field(key).type, name)
+            for name, key in zip(self.entity_keys, self.keys, strict=True)
+        ]
+        asked = _distinct(self.keys, keys, schema)
+        scanner = scan(self.source, self.table, columns, self.timestamp, self.created, start, newest, asked)
         rows = FeatureRows(
             rows=scanner.to_reader(),
             keys=self.keys,
@@ -293,10 +299,6 @@ class _Lookup:
             created=self.created,
             ttl=self.view.ttl,
         )
-        keys = [
-            _comparable(entities[name], schema.field(key).type, name)
-            for name, key in zip(self.entity_keys, self.keys, strict=True)
-        ]
         return join(keys, at, rows, known_then=known_then, settings=settings)
 
 
@@ -340,6 +342,15 @@ def _comparable(values: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.Chu
             fix="Convert the column of the entity frame",
         )
     return values
+
+
+def _distinct(names: Sequence[str], keys: Sequence[pa.ChunkedArray], schema: pa.Schema) -> dict[str, pa.Array]:
+    """The values of each key column once, in the type of the table; not of a column whose values that cannot hold."""
+    found = {}
+    for name, values in zip(names, keys, strict=True):
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            found[name] = pc.unique(values).drop_null().cast(schema.field(name).type)
+    return found
 
 
 def _opened(source: DataSource | None) -> tuple[DeltaSource, DeltaTable]:

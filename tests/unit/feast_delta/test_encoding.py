@@ -15,8 +15,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.core.errors import DataError
-from include.features import encoding
+from feast_delta import encoding
+from feast_delta.errors import DataError
 
 whole_32, whole_64 = st.integers(-(2**31), 2**31 - 1), st.integers(-(2**63), 2**63 - 1)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)

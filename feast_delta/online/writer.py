@@ -10,8 +10,8 @@ import pyarrow as pa
 from feast import FeatureView
 from feast.repo_config import RepoConfig
 
-from include.features.online import rows
-from include.features.online.rows import Message, Rows
+from feast_delta.online import rows
+from feast_delta.online.rows import Message, Rows
 
 Progress = Callable[[int], Any]
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
 from feast.infra.online_stores.helpers import get_online_store_from_config
 from redis import Redis
 
-from include.core.errors import ConfigError, StackError
-from include.core.settings import PROJECT_ROOT
-from include.core.spec import ModelSpec
-from include.features.online.address import OnlineStoreConfig
-from include.features.online.postgres import PostgresOnlineStore
-from include.features.online.redis import RedisOnlineStore
-from include.features.store import apply, open_store
+from feast_delta.errors import AddressError, OnlineStoreError
+from feast_delta.online.address import OnlineStoreConfig, answering
+from feast_delta.online.postgres import PostgresOnlineStore
+from feast_delta.online.redis import RedisOnlineStore
 
-TYPE = "include.features.online.address.OnlineStore"
-VARIABLE = "FLIGHTLINE_FEAST_ONLINE_STORE"
-only_once = pytest.mark.parametrize("online_kind", ["postgres"], indirect=True)
+TYPE = "feast_delta.online.address.OnlineStore"
 
 
 @pytest.mark.parametrize(
@@ -75,11 +67,11 @@ def test_a_scheme_with_tls_asks_for_it():
     assert options == {"db": 2, "password": "word", "ssl": True}
 
 
-@only_once
 @pytest.mark.parametrize(
     ("url", "said"),
     [
         ("mysql://me:secret@db/feast", "there is no online store of the kind 'mysql'"),
+        ("${ONLINE}", "environment variable ONLINE is not set"),
         ("redis", "what it is set to is no address"),
         ("redis://:secret@cache/one", r"redis://:\*\*\*@cache/one names the database 'one': Redis has numbers"),
         ("redis://:secret@/1", "has no host name"),
@@ -90,69 +82,36 @@ def test_a_scheme_with_tls_asks_for_it():
         ("postgresql:///feast?host=/tmp", "names no user"),
     ],
 )
-def test_a_wrong_value_is_refused_when_it_is_loaded(feast_environment, monkeypatch, url, said):
-    monkeypatch.setenv(VARIABLE, url)
-    where = r"^feature_repo/feature_store\.yaml: key online_store\.url: "
-    with pytest.raises(ConfigError, match=f"{where}.*{said}") as caught:
-        open_store()
-    assert f"Set {VARIABLE} to postgresql://... or redis://..." in str(caught.value)
+def test_a_wrong_value_is_refused_when_it_is_loaded(url, said):
+    where = r"^feature_store\.yaml: key online_store\.url: "
+    with pytest.raises(AddressError, match=f"{where}.*{said}") as caught:
+        OnlineStoreConfig(type=TYPE, url=url)
+    assert str(caught.value).endswith("Set it to postgresql://... or redis://...")
     assert "secret" not in str(caught.value)
 
 
-@only_once
-def test_feasts_own_commands_refuse_it_in_the_same_words(feast_environment):
-    def said(environment):
-        done = subprocess.run(
-            [Path(sys.executable).with_name("feast"), "feature-views", "list"],
-            cwd=PROJECT_ROOT / "feature_repo",
-            env=environment | {"PYTHONPATH": ".."},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode != 0
-        return done.stderr + done.stdout
-
-    refused = "feature_repo/feature_store.yaml: key online_store.url: "
-    kind = said({**os.environ, VARIABLE: "mysql://me:secret@db/feast"})
-    assert refused + "there is no online store of the kind 'mysql'" in kind
-    missing = said({name: value for name, value in os.environ.items() if name != VARIABLE})
-    assert refused + f"environment variable {VARIABLE} is not set" in missing
-
-
-@only_once
 @pytest.mark.parametrize(
-    "scheme", ["redis://:secret@127.0.0.1:{port}/1", "postgresql://me:secret@127.0.0.1:{port}/feast"]
+    ("scheme", "connect"),
+    [
+        ("redis://:secret@127.0.0.1:{port}/1", lambda store, config: store._get_client(config).ping()),
+        ("postgresql://me:secret@127.0.0.1:{port}/feast", lambda store, config: enter(store, config)),
+    ],
 )
-def test_a_store_that_does_not_answer_is_said_to_be_so(
-    spec: ModelSpec,
-    feast_addresses: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    scheme: str,
-) -> None:
+def test_a_store_that_does_not_answer_is_said_to_be_so(scheme, connect):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens there
-        address = scheme.format(port=taken.getsockname()[1])
-        with pytest.raises(StackError, match=f"{VARIABLE}: the online store does not answer: .*Start it") as found:
-            applied(spec, feast_addresses | {VARIABLE: address}, tmp_path, monkeypatch)
+        config = OnlineStoreConfig(type=TYPE, url=scheme.format(port=taken.getsockname()[1]))
+        store = get_online_store_from_config(config)
+        with (
+            pytest.raises(
+                OnlineStoreError, match=r"^online_store\.url: the online store does not answer: .*Start it"
+            ) as found,
+            answering(),
+        ):
+            connect(store, config)
     assert "secret" not in str(found.value)
 
 
-@only_once
-def test_a_store_that_does_not_let_us_in_is_said_to_be_so(
-    spec: ModelSpec,
-    feast_addresses: dict[str, str],
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    address = request.getfixturevalue("redis").create_database().replace("redis://", "redis://:secret@")
-    with pytest.raises(StackError, match=f"{VARIABLE}: the online store does not answer: .*AUTH.*password"):
-        applied(spec, feast_addresses | {VARIABLE: address}, tmp_path, monkeypatch)
-
-
-def applied(spec: ModelSpec, variables: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"FLIGHTLINE_LAKEHOUSE_URI": str(folder), **variables}.items():
-        monkeypatch.setenv(name, value)
-    apply(open_store(), spec)
+def enter(store, config):
+    with store._get_conn(SimpleNamespace(online_store=config)):
+        pass

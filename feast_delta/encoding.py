@@ -20,7 +20,7 @@ from feast.type_map import python_values_to_proto_values
 from feast.value_type import ValueType
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from include.core.errors import DataError
+from feast_delta.errors import DataError
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -11,11 +11,10 @@ from feast.types import Float64
 from pydantic import ValidationError
 from sqlalchemy import create_engine, inspect, text
 
-from include.core.errors import ConfigError
-from include.features.online.postgres import PostgresOnlineStoreConfig, copy_rows
-from include.features.online.rows import Rows
-from include.features.store import apply, open_store
-from tests.unit.features.online.conftest import AT
+from feast_delta.errors import ConfigError
+from feast_delta.online.postgres import PostgresOnlineStoreConfig, copy_rows
+from feast_delta.online.rows import Rows
+from tests.unit.feast_delta.online.conftest import AT, FEATURES, PROJECT, REGISTRY, SERVICE, define, open_store
 
 PLACE = {"host": "/tmp", "database": "feast", "user": "postgres", "password": ""}
 on_postgres = pytest.mark.parametrize("online_kind", ["postgres"], indirect=True)
@@ -45,13 +44,13 @@ def test_event_times_do_not_depend_on_the_servers_time_zone(write, monkeypatch):
 
 
 @on_postgres
-def test_the_table_of_feasts_own_store_makes_way(feast_environment, online_kind, spec):
-    engine = create_engine(os.environ["FLIGHTLINE_FEAST_REGISTRY"])
+def test_the_table_of_feasts_own_store_makes_way(feast_environment, online_kind):
+    engine = create_engine(os.environ[REGISTRY])
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE flightline_listing_features (entity_key bytea, feature_name text)"))
+        connection.execute(text(f"CREATE TABLE {PROJECT}_listing_features (entity_key bytea, feature_name text)"))
     engine.dispose()
     store = open_store()
-    apply(store, spec)
+    define(store, *FEATURES)
     features = ["listing_features:median_income"]
     assert store.get_online_features(features, [{"listing_id": 1}]).to_dict()["median_income"] == [None]
 
@@ -70,9 +69,9 @@ def test_a_name_that_postgres_would_cut_off_is_refused(online):
 
 @on_postgres
 def test_a_view_that_is_deleted_leaves_nothing(online):
-    service = online.store.get_feature_service("california_housing_v1")
+    service = online.store.get_feature_service(SERVICE)
     online.store.apply([], objects_to_delete=[service, online.view()], partial=False)
-    engine = create_engine(os.environ["FLIGHTLINE_FEAST_REGISTRY"])
-    left = [name for name in inspect(engine).get_table_names() if name.startswith("flightline_")]
+    engine = create_engine(os.environ[REGISTRY])
+    left = [name for name in inspect(engine).get_table_names() if name.startswith(f"{PROJECT}_")]
     engine.dispose()
     assert left == []

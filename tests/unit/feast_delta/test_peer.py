@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import pyarrow as pa
@@ -16,7 +17,8 @@ from feast.types import Float64, Int64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.features.source import DeltaSource
+from feast_delta import source
+from feast_delta.source import DeltaSource
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 pytest.importorskip("ibis", reason="Feast's DuckDB store needs feast[duckdb], which is in the extra dev")
@@ -35,10 +37,10 @@ def open_store(folder: Path, name: str, offline: dict[str, str]) -> FeatureStore
     )
 
 
-def features(store: FeatureStore, source: object, ttl: timedelta, entities: pd.DataFrame) -> list[float | None]:
+def features(store: FeatureStore, rows: object, ttl: timedelta, entities: pd.DataFrame) -> list[float | None]:
     keys = [Entity(name=name, join_keys=[name], value_type=ValueType.INT64) for name in ("a", "b")]
     schema = [Field(name="a", dtype=Int64), Field(name="b", dtype=Int64), Field(name="value", dtype=Float64)]
-    view = FeatureView(name="view", entities=keys, schema=schema, source=source, ttl=ttl, online=False)
+    view = FeatureView(name="view", entities=keys, schema=schema, source=rows, ttl=ttl, online=False)
     store.apply([*keys, view])
     found = store.get_historical_features(entity_df=entities, features=["view:value"]).to_df()
     # Feast does not promise the order of rows.
@@ -55,8 +57,8 @@ entities_of = st.lists(st.tuples(key, st.integers(0, 18)), min_size=1, max_size=
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(rows_of, entities_of, st.integers(1, 8))
-def test_values_are_those_of_feasts_duckdb_store(rows, entities, ttl):
+@given(rows_of, entities_of, st.integers(1, 8), st.sampled_from([0, 10]))
+def test_values_are_those_of_feasts_duckdb_store(rows, entities, ttl, few):
     at = [START + timedelta(hours=hour) for _, hour, _ in rows]
     created = [START + timedelta(hours=hour) for _, _, hour in rows]
     zone = pa.timestamp("us", tz="UTC")
@@ -78,15 +80,16 @@ def test_values_are_those_of_feasts_duckdb_store(rows, entities, ttl):
         }
     )
     names = {"timestamp_field": "at", "created_timestamp_column": "created", "name": "rows"}
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, patch.object(source, "FEW", few):
         folder = Path(name)
-        write_deltalake(str(folder / "delta"), table)
+        for start in range(0, len(rows), 5):
+            write_deltalake(str(folder / "delta"), table.slice(start, 5), mode="append")
         pq.write_table(table, folder / "rows.parquet")
         ours = open_store(
             folder,
             "ours",
             {
-                "type": "include.features.offline_store.DeltaOfflineStore",
+                "type": "feast_delta.offline_store.DeltaOfflineStore",
                 "lakehouse_uri": name,
             },
         )

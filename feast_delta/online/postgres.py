@@ -25,10 +25,10 @@ from feast.repo_config import RepoConfig
 from psycopg import Connection, sql
 from pydantic import field_validator, model_validator
 
-from include.core.errors import ConfigError
-from include.features import encoding
-from include.features.online.rows import Rows
-from include.features.online.writer import Progress, RowWriter
+from feast_delta import encoding
+from feast_delta.errors import ConfigError
+from feast_delta.online.rows import Rows
+from feast_delta.online.writer import Progress, RowWriter
 
 KEY_COLUMNS = ("__entity_key", "__event_ts", "__created_ts")
 NAME_BYTES = 63

@@ -27,8 +27,8 @@ from feast.errors import (
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String
 
-from include.core.errors import DataError
-from include.features.source import DeltaSource, SavedDatasetDeltaStorage
+from feast_delta.errors import DataError
+from feast_delta.source import DeltaSource, SavedDatasetDeltaStorage
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 LISTING = Entity(name="listing", join_keys=["listing_id"], value_type=ValueType.INT64)
@@ -47,7 +47,7 @@ def store(tmp_path):
             provider="local",
             registry=str(tmp_path / "registry.db"),
             offline_store={
-                "type": "include.features.offline_store.DeltaOfflineStore",
+                "type": "feast_delta.offline_store.DeltaOfflineStore",
                 "lakehouse_uri": str(tmp_path),
                 "memory_limit": "500MB",
                 "threads": 2,

@@ -12,10 +12,19 @@ from feast.types import Float64, Int64
 from feast.value_type import ValueType
 from pydantic import ValidationError
 
-from include.core.errors import DataError
-from include.features.online.redis import RedisOnlineStore, RedisOnlineStoreConfig
-from include.features.store import apply, open_store
-from tests.unit.features.online.conftest import AT, key, reopened, values
+from feast_delta.errors import DataError
+from feast_delta.online.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from tests.unit.feast_delta.online.conftest import (
+    AT,
+    FEATURES,
+    PROJECT,
+    SERVICE,
+    define,
+    key,
+    open_store,
+    reopened,
+    values,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 on_redis = pytest.mark.parametrize("online_kind", ["redis"], indirect=True)
@@ -77,25 +86,23 @@ def test_a_created_time_does_not_outlive_its_row(online, client):
 
 
 @on_redis
-def test_a_removed_feature_leaves_no_field(online, client, make_spec):
+def test_a_removed_feature_leaves_no_field(online, client):
     online.write((1, 1.0, AT, None), (2, 2.0, AT, None))
     assert {len(fields) for fields in held(client).values()} == {4}
-    fewer = make_spec("SELECT listing_id, event_timestamp, median_income FROM clean_california_housing")
-    apply(online.store, fewer)
+    define(online.store, "median_income")
     assert {len(fields) for fields in held(client).values()} == {2}
     assert reopened().served("median_income") == [1.0]
 
 
 @on_redis
-def test_a_removal_that_was_cut_off_is_finished_by_the_next_change(online, client, spec, make_spec, monkeypatch):
+def test_a_removal_that_was_cut_off_is_finished_by_the_next_change(online, client, monkeypatch):
     online.write((1, 1.0, AT, None))
-    fewer = make_spec("SELECT listing_id, event_timestamp, median_income FROM clean_california_housing")
     with monkeypatch.context() as cut:
         cut.setattr(type(client), "scan_iter", cut_off)
         with pytest.raises(OSError, match="cut off"):
-            apply(online.store, fewer)
+            define(online.store, "median_income")
     assert len(next(iter(held(client).values()))) == 4
-    apply(open_store(), make_spec())  # all features again, which have no values yet
+    define(open_store(), *FEATURES)  # all features again, which have no values yet
     assert reopened().served("median_income", "rooms_per_household", "inland") == [1.0, None, None]
 
 
@@ -104,12 +111,11 @@ def cut_off(*arguments, **named):
 
 
 @on_redis
-def test_a_writer_of_other_features_is_refused(online, make_spec):
+def test_a_writer_of_other_features_is_refused(online):
     old = online.view()
-    fewer = make_spec("SELECT listing_id, event_timestamp, median_income FROM clean_california_housing")
-    apply(online.store, fewer)
+    define(online.store, "median_income")
     late = [(key(1), values(1.0), AT, None)]
-    said = r'holds the features \["median_income"\], not \["inland", .* clear the task; if it stays, run `feast apply`'
+    said = r'holds the features \["median_income"\], not \["inland", .* write again; if it stays, run `feast apply`'
     with pytest.raises(DataError, match=said):
         online.stores.online_write_batch(online.store.config, old, late, None)
     online = reopened()
@@ -120,7 +126,7 @@ def test_a_writer_of_other_features_is_refused(online, make_spec):
 
 @on_redis
 def test_applying_again_settles_what_a_change_without_redis_left(online, client):
-    client.hset("_layout:flightline:listing_features", "features", '["of another day"]')
+    client.hset(f"_layout:{PROJECT}:listing_features", "features", '["of another day"]')
     with pytest.raises(DataError, match="of another day"):
         online.write((1, 1.0, AT, None))
     online.store.apply([online.view()])  # as `feast apply` does
@@ -149,9 +155,8 @@ def test_a_view_that_is_deleted_leaves_what_is_not_its_own(online, client):
     write(neighbour, online.view(), [(key(1), values(4.0), AT, None)], None)
     online.write((1, 2.0, AT, AT), (2, 3.0, AT, AT))
     before = held(client)
-    online.store.apply(
-        [], objects_to_delete=[online.store.get_feature_service("california_housing_v1"), online.view()], partial=False
-    )
+    service = online.store.get_feature_service(SERVICE)
+    online.store.apply([], objects_to_delete=[service, online.view()], partial=False)
     left = held(client)
     assert len(before) == 3
     assert sorted(len(fields) for fields in left.values()) == [2, 4]

@@ -79,7 +79,7 @@ def refuse_skew(spec: ModelSpec, day: date, parity: Parity) -> None:
             f"{parity.expired} of {parity.keys} keys are served values older than {spec.features.ttl_days} days "
             f"({parity.expired_share:.2%}, limit {limits.max_expired:.2%})",
             where=where,
-            fix=f"The table has younger ones: run {spec.name}.build_features for the days since then, then clear this one",
+            fix=f"The table has younger ones: run {spec.name}.build_features for the days since, then clear this one",
         )
 
 

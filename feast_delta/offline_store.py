@@ -30,8 +30,8 @@ class DeltaOfflineStoreConfig(FeastConfigBaseModel):
     """The section ``offline_store`` of feature_store.yaml."""
 
     type: str = "feast_delta.offline_store.DeltaOfflineStore"
-    lakehouse_uri: str
-    """Folder or URL below which the Delta tables live."""
+    lakehouse_uri: str = ""
+    """Folder or URL below which the Delta tables live, for definitions that read it here: the store itself does not."""
     memory_limit: str | None = None
     """Memory that DuckDB may use before it spills to disk, e.g. ``2GB``; four fifths of all by default."""
     threads: int | None = None

@@ -21,6 +21,8 @@ from feast_delta.online.postgres import PostgresOnlineStore, PostgresOnlineStore
 from feast_delta.online.redis import RedisOnlineStore, RedisOnlineStoreConfig
 
 OnlineStore = PostgresOnlineStore | RedisOnlineStore
+DEFAULT = "redis://localhost:6379"
+"""As Feast's own Redis store has it."""
 
 
 class OnlineStoreConfig:
@@ -30,7 +32,7 @@ class OnlineStoreConfig:
     """
 
     def __new__(  # type: ignore[misc]  # it chooses
-        cls, type: str, url: str, **options: Any
+        cls, type: str, url: str = DEFAULT, **options: Any
     ) -> PostgresOnlineStoreConfig | RedisOnlineStoreConfig:
         address = _parse(url)
         if address.get_backend_name() == "postgresql":

@@ -13,7 +13,7 @@ from redis import Redis
 from feast_delta.errors import AddressError, OnlineStoreError
 from feast_delta.online.address import OnlineStoreConfig, answering
 from feast_delta.online.postgres import PostgresOnlineStore
-from feast_delta.online.redis import RedisOnlineStore
+from feast_delta.online.redis import RedisOnlineStore, RedisOnlineStoreConfig
 
 TYPE = "feast_delta.online.address.OnlineStore"
 
@@ -38,6 +38,10 @@ def test_the_scheme_names_the_store(url, store, expected):
     config = OnlineStoreConfig(type=TYPE, url=url)
     assert isinstance(get_online_store_from_config(config), store)
     assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_the_default_address_is_that_of_feasts_redis():
+    assert OnlineStoreConfig(type=TYPE).connection_string == RedisOnlineStoreConfig().connection_string + ",db=0"
 
 
 def test_options_of_the_store_go_beside_the_address():

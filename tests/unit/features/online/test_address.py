@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from click.testing import CliRunner
+from feast.cli.cli import cli
 from feast.infra.online_stores.helpers import get_online_store_from_config
 from redis import Redis
 
@@ -100,18 +100,12 @@ def test_a_wrong_value_is_refused_when_it_is_loaded(feast_environment, monkeypat
 
 
 @only_once
-def test_feasts_own_commands_refuse_it_in_the_same_words(feast_environment):
+def test_feasts_own_commands_refuse_it_in_the_same_words(feast_environment, monkeypatch):
     def said(environment):
-        done = subprocess.run(
-            [Path(sys.executable).with_name("feast"), "feature-views", "list"],
-            cwd=PROJECT_ROOT / "feature_repo",
-            env=environment | {"PYTHONPATH": ".."},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode != 0
-        return done.stderr + done.stdout
+        monkeypatch.setattr(os, "environ", environment)
+        done = CliRunner().invoke(cli, ["--chdir", str(PROJECT_ROOT / "feature_repo"), "feature-views", "list"])
+        assert done.exit_code != 0
+        return f"{done.output} {done.exception}"
 
     refused = "feature_repo/feature_store.yaml: key online_store.url: "
     kind = said({**os.environ, VARIABLE: "mysql://me:secret@db/feast"})

@@ -9,6 +9,8 @@ export PYTHONPATH := .:plugins
 export PYTHONUNBUFFERED := 1
 export AIRFLOW_HOME := $(CURDIR)/var/airflow
 BENCH ?= features
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 MODEL ?= california_housing
 
 .DEFAULT_GOAL := help
@@ -36,8 +38,11 @@ clean: down ## Stop, and delete all state (var/); the environment (.venv) stays
 	@rm -rf var
 	@echo "Deleted var/"
 
-test: $(VENV)/.ready ## All tests; sets up all that they need
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.ready ## All tests; sets up all that they need (ARGS=tests/unit/features, WORKERS=0 for one after the other)
+	@$(PYTEST) $(ARGS)
+
+test-unit: $(VENV)/.ready ## The tests that need no running Airflow: the inner loop
+	@$(PYTEST) tests/unit tests/dags $(ARGS)
 
 dag-test: $(VENV)/.ready ## One DAG on sample data, in this process (DAG=build_features PARTITION=2025-01-02 CONF='{…}' RESET=1)
 	@$(BIN)/python -m include.demo.dag_test "$(DAG)" --model "$(MODEL)" --partition "$(PARTITION)" \

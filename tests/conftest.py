@@ -110,5 +110,22 @@ def feast_addresses(online_kind: str, postgres: Postgres, request: pytest.Fixtur
     return {"FLIGHTLINE_FEAST_REGISTRY": registry, "FLIGHTLINE_FEAST_ONLINE_STORE": online}
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say which tests stay together when several workers share them: those that share what is slow to make."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: _group(item) != "e2e")  # it takes longest, so it begins first
+
+
+def _group(item: pytest.Item) -> str:
+    if "e2e" in item.path.parts:
+        return "e2e"  # one stack, whose state its tests build on
+    if "mlflow_store" in getattr(item, "fixturenames", ()):
+        return "mlflow"  # one database, and the candidates fitted in it
+    return item.path.relative_to(item.config.rootpath).as_posix()
+
+
 def pytest_sessionfinish() -> None:
     shutil.rmtree(os.environ["AIRFLOW_HOME"], ignore_errors=True)

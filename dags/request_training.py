@@ -26,7 +26,7 @@ from include.orchestration.runs import run_of
 def request_training(model: str) -> None:
     spec, assets = catalogue.load(model), assets_of(model)
 
-    @dag(**dag_defaults(spec, "request_training", Tag.TRAINING), schedule=weekly(), doc_md=__doc__)
+    @dag(**dag_defaults(spec, "request_training", Tag.TRAINING), schedule=weekly(spec), doc_md=__doc__)
     def build() -> None:
         @task(outlets=[assets.retraining_requested])
         def request(**context) -> None:

@@ -67,6 +67,7 @@ class Table:
         Args:
             features: names and types of the features that a write brings; a reader need not know them.
         """
+        assert not features or self.has_features, f"{self.layer} has no features"
         name = self.layer if self.shared else f"{self.layer}_{spec.name}"
         columns = {**self.columns(spec), **(features or {})}
         return ModelTable(self, name, pa.schema(list(columns.items())), self.key(spec))
@@ -240,8 +241,8 @@ PREDICTIONS = Table(
     _entity(MODEL_VERSION),
     (PARTITION, MODEL_VERSION),
     writer="scoring.score_rows",
-    promise="One finite prediction an entity, partition and version; the rows of exactly one version of a partition are "
-    "served, and what was served stays.",
+    promise="One finite prediction an entity, partition and version; the rows of exactly one version of a partition "
+    "are served, and what was served stays.",
     layout=(PARTITION,),
 )
 METRICS = Table(
@@ -294,7 +295,7 @@ ALIAS_HISTORY = Table(
     ),
     _named("model", "alias", "version", "valid_from"),
     ("model",),
-    writer="registry.promote_version, registry.roll_back",
+    writer="registry.promote, registry.roll_back",
     promise="Periods without gap or overlap, in which an alias named a version; valid_to is null in the running one.",
     retention_days=365,
     shared=True,

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, time
 from feast import FeatureStore
 from feast.saved_dataset import SavedDataset
 
+from feast_delta.source import SavedDatasetDeltaStorage
 from include.core.spec import ModelSpec
-from include.features.source import SavedDatasetDeltaStorage
 from include.registry.versions import Version
 from include.training.training_set import TrainingSetRef
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +47,11 @@ class Splitter:
     """Keys of ``training.split`` beyond the shares and the seed, that it needs or takes."""
 
 
-def of(spec: ModelSpec) -> Splitter:
+def of(spec: ModelSpec, features: Collection[str]) -> Splitter:
     """The splitter that model.yaml names.
+
+    Args:
+        features: names of the model's features.
 
     Raises:
         ConfigError: there is none of that name, or its options are not as it needs them.
@@ -60,15 +63,20 @@ def of(spec: ModelSpec) -> Splitter:
             raise ConfigError(f"{splitter.name} has no {option}", where=f"{where}.{option}", fix="Leave it out")
     if "group" in splitter.options and split.group is None:
         raise ConfigError(f"{splitter.name} needs the column to group by", where=f"{where}.group", fix="Name one")
-    if split.group in spec.personal_columns:
-        raise ConfigError(f"{split.group} is personal data", where=f"{where}.group", fix="Group by another column")
+    if split.group is not None and split.group not in {*spec.columns, *features} - spec.personal_columns:
+        raise ConfigError(
+            f"{split.group!r} is no column and no feature, or personal data",
+            where=f"{where}.group",
+            fix="Group by another column",
+        )
     return splitter
 
 
-def hold(spec: ModelSpec, rows: pd.DataFrame) -> str:
+def hold(spec: ModelSpec, features: Collection[str], rows: pd.DataFrame) -> str:
     """Split the rows of a training set, and say how: JSON, for the version's tag ``split``.
 
     Args:
+        features: names of those among the columns.
         rows: with the entity's key, the partition's, and the group's column where the split is by one.
 
     Raises:
@@ -78,7 +86,7 @@ def hold(spec: ModelSpec, rows: pd.DataFrame) -> str:
     split = spec.training.split
     shares = {"test_share": split.test_share, "validation_share": split.validation_share, "seed": split.seed}
     keys = {"keys": list(spec.entity.keys)}
-    return json.dumps({"kind": split.kind, **shares, **keys, **of(spec).hold(spec, rows)})
+    return json.dumps({"kind": split.kind, **shares, **keys, **of(spec, features).hold(spec, rows)})
 
 
 def parts(spec: ModelSpec, held: str, rows: pd.DataFrame) -> Parts:

@@ -14,6 +14,7 @@ from feast import FeatureStore
 from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec, Task
+from include.features.store import answering
 from include.lakehouse import windows
 from include.lakehouse.schemas import (
     ARRIVED_AT,
@@ -98,7 +99,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
     leakage.refuse(frame, frame[spec.target], names, f"{spec.name}/features.sql")
 
     frame = _with_group(spec, lake, frame)
-    split = splits.hold(spec, frame)
+    split = splits.hold(spec, names, frame)
     frame[SPLIT] = splits.parts(spec, split, frame)
     left_out = (frame[SPLIT] == splits.LEFT_OUT).to_numpy()
     frame = frame[~left_out].reset_index(drop=True)
@@ -203,8 +204,9 @@ def _retrieve(
     """As `point_in_time`, and the version of each Delta table that was read."""
     service = store.get_feature_service(service_name)
     names = [feature.name for view in service.feature_view_projections for feature in view.features]
-    job = store.get_historical_features(entity_df=rows, features=service)
-    joined = job.to_df()
+    with answering():
+        job = store.get_historical_features(entity_df=rows, features=service)
+        joined = job.to_df()
     if len(joined) != len(rows):
         raise DataError(f"Feast returned {len(joined)} rows for {len(rows)}", where=service_name)
     for name in names:
@@ -232,14 +234,8 @@ def recent_partitions(spec: ModelSpec, lake: Lakehouse, keys: Sequence[str]) -> 
 def _with_group(spec: ModelSpec, lake: Lakehouse, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with the column that the split groups by: if it is no feature, as it was delivered."""
     group, named = spec.training.split.group, [*spec.entity.keys, EVENT_TIMESTAMP]
-    if group is None or group in frame:
+    if group is None or group in frame or group not in spec.columns:
         return frame
-    if group not in spec.columns:
-        raise DataError(
-            f"{group} is neither a feature nor a column",
-            where=f"include/models/{spec.name}/model.yaml: training.split.group",
-            fix="Group by one of them",
-        )
     clean = _utc_microseconds(lake.read(CLEAN.of(spec), columns=[*named, group]).to_pandas())
     return frame.merge(clean, on=named, how="left", validate="one_to_one")
 

@@ -96,25 +96,6 @@ def test_repeating_replaces_and_the_ref_names_the_version(small: world.World) ->
         training_set.stored(small.spec, small.lake, "1999-01-01", second.table_version)
 
 
-@given(st.lists(st.integers(), min_size=1, max_size=30), st.integers(0, 10**6))
-def test_part_of_a_key_does_not_depend_on_the_others(keys: list[int], seed: int) -> None:
-    together = training_set.parts(keys, seed, 0.3)
-    assert list(together) == [training_set.parts([key], seed, 0.3)[0] for key in keys]
-
-
-def test_shares_of_the_parts() -> None:
-    share = pd.Series(training_set.parts(range(40_000), 20640, 0.3)).value_counts(normalize=True)
-    assert share["test"] == pytest.approx(0.3, abs=0.01)
-    assert share["validation"] == pytest.approx(0.7 * 0.15, abs=0.01)
-
-
-def test_a_larger_test_share_keeps_the_test_rows() -> None:
-    small = training_set.parts(range(5000), 1, 0.2) == "test"
-    large = training_set.parts(range(5000), 1, 0.4) == "test"
-    assert large[small].all()
-    assert large.sum() > small.sum()
-
-
 def test_recent_windows_are_the_newest_that_drifted() -> None:
     days = [date(2025, 1, day) for day in (1, 2, 3, 4)]
     assert training_set.recent_windows(days, 9, days) == days[1:]

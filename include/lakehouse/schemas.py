@@ -128,6 +128,9 @@ def _features(spec: ModelSpec) -> Columns:
 def _training_sets(spec: ModelSpec) -> Columns:
     chosen = {SPLIT: pa.string(), WEIGHT: pa.float64(), RECENT: pa.bool_()}
     names = {PARTITION: pa.string(), TRAINING_SET: pa.string()}
+    group = spec.training.split.group
+    if group in spec.columns:
+        names[group] = COLUMN_TYPES[spec.columns[group].type]
     return {**key_types(spec), EVENT_TIMESTAMP: TIMESTAMP, spec.target: pa.float64(), **chosen, **names}
 
 

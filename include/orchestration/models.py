@@ -40,10 +40,13 @@ def _check(spec: catalogue.ModelSpec) -> None:
     from include.evaluation import metrics
     from include.features import query
     from include.ingestion import expectations
+    from include.training import algorithms, splits
 
-    query.feature_schema(spec)
+    features = query.feature_schema(spec)
     expectations.load(spec)
     metrics.of(spec)
+    algorithms.of(spec)
+    splits.of(spec, features)
 
 
 def _remembered(folder: Path) -> Path | None:

@@ -8,9 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.ingestion.findings import Rows
-
-SUSPECTED = "suspected_pii"
+from include.ingestion.validation.result import NO_ROWS, Rows
 
 _PATTERNS = {
     "e-mail": r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}",
@@ -37,7 +35,7 @@ def positions(texts: pa.ChunkedArray | pa.Array) -> Rows:
     for place in like_cards:
         flags[place] = flags[place] or _holds_card(values[int(place)].as_py())
     if not flags.any():
-        return np.empty(0, dtype=np.int64)
+        return NO_ROWS
     suspects = pa.array(np.flatnonzero(flags), encoded.indices.type)
     return np.flatnonzero(pc.is_in(encoded.indices, value_set=suspects)).astype(np.int64)
 

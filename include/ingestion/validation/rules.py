@@ -1,47 +1,35 @@
-"""Check the rows of one batch against its rules, with Great Expectations, inside this process."""
+"""Check rows against the rules of expectations.yaml, with Great Expectations, inside this process."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import great_expectations as gx
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from great_expectations import ExpectationSuite
 from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
+from great_expectations.data_context import EphemeralDataContext
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
+from great_expectations.expectations import core
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
 from include.ingestion import data_docs
-from include.ingestion.expectations import Rule
-from include.ingestion.findings import EXAMPLES, HIDDEN, Failure, Findings, Rows, RuleResult, Severity
-from include.ingestion.library import core_types, ephemeral_context
-
-NOT_EVALUATED = "not_evaluated"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What became of one rule."""
-
-    rule: Rule
-    rows: Rows | None
-    """The failing rows; None where the rule does not name them all, or holds."""
-    failure: Failure | None
-    observed: float | None = None
-
-    def result(self) -> RuleResult:
-        failing = self.failure.count if self.failure else 0
-        rule = self.rule
-        reason = self.failure.reason if self.failure else rule.reason
-        ok = self.failure is None
-        return RuleResult(rule.type, rule.columns, reason, rule.severity, ok, failing, self.observed)
-
+from include.ingestion.expectations import Rule, Severity
+from include.ingestion.validation.result import EXAMPLES, HIDDEN, Failure, Rows, RuleOutcome
+from include.lakehouse.decisions import Reason
 
 _GX_SEVERITY: dict[Severity, FailureSeverity] = {
     "reject_batch": FailureSeverity.CRITICAL,
@@ -50,98 +38,80 @@ _GX_SEVERITY: dict[Severity, FailureSeverity] = {
 }
 
 
+@cache
+def core_types() -> dict[str, type[Expectation]]:
+    """Great Expectations' own core expectations by type, e.g. ``expect_column_values_to_be_between``."""
+    classes = (value for value in vars(core).values() if isinstance(value, type) and issubclass(value, Expectation))
+    # One class is there for its old name only and has no type of its own.
+    return {cls.expectation_type: cls for cls in classes if cls.expectation_type}
+
+
+def frame(columns: pa.Table) -> pd.DataFrame:
+    """The typed columns as rules are checked on them: integers stay integers where there are nulls."""
+    with_nulls = {name for name in columns.column_names if columns[name].null_count}
+    typed = columns.to_pandas(integer_object_nulls=True)
+    for item in columns.schema:
+        if pa.types.is_integer(item.type) and item.name in with_nulls:
+            typed[item.name] = typed[item.name].astype("Int64")
+    return typed
+
+
 def check(
     spec: ModelSpec,
     rules: Sequence[Rule],
     frame: pd.DataFrame,
     *,
-    unread: Mapping[str, Rows] | None = None,
+    cast_errors: Mapping[str, Rows] | None = None,
     hidden: Collection[str] = (),
-    docs_folder: Path | None = None,
-) -> Findings:
-    """Apply the rules to a typed frame.
+    docs_page: Path | None = None,
+) -> list[RuleOutcome]:
+    """Apply the rules to a typed frame, in their order.
 
     A rule that cannot be evaluated on this batch counts as broken: its reason is ``not_evaluated:<column>``,
     and with severity ``quarantine_row`` it rejects the batch, since nobody knows which rows are good.
 
     Args:
         frame: the columns of the specification, typed; its index, unnamed, has the positions of the rows.
-        unread: by column, the rows whose value could not be cast. They are null in the frame and have their
-            reason already: no rule on that column judges them a second time.
+        cast_errors: by column, the rows whose value could not be cast. They are null in the frame and have their
+            reason already: no rule on that column checks them a second time.
         hidden: columns of which no value may be shown; those with ``pii: true`` are among them anyway.
-        docs_folder: where to put the Data Docs page of this validation, ``index.html``; none by default.
+        docs_page: where to put the Data Docs of this validation; none by default.
 
     Raises:
-        ConfigError: as ``suite`` does, before anything of the frame is judged.
+        ConfigError: as ``suite`` does, before anything of the frame is checked.
     """
     result = _validate(spec, rules, frame)
     hidden = spec.personal_columns.union(hidden)
-    found = [_judged(rule, outcome, frame, unread or {}, hidden) for rule, outcome in _by_rule(rules, result)]
-    if docs_folder is not None:
-        data_docs.write(result, hidden, docs_folder)
-    return findings(found)
+    # Great Expectations returns them in an order of its own.
+    found = {_rule_number(outcome): outcome for outcome in result.results}
+    outcomes = [_outcome(rule, found[number], frame, cast_errors or {}, hidden) for number, rule in enumerate(rules)]
+    if docs_page is not None:
+        data_docs.write(result, hidden, docs_page)
+    return outcomes
 
 
-def judge(
-    spec: ModelSpec,
-    rules: Sequence[Rule],
-    frame: pd.DataFrame,
-    *,
-    unread: Mapping[str, Rows] | None = None,
-    hidden: Collection[str] = (),
-) -> list[Judged]:
-    """As ``check``, rule by rule: for who looks at a batch in parts."""
-    hidden = spec.personal_columns.union(hidden)
-    return [
-        _judged(rule, outcome, frame, unread or {}, hidden)
-        for rule, outcome in _by_rule(rules, _validate(spec, rules, frame))
-    ]
-
-
-def findings(judged: Sequence[Judged]) -> Findings:
-    """What the rules say of a batch, from what became of each."""
-    rows: dict[str, Rows] = {}
-    batch: list[str] = []
-    warnings: list[str] = []
-    for item in judged:
-        rule, failure = item.rule, item.failure
-        if failure is None:
-            continue
-        if rule.severity == "warn":
-            warnings.append(failure.reason)
-        elif rule.severity == "reject_batch" or item.rows is None:
-            batch.append(failure.reason)
-        else:
-            rows[rule.reason] = np.union1d(rows[rule.reason], item.rows) if rule.reason in rows else item.rows
-    return Findings(
-        rows,
-        tuple(dict.fromkeys(batch)),
-        tuple(dict.fromkeys(warnings)),
-        tuple(item.failure for item in judged if item.failure),
-        tuple(item.result() for item in judged),
-    )
-
-
-def summarize(spec: ModelSpec, judged: Sequence[Judged], rows: int) -> ExpectationSuiteValidationResult:
+def summarize(spec: ModelSpec, outcomes: Sequence[RuleOutcome], rows: int) -> ExpectationSuiteValidationResult:
     """The result of a whole batch, for its Data Docs, from what became of each rule."""
-    built = suite(spec, [item.rule for item in judged])
-    outcomes = []
-    for expectation, item in zip(built.expectations, judged, strict=True):
-        failing = item.failure.count if item.failure else 0
-        result: dict[str, Any] = {"element_count": rows, "observed_value": item.observed}
-        if item.observed is None:
-            result = {"element_count": rows, "unexpected_count": failing}
-            result["unexpected_percent"] = 100 * failing / max(rows, 1)
-            result["partial_unexpected_list"] = list(item.failure.examples) if item.failure else []
-        outcomes.append(
+    results = []
+    for expectation, outcome in zip(suite(spec, [of.rule for of in outcomes]).expectations, outcomes, strict=True):
+        shown: dict[str, Any] = {"element_count": rows, "observed_value": outcome.observed}
+        if outcome.observed is None:
+            failing = outcome.failure.count if outcome.failure else 0
+            shown = {
+                "element_count": rows,
+                "unexpected_count": failing,
+                "unexpected_percent": 100 * failing / max(rows, 1),
+                "partial_unexpected_list": list(outcome.failure.examples) if outcome.failure else [],
+            }
+        results.append(
             ExpectationValidationResult(
-                success=item.failure is None, expectation_config=expectation.configuration, result=result
+                success=outcome.success, expectation_config=expectation.configuration, result=shown
             )
         )
-    passed = sum(bool(outcome.success) for outcome in outcomes)
+    passed = sum(outcome.success for outcome in outcomes)
     return ExpectationSuiteValidationResult(
         success=passed == len(outcomes),
-        results=outcomes,
+        results=results,
         suite_name=spec.name,
         statistics={
             "evaluated_expectations": len(outcomes),
@@ -173,8 +143,8 @@ def _expectation(rule: Rule, number: int) -> Expectation:
 
 
 def _validate(spec: ModelSpec, rules: Sequence[Rule], frame: pd.DataFrame) -> ExpectationSuiteValidationResult:
-    judging = suite(spec, rules)
-    context = ephemeral_context()
+    built = suite(spec, rules)
+    context = _ephemeral_context()
     asset = context.data_sources.add_pandas(spec.name).add_dataframe_asset(spec.name)
     batch = asset.add_batch_definition_whole_dataframe(spec.name).get_batch({"dataframe": frame})
     # COMPLETE caps the list of values at 200, but not that of index values. The query repeats it as text.
@@ -184,15 +154,17 @@ def _validate(spec: ModelSpec, rules: Sequence[Rule], frame: pd.DataFrame) -> Ex
         "return_unexpected_index_query": False,
     }
     with np.errstate(over="ignore"):  # a mean of huge values is infinite, and out of range
-        return batch.validate(context.suites.add(judging), result_format=result_format)
+        return batch.validate(context.suites.add(built), result_format=result_format)
 
 
-def _by_rule(
-    rules: Sequence[Rule], result: ExpectationSuiteValidationResult
-) -> list[tuple[Rule, ExpectationValidationResult]]:
-    """Results in the order of the rules; Great Expectations returns them in an order of its own."""
-    outcomes = {_rule_number(outcome): outcome for outcome in result.results}
-    return [(rule, outcomes[number]) for number, rule in enumerate(rules)]
+def _ephemeral_context() -> EphemeralDataContext:
+    """A context in memory: no file, no temporary folder, no progress bar, nothing sent to anybody."""
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    return gx.get_context(project_config=config, mode="ephemeral")
 
 
 def _rule_number(outcome: ExpectationValidationResult) -> int:
@@ -202,35 +174,33 @@ def _rule_number(outcome: ExpectationValidationResult) -> int:
     return int(config.meta["rule"])
 
 
-def _judged(
+def _outcome(
     rule: Rule,
     outcome: ExpectationValidationResult,
     frame: pd.DataFrame,
-    unread: Mapping[str, Rows],
+    cast_errors: Mapping[str, Rows],
     hidden: Collection[str],
-) -> Judged:
+) -> RuleOutcome:
     observed = outcome.result.get("observed_value")
     number = float(observed) if isinstance(observed, int | float | np.number) else None
-    if outcome.success:
-        return Judged(rule, None, None, number)
-    found = _failing_rows(rule, outcome, unread)
-    if found is not None and not found.size:
-        return Judged(rule, None, None, number)
-    failure = _failure(rule, outcome, frame, found)
+    rows = None if outcome.success else _failing_rows(rule, outcome, cast_errors)
+    if outcome.success or (rows is not None and not rows.size):
+        return RuleOutcome(rule, observed=number)
+    failure = _failure(rule, outcome, frame, rows)
     if set(rule.columns) & set(hidden):
         failure = replace(failure, examples=(HIDDEN,))
-    return Judged(rule, found, failure, number)
+    return RuleOutcome(rule, rows, failure, number)
 
 
-def _failing_rows(rule: Rule, outcome: ExpectationValidationResult, unread: Mapping[str, Rows]) -> Rows | None:
+def _failing_rows(rule: Rule, outcome: ExpectationValidationResult, cast_errors: Mapping[str, Rows]) -> Rows | None:
     """The failing rows; None where the rule does not name them all."""
     listed = outcome.result.get("unexpected_index_list")
     if listed is None or len(listed) != outcome.result.get("unexpected_count"):
         return None
     found = np.sort(np.asarray(listed, dtype=np.int64))
     for column in rule.columns:
-        if column in unread:
-            found = np.setdiff1d(found, unread[column], assume_unique=True)
+        if column in cast_errors:
+            found = np.setdiff1d(found, cast_errors[column], assume_unique=True)
     return found
 
 
@@ -243,7 +213,7 @@ def _failure(rule: Rule, outcome: ExpectationValidationResult, frame: pd.DataFra
         return Failure(rule.reason, rule.severity, int(found.size), examples)
     problem = _problem(outcome)
     if problem:
-        reason = ":".join([NOT_EVALUATED, ",".join(rule.columns) or rule.type])
+        reason = Reason.NOT_EVALUATED.about(",".join(rule.columns) or rule.type)
         return Failure(reason, rule.severity, 0, (problem,))
     observed = outcome.result.get("observed_value")
     return Failure(rule.reason, rule.severity, 0, (f"observed {observed}",))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.ingestion.row_reasons import RowReasons
+from include.ingestion.validation.result import RowReasons
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.lists(st.integers(0, 20)))))

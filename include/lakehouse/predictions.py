@@ -28,6 +28,20 @@ def served_version(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> st
     return str(table[MODEL_VERSION][0].as_py()) if table is not None and table.num_rows else None
 
 
+def first_served(spec: ModelSpec, lake: Lakehouse, version: str, before: Partition) -> Partition | None:
+    """The first partition for which a version was served, of those before one; None where there is none.
+
+    Only partitions are looked into of which the table's own record says that the version may be there.
+    """
+    for key in lake.partitions_with(PREDICTIONS.of(spec), {MODEL_VERSION: version, SERVED: True}):
+        found = Partition.parse(key, spec.grain)
+        if found >= before:
+            break
+        if served_version(spec, lake, found) == version:
+            return found
+    return None
+
+
 def _rows(spec: ModelSpec, lake: Lakehouse, partition: Partition, chosen: tuple[str, str, object]) -> pa.Table | None:
     where: Where = [*within(partition), chosen]
     columns = [*spec.entity.keys, PREDICTION, MODEL_VERSION]

@@ -22,6 +22,8 @@ Scalar = str | int
 Where = Sequence[tuple[str, str, object]]
 """``(column, operator, value)``: all of them hold for the rows that are read."""
 STREAM_ROWS = 100_000
+CHECKPOINT_COMMITS = 10
+"""Who opens a table reads the commits since the last checkpoint one by one: at Delta's 100, 26 ms instead of 6."""
 
 # With more than one writer Delta takes in a stream faster than it writes it, and keeps what waits in memory.
 os.environ.setdefault("DELTARS_MAX_CONCURRENT_WRITERS", "1")
@@ -128,6 +130,22 @@ class Lakehouse:
             counts[key] = counts.get(key, 0) + int(count)
         return counts
 
+    def partitions_with(self, table: ModelTable | str, values: Mapping[str, object]) -> list[str]:
+        """The keys of the partitions of which a file may hold these values together, in order; no file is read.
+
+        The table's own record knows the least and the greatest value of each column of a file, so a file with other
+        values on both sides counts, too.
+        """
+        if not self.exists(table):
+            return []
+        actions = pa.table(self.open(table).get_add_actions(flatten=True))
+        for column, value in values.items():
+            if f"min.{column}" in actions.column_names:
+                least, greatest = actions[f"min.{column}"], actions[f"max.{column}"]
+                outside = pc.or_(pc.greater(least, value), pc.less(greatest, value))
+                actions = actions.filter(pc.invert(pc.fill_null(outside, False)))
+        return sorted(set(actions[f"partition.{PARTITION}"].to_pylist()))
+
     def replace(self, table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) -> int:
         """Make ``rows`` the whole content of one partition, in one commit; other partitions stay.
 
@@ -196,7 +214,12 @@ class Lakehouse:
         if not self.exists(table):
             try:
                 DeltaTable.create(
-                    self.uri(table), table.schema, mode="ignore", partition_by=list(table.layout), name=table.name
+                    self.uri(table),
+                    table.schema,
+                    mode="ignore",
+                    partition_by=list(table.layout),
+                    name=table.name,
+                    configuration={"delta.checkpointInterval": str(CHECKPOINT_COMMITS)},
                 )
             except DeltaError:  # another writer has made it at the same moment
                 if not self.exists(table):

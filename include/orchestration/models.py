@@ -11,11 +11,13 @@ from include.core.errors import ConfigError
 def problem(name: str, root: Path = MODELS) -> ConfigError | None:
     """What is wrong with a model's folder, or None: all three files, and that they fit together."""
     # Imported here: who only reads model.yaml needs neither DuckDB nor Arrow.
+    from include.evaluation import drift
     from include.features import query
     from include.ingestion import expectations
 
     try:
         spec = load(name, root)
+        drift.check(spec)
         query.feature_schema(spec)
         expectations.load(spec)
     except ConfigError as error:

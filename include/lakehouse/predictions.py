@@ -28,8 +28,8 @@ def served_version(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> st
     return str(table[MODEL_VERSION][0].as_py()) if table is not None and table.num_rows else None
 
 
-def first_served(spec: ModelSpec, lake: Lakehouse, version: str, before: Partition) -> Partition | None:
-    """The first partition for which a version was served, of those before one; None where there is none.
+def first_served_rows(spec: ModelSpec, lake: Lakehouse, version: str, before: Partition) -> pa.Table | None:
+    """Of the partitions before one, the predictions of the first that a version was served for; None without one.
 
     Only partitions are looked into of which the table's own record says that the version may be there.
     """
@@ -37,8 +37,9 @@ def first_served(spec: ModelSpec, lake: Lakehouse, version: str, before: Partiti
         found = Partition.parse(key, spec.grain)
         if found >= before:
             break
-        if served_version(spec, lake, found) == version:
-            return found
+        rows = served_rows(spec, lake, found)
+        if rows is not None and rows[MODEL_VERSION][0].as_py() == version:
+            return rows
     return None
 
 

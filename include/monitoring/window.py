@@ -120,8 +120,7 @@ def _features(
 def _prediction_drift(
     spec: ModelSpec, lake: Lakehouse, partition: Partition, predicted: pd.DataFrame, version: str
 ) -> list[ColumnDrift]:
-    first = predictions.first_served(spec, lake, version, before=partition)
-    before = predictions.served_rows(spec, lake, first) if first else None
+    before = predictions.first_served_rows(spec, lake, version, before=partition)
     if before is None:
         return []
     sides = [side.to_numpy(dtype=np.float64) for side in (before[PREDICTION].to_pandas(), predicted[PREDICTION])]

@@ -13,6 +13,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
+from include.lakehouse.schemas import ModelTable
 from include.training import candidate, training_set
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
@@ -60,8 +61,9 @@ class _Renamed:
     def __getattr__(self, attribute: str) -> object:
         call = getattr(self._lake, attribute)
 
-        def renamed(table: str, *args: object, **kwargs: object) -> object:
-            return call(table.replace(f"_{self._name}", f"_{self._shared}"), *args, **kwargs)
+        def renamed(table: ModelTable | str, *args: object, **kwargs: object) -> object:
+            name = (table if isinstance(table, str) else table.name).replace(f"_{self._name}", f"_{self._shared}")
+            return call(name if isinstance(table, str) else replace(table, name=name), *args, **kwargs)
 
         return renamed
 

@@ -17,6 +17,7 @@ USER airflow
 COPY requirements.txt /requirements.txt
 RUN pip install --no-cache-dir -r /requirements.txt
 
+COPY --chown=airflow:0 feast_delta /opt/airflow/feast_delta
 COPY --chown=airflow:0 include /opt/airflow/include
 COPY --chown=airflow:0 feature_repo /opt/airflow/feature_repo
 COPY --chown=airflow:0 plugins /opt/airflow/plugins

@@ -9,12 +9,15 @@ export PYTHONPATH := .:plugins
 export PYTHONUNBUFFERED := 1
 export AIRFLOW_HOME := $(CURDIR)/var/airflow
 BENCH ?= features
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+MODEL ?= california_housing
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status clean test bench check format lock docs
+.PHONY: help demo up down status clean test test-unit dag-test dag-test-clean bench check format lock docs
 
 help: ## What can be run
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.ready: requirements.txt include/runtime/bootstrap.sh
 	@bash include/runtime/bootstrap.sh $(VENV)
@@ -35,12 +38,23 @@ clean: down ## Stop, and delete all state (var/); the environment (.venv) stays
 	@rm -rf var
 	@echo "Deleted var/"
 
-test: $(VENV)/.ready ## All tests; sets up all that they need
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.ready ## All tests; sets up all that they need (ARGS=tests/unit/features, WORKERS=0 for one after the other)
+	@$(PYTEST) $(ARGS)
+
+test-unit: $(VENV)/.ready ## The tests that need no running Airflow: the inner loop
+	@$(PYTEST) tests/unit tests/dags $(ARGS)
+
+dag-test: $(VENV)/.ready ## One DAG on sample data, in this process (DAG=build_features PARTITION=2025-01-02 CONF='{…}' RESET=1)
+	@$(BIN)/python -m include.demo.dag_test "$(DAG)" --model "$(MODEL)" --partition "$(PARTITION)" \
+	  $(if $(CONF),--conf '$(CONF)') $(if $(RESET),--reset)
+
+dag-test-clean: ## Delete what dag-test left
+	@rm -rf var/dag-test
 
 check: $(VENV)/.ready ## Lint, layering and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
 bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion)

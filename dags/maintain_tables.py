@@ -19,7 +19,7 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import workspace_of
+from include.orchestration.runs import run_of
 
 
 def maintain_tables(model: str) -> None:
@@ -36,7 +36,7 @@ def maintain_tables(model: str) -> None:
         def compact_and_vacuum(**context) -> dict:
             from include.orchestration import maintenance
 
-            return maintenance.maintain(workspace_of(context))
+            return maintenance.maintain_tables(run_of(context))
 
         compact_and_vacuum()
 

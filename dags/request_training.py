@@ -1,7 +1,7 @@
 """
-Asks for a training with the data known after a day: the weekly one, the first one, or one by hand.
+Asks for a training with the data known after a partition: the weekly one, the first one, or one by hand.
 
-**Runs when:** each Monday; or triggered with a day as partition key.
+**Runs when:** each Monday; or triggered with a partition key.
 
 **Reads:** nothing.
 
@@ -9,7 +9,7 @@ Asks for a training with the data known after a day: the weekly one, the first o
 
 **Safe to re-run:** yes; each run asks for one more training.
 
-**When it fails:** the partition key is no day; the message says so.
+**When it fails:** the partition key is none of the model's grain; the message says so.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults, weekly
-from include.orchestration.runs import day_of, workspace_of
+from include.orchestration.runs import run_of
 
 
 def request_training(model: str) -> None:
     spec, assets = catalogue.load(model), assets_of(model)
 
-    @dag(**dag_defaults(spec, "request_training", Tag.TRAINING), schedule=weekly(), doc_md=__doc__)
+    @dag(**dag_defaults(spec, "request_training", Tag.TRAINING), schedule=weekly(spec), doc_md=__doc__)
     def build() -> None:
         @task(outlets=[assets.retraining_requested])
         def request(**context) -> None:
-            from include.training import requests
+            from include.training import steps
 
-            requests.record(workspace_of(context), day_of(context), context["run_id"])
+            steps.request_training(run_of(context))
 
         request()
 

@@ -1,7 +1,8 @@
 """
 Fits a baseline and a tuned candidate on all labels known by then, and registers the better one.
 
-**Runs when:** `retraining_requested` for a day: by the retraining policy, weekly, or by hand (`request_training`).
+**Runs when:** `retraining_requested` for a partition: by the retraining policy, weekly, or by hand
+(`request_training`).
 
 **Reads:** `labels_<model>` that had arrived, joined point in time to their features through Feast.
 
@@ -10,7 +11,9 @@ the training set as a dataset in Feast's registry.
 
 **Safe to re-run:** yes. The same run replaces its own training set and its own MLflow runs.
 
-**When it fails:** `wait_for_features`: the features of that day never came; `build_training_set`: no labels yet.
+**When it fails:** `wait_for_features`: the features of that partition never came; `build_training_set`: no
+labels yet, a feature that is the label, or rows that cannot be split as model.yaml wants; `train_baseline`: too few
+rows.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import day_of, workspace_of
+from include.orchestration.runs import run_of
 
 
 def train_model(model: str) -> None:
@@ -43,36 +46,30 @@ def train_model(model: str) -> None:
 
         @task
         def build_training_set(**context) -> dict:
-            from include.core.partition import labels_known_after
-            from include.features import store
-            from include.training import training_set
+            from include.training import steps
 
-            workspace = workspace_of(context)
-            as_of = labels_known_after(workspace.spec, day_of(context))
-            return asdict(training_set.build(workspace.spec, workspace.lake, store.open_store(), as_of))
+            return asdict(steps.build_training_set(run_of(context)))
 
         @task
         def train_baseline(training_set: dict, **context) -> dict:
-            from include.training import candidate
+            from include.training import steps
             from include.training.training_set import TrainingSetRef
 
-            workspace, ref = workspace_of(context), TrainingSetRef(**training_set)
-            return asdict(candidate.fit_baseline(workspace.spec, workspace.lake, ref, context["run_id"]))
+            return asdict(steps.fit_baseline(run_of(context), TrainingSetRef(**training_set)))
 
         @task
         def tune(training_set: dict, **context) -> dict:
-            from include.training import candidate
+            from include.training import steps
             from include.training.training_set import TrainingSetRef
 
-            workspace, ref = workspace_of(context), TrainingSetRef(**training_set)
-            return asdict(candidate.fit_tuned(workspace.spec, workspace.lake, ref, context["run_id"]))
+            return asdict(steps.fit_tuned(run_of(context), TrainingSetRef(**training_set)))
 
         @task.branch
-        def choose_candidate(baseline: dict, tuned: dict) -> str:
-            from include.training import candidate
+        def choose_candidate(baseline: dict, tuned: dict, **context) -> str:
+            from include.training import steps
             from include.training.tracking import RunRef
 
-            return f"keep_{candidate.better_of(RunRef(**baseline), RunRef(**tuned)).run_name}"
+            return f"keep_{steps.choose_candidate(run_of(context), RunRef(**baseline), RunRef(**tuned))}"
 
         @task
         def keep_baseline(baseline: dict) -> dict:
@@ -84,17 +81,14 @@ def train_model(model: str) -> None:
 
         @task(outlets=[assets.candidate], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
         def register_candidate(kept: list, training_set: dict, outlet_events=None, **context) -> str:
-            from include.features import store
-            from include.registry import lineage, versions
+            from include.registry import steps
             from include.training.tracking import RunRef
             from include.training.training_set import TrainingSetRef
 
-            spec = workspace_of(context).spec
-            run, ref = RunRef(**next(run for run in kept if run)), TrainingSetRef(**training_set)
-            version = versions.register(spec, run, ref)
-            lineage.record(store.open_store(), spec, version, ref)
-            outlet_events[assets.candidate].add_partitions(version.version)
-            return version.version
+            candidate = RunRef(**next(run for run in kept if run))
+            version = steps.register_candidate(run_of(context), candidate, TrainingSetRef(**training_set))
+            outlet_events[assets.candidate].add_partitions(version)
+            return version
 
         training_set = build_training_set()
         baseline, tuned = train_baseline(training_set), tune(training_set)

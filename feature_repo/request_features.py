@@ -19,7 +19,6 @@ asking = RequestSource(
     schema=[Field(name="asking_price", dtype=Float64, description="In US dollars")],
     description="What a caller sends along with the key",
 )
-stored = feature_view(catalogue.load("california_housing"), Settings.load(need=("lakehouse_uri",)).lakehouse_uri)
 
 
 @on_demand_feature_view(

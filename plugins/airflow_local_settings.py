@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from feast_delta import fast_import
+
 _FOR_TASKS = (
     "pandas",
     "scipy.stats",
@@ -25,6 +27,7 @@ _FOR_TASKS = (
 _FOR_PARSING = ("pyarrow.compute", "duckdb")
 _BY_COMMAND = {"scheduler": _FOR_TASKS, "celery": _FOR_TASKS, "dag-processor": _FOR_PARSING}
 
+fast_import.enable()
 for _command in sys.argv[1:2]:
     for _name in _BY_COMMAND.get(_command, ()):
         importlib.import_module(_name)

@@ -5,7 +5,7 @@ Of ``ingest_batch`` it shows the Data Docs of the batch's validation, of ``build
 
 from __future__ import annotations
 
-from datetime import date
+from typing import TYPE_CHECKING
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.common.db.common import SessionDep
@@ -16,7 +16,10 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 
-from include.core import settings
+from include.core.errors import DataError
+
+if TYPE_CHECKING:
+    from include.lakehouse.run import Run
 
 app = FastAPI(title="Data quality")
 
@@ -29,29 +32,32 @@ _NO_PAGE = "<p>No page for this run: it judges no data, or did not come that far
     dependencies=[Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.RUN))],
 )
 def show(dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
-    """The page of the day that the run's partition stands for."""
+    """The page of the run's partition."""
+    from include.lakehouse.run import open_run
+
     key = session.scalar(select(DagRun.partition_key).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
     model, _, stage = dag_id.partition(".")
     page = None
     if key and stage in _PAGES:
-        page = _PAGES[stage](model, date.fromisoformat(key[:10]))
+        try:
+            run = open_run(model, run_id=run_id, partition=key)
+        except DataError:  # no key of the model's grain: nothing was judged
+            return HTMLResponse(_NO_PAGE, status_code=404)
+        page = _PAGES[stage](run)
     return HTMLResponse(page or _NO_PAGE, status_code=200 if page else 404)
 
 
-def _data_docs(model: str, day: date) -> str | None:
-    from include.ingestion import audit
+def _data_docs(run: Run) -> str | None:
+    from include.ingestion import data_docs
 
-    folder = audit.docs_folder(settings.from_environment(), model, day)
-    page = folder / "index.html" if folder else None
+    page = data_docs.page(run.settings, run.spec, run.partition)
     return page.read_text(encoding="utf-8") if page and page.is_file() else None
 
 
-def _skew(model: str, day: date) -> str | None:
-    from include.core import catalogue
+def _skew(run: Run) -> str | None:
     from include.features import parity_page
-    from include.lakehouse.tables import Lakehouse
 
-    return parity_page.render(catalogue.load(model), Lakehouse(settings.from_environment()), day)
+    return parity_page.render(run.spec, run.lake, run.partition)
 
 
 _PAGES = {"ingest_batch": _data_docs, "build_features": _skew}

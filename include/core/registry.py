@@ -39,3 +39,21 @@ def choose(known: Mapping[str, T], name: str, where: str) -> T:
         where=where,
         fix=f"Use one of {', '.join(sorted(known))}, or a path package.module:name",
     )
+
+
+def recorded(known: Mapping[str, T], name: str, named: str, where: str) -> T:
+    """The item that a tag of a version names. Code is imported because model.yaml names it, never because a tag does.
+
+    Args:
+        named: the name in model.yaml now.
+
+    Raises:
+        ConfigError: it is none of the package's own, and not the one that model.yaml names.
+    """
+    if name in known or name == named:
+        return choose(known, name, where)
+    raise ConfigError(
+        f"{name!r} is neither one of the package's own nor named by model.yaml",
+        where=where,
+        fix=f"Use a version that was made with {named}, or name {name} in model.yaml again",
+    )

@@ -8,6 +8,9 @@ import yaml
 
 from include.core.errors import ConfigError
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Ten times as fast as the one in Python, where libyaml is there."""
+
 
 def read_yaml(path: Path) -> object:
     """Parse a YAML file.
@@ -16,7 +19,7 @@ def read_yaml(path: Path) -> object:
         ConfigError: naming file, line and column.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a safe one)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""

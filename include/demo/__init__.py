@@ -1,0 +1,1 @@
+"""What stands above the DAGs: it plays them, and what is outside of them."""

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -301,13 +300,8 @@ class _Loop:
         return f"{self.spec.name}.{verb_noun}"
 
     def _key(self, number: int) -> str:
-        return day_of(self.spec, number).isoformat()
+        return self.spec.first_partition.shift(number).key
 
     def _clock(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
         return f"{minutes:02d}:{seconds:02d}"
-
-
-def day_of(spec: ModelSpec, number: int) -> date:
-    """Day 0 is the history's, day 1 the first after it."""
-    return spec.deliveries.first_day + timedelta(days=number)

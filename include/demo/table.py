@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date, timedelta
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -12,12 +11,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from include.core.settings import Places
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.evaluation import metrics
 from include.lakehouse import decisions, windows
-from include.lakehouse.decisions import Decision
-from include.lakehouse.tables import Lakehouse
-from include.monitoring import review
+from include.lakehouse.decisions import Decision, Kind
+from include.lakehouse.schemas import CLEAN, QUARANTINE, RAW
+from include.lakehouse.tables import Lakehouse, within
 from include.runtime.stack import Stack
 
 WIDTH = 160
@@ -27,31 +27,31 @@ def collect(
     stack: Stack, spec: ModelSpec, days: int, data: Mapping[str, Any], seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     """Gather the facts of a demo from the lakehouse and the registry; nothing is remembered from the run itself."""
-    lake = Lakehouse(Places("dev", str(stack.home / "landing"), str(stack.home / "lakehouse"), stack.mlflow_url))
-    first = spec.deliveries.first_day
-    measured = {item.window: item for item in windows.history(spec, lake, upto=first + timedelta(days=days))}
+    lake = Lakehouse(str(stack.home / "lakehouse"))
+    first, last = spec.first_partition, spec.first_partition.shift(days)
+    measured = {item.partition: item for item in windows.read(spec, lake, first, last)}
     decided = _decisions(lake, spec)
     versions = _versions(stack, spec, lake)
-    trained = {version["requested_for"]: version for version in versions}
+    trained = {version["training_set"]: version for version in versions}
     lines = []
-    for number in range(days + 1):
-        day = first + timedelta(days=number)
-        metrics, decision = measured.get(day), decided.get(day.isoformat())
+    for number, partition in enumerate(first.to(last)):
+        window, decision = measured.get(partition), decided.get(partition.key)
         lines.append(
             {
                 "day": number,
-                "date": day.isoformat(),
-                **_row_counts(spec, lake, day),
-                "adjusted_r2": metrics.adjusted_r2 if metrics else None,
-                "drifted_features": list(metrics.drifted_features) if metrics else [],
+                "date": partition.key,
+                **_row_counts(spec, lake, partition),
+                "metric": window.metric if window else None,
+                "drifted_features": list(window.drifted_features) if window else [],
                 "decision": decision.outcome if decision else None,
                 "reasons": list(decision.reasons) if decision else [],
-                "version": metrics.version if metrics else None,
-                "led_to": _led_to(trained.get(day.isoformat())),
+                "version": window.version if window else None,
+                "led_to": _led_to(trained.get(partition.key)),
             }
         )
     return {
         "model": spec.name,
+        "metric": metrics.of(spec).title,
         "data": dict(data),
         "days": lines,
         "versions": versions,
@@ -72,27 +72,27 @@ def render(summary: Mapping[str, Any]) -> str:
         ("quarantined", "right"),
     ):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("adj. R2", justify="right", no_wrap=True)
+    table.add_column(summary["metric"], justify="right", no_wrap=True)
     table.add_column("drifted", no_wrap=True)
     table.add_column("decision, and why", no_wrap=True)
     table.add_column("scored by", no_wrap=True)
     for line in summary["days"]:
-        r2 = line["adjusted_r2"]
+        value = line["metric"]
         table.add_row(
             line["date"],
             *(f"{line[name]:,}" for name in ("rows", "accepted", "quarantined")),
-            "" if r2 is None else f"{r2:.3f}",
+            "" if value is None else f"{value:.3f}",
             ", ".join(line["drifted_features"]),
             _outcome(line),
             f"v{line['version']}" if line["version"] else "none",
         )
     console.print(table)
     for version in summary["versions"]:
-        scores = f"adjusted R2 {version['adjusted_r2']:.3f}, RMSE {version['rmse']:,.0f}"
-        if version["baseline_adjusted_r2"] is not None:
-            scores += f" (baseline {version['baseline_adjusted_r2']:.3f})"
+        scores = f"{summary['metric']} {version['metric']:.3f}"
+        if version["baseline_metric"] is not None:
+            scores += f" (baseline {version['baseline_metric']:.3f})"
         console.print(
-            f"Version {version['version']}, trained {version['training_set']}: {scores}; {version['verdict']}"
+            f"Version {version['version']}, trained after {version['training_set']}: {scores}; {version['verdict']}"
         )
     console.print(f"Time: {summary['total_seconds']:.0f} s")
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
@@ -111,17 +111,14 @@ def _outcome(line: Mapping[str, Any]) -> str:
 
 def _decisions(lake: Lakehouse, spec: ModelSpec) -> dict[str, Decision]:
     """Of each window the last decision, and rather one that has seen the labels."""
-    found = decisions.history(lake, spec.name, review.KIND)
-    found.sort(key=lambda item: ((item.inputs["window"] or {}).get("adjusted_r2") is not None, item.decided_at))
+    found = decisions.history(lake, spec.name, Kind.RETRAINING_POLICY)
+    found.sort(key=lambda item: ((item.inputs["window"] or {}).get("metric") is not None, item.decided_at))
     return {item.subject: item for item in found}
 
 
-def _row_counts(spec: ModelSpec, lake: Lakehouse, day: date) -> dict[str, int]:
-    def count(layer: str) -> int:
-        rows = lake.read_if_exists(spec.table(layer), where=[("batch_date", "=", day)])
-        return 0 if rows is None else rows.num_rows
-
-    return {"rows": count("raw"), "accepted": count("clean"), "quarantined": count("quarantine")}
+def _row_counts(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> dict[str, int]:
+    tables = {"rows": RAW, "accepted": CLEAN, "quarantined": QUARANTINE}
+    return {name: lake.count(table.of(spec), where=within(partition)) for name, table in tables.items()}
 
 
 def _versions(stack: Stack, spec: ModelSpec, lake: Lakehouse) -> list[dict[str, Any]]:
@@ -133,33 +130,30 @@ def _versions(stack: Stack, spec: ModelSpec, lake: Lakehouse) -> list[dict[str, 
         run = client.get_run(str(registered.run_id))
         number = str(registered.version)
         own = [item for item in verdicts if item.subject == f"version {number}"]
-        outcome = next((item for item in reversed(own) if item.kind in ("promotion", "rejection")), None)
+        outcome = next((item for item in reversed(own) if item.kind in (Kind.PROMOTION, Kind.REJECTION)), None)
         found.append(
             {
                 "version": number,
                 "stage": registered.tags.get("stage"),
                 "training_set": registered.tags["training_set"],
-                "requested_for": _requested_for(spec, registered.tags["training_set"]),
                 "fitted_as": run.info.run_name,
-                "adjusted_r2": run.data.metrics["adjusted_r2"],
-                "recent_adjusted_r2": run.data.metrics.get("recent_adjusted_r2"),
-                "rmse": run.data.metrics["rmse"],
-                "baseline_adjusted_r2": _baseline(client, run),
-                "verdict": f"{outcome.outcome}: {'; '.join(outcome.reasons)}" if outcome else "not decided",
+                "metric": run.data.metrics[spec.metric],
+                "recent_metric": run.data.metrics.get(f"recent_{spec.metric}"),
+                "baseline_metric": _baseline(client, spec, run),
+                "verdict": f"{outcome.outcome}: {_said(outcome.reasons)}" if outcome else "not decided",
             }
         )
     return sorted(found, key=lambda version: int(version["version"]))
 
 
-def _requested_for(spec: ModelSpec, training_set: str) -> str:
-    """The day after whose labels the training set was built."""
-    return (date.fromisoformat(training_set) - timedelta(days=spec.deliveries.label_delay_days)).isoformat()
+def _said(reasons: Sequence[str]) -> str:
+    return "; ".join(reason.removeprefix("check:") for reason in reasons)
 
 
-def _baseline(client: MlflowClient, run: Any) -> float | None:
-    """Adjusted R2 of the baseline that the same Airflow run has fitted."""
+def _baseline(client: MlflowClient, spec: ModelSpec, run: Any) -> float | None:
+    """The metric of the baseline that the same Airflow run has fitted."""
     runs = client.search_runs(
         [run.info.experiment_id],
         f"tags.`airflow.run_id` = '{run.data.tags['airflow.run_id']}' AND attributes.run_name = 'baseline'",
     )
-    return runs[0].data.metrics["adjusted_r2"] if runs else None
+    return runs[0].data.metrics[spec.metric] if runs else None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import metrics as sk
 
 from include.core.errors import ConfigError, DataError
 from include.core.registry import choose
@@ -28,8 +28,9 @@ class RowTerms:
 
     terms: Callable[[Floats, Floats], Floats]
     """From actual and predicted (rows) to the terms (rows x terms)."""
-    value: Callable[[Floats, int, int], Floats]
-    """From sums of terms (resamples x terms), the number of rows and of features to the values (resamples)."""
+    value: Callable[[Floats, float, int], Floats]
+    """From sums of terms (resamples x terms), the number of rows (of weighted ones their weight) and of features to
+    the values (resamples)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,26 @@ class Metric:
     in_units: bool = False
     """Whether it is in the target's unit."""
     by_row: RowTerms | None = None
+    searched_by: str = ""
+    """Name of the metric that orders hyperparameters in its place: as this one does, and in a unit that says more."""
+
+    def weighted(self, actual: Floats, predicted: Floats, weight: Floats, n_features: int) -> float:
+        """The value where a row counts as often as it weighs.
+
+        Without `RowTerms` the rows are repeated, as often as they weigh to the nearest whole number.
+
+        Raises:
+            DataError: it is undefined on these rows.
+        """
+        if self.by_row is None:
+            times = np.rint(weight).astype(np.int64)
+            return self.measure(np.repeat(actual, times), np.repeat(predicted, times), n_features)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sums = weight @ self.by_row.terms(actual, predicted)
+            value = float(self.by_row.value(sums[None, :], float(weight.sum()), n_features)[0])
+        if not np.isfinite(value):
+            raise DataError(f"{self.title} is undefined on {len(actual)} weighted rows", fix="Use more rows")
+        return value
 
     def gain(self, value: float, other: float) -> float:
         """How much better ``value`` is; negative where it is worse."""
@@ -75,6 +96,12 @@ def of(spec: ModelSpec) -> Metric:
             f"{spec.metric} is for {metric.task}, and the task is {spec.task}", where=where, fix=f"Use one of {fitting}"
         )
     return metric
+
+
+def for_search(spec: ModelSpec) -> Metric:
+    """The metric that hyperparameters are chosen by; errors as `of`."""
+    metric = of(spec)
+    return METRICS[metric.searched_by] if metric.searched_by else metric
 
 
 def summary(
@@ -107,7 +134,7 @@ def r2(actual: Floats, predicted: Floats, n_features: int = 0) -> float:
     """
     if np.ptp(actual) == 0:
         raise DataError("R2 is undefined: the actual values do not vary", fix="Use more rows")
-    return float(sk.r2_score(actual, predicted))
+    return float(_sk().r2_score(actual, predicted))
 
 
 def adjusted_r2(actual: Floats, predicted: Floats, n_features: int) -> float:
@@ -128,7 +155,14 @@ def adjusted_r2(actual: Floats, predicted: Floats, n_features: int) -> float:
 def _auc(actual: Floats, predicted: Floats, n_features: int) -> float:
     if len(np.unique(actual)) < 2:
         raise DataError("the area under the ROC curve is undefined: there is one class only", fix="Use more rows")
-    return float(sk.roc_auc_score(actual, predicted))
+    return float(_sk().roc_auc_score(actual, predicted))
+
+
+def _sk() -> Any:
+    """scikit-learn's metrics: a second to import, and model.yaml is checked where nothing is measured."""
+    from sklearn import metrics
+
+    return metrics
 
 
 def pair(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -151,7 +185,7 @@ def _squares(actual: Floats, predicted: Floats) -> Floats:
     return np.column_stack([(actual - predicted) ** 2, centred, centred**2])
 
 
-def _r2_of_sums(sums: Floats, rows: int, n_features: int) -> Floats:
+def _r2_of_sums(sums: Floats, rows: float, n_features: int) -> Floats:
     total = sums[:, 2] - sums[:, 1] ** 2 / rows
     value: Floats = 1 - sums[:, 0] / total * (rows - 1) / (rows - n_features - 1)
     return value
@@ -183,14 +217,20 @@ METRICS: Mapping[str, Metric] = {
             higher_is_better=True,
             least_rows=lambda n_features: 2 * (n_features + 1),  # below it the adjustment dominates the value
             by_row=RowTerms(_squares, _r2_of_sums),
+            searched_by="rmse",
         ),
         _regression(
-            "r2", "R2", r2, higher_is_better=True, by_row=RowTerms(_squares, lambda s, n, _: _r2_of_sums(s, n, 0))
+            "r2",
+            "R2",
+            r2,
+            higher_is_better=True,
+            by_row=RowTerms(_squares, lambda sums, rows, _: _r2_of_sums(sums, rows, 0)),
+            searched_by="rmse",
         ),
         _regression(
             "rmse",
             "RMSE",
-            lambda actual, predicted, _: float(sk.root_mean_squared_error(actual, predicted)),
+            lambda actual, predicted, _: float(_sk().root_mean_squared_error(actual, predicted)),
             higher_is_better=False,
             in_units=True,
             by_row=RowTerms(_squares, lambda sums, rows, _: np.sqrt(sums[:, 0] / rows)),
@@ -198,7 +238,7 @@ METRICS: Mapping[str, Metric] = {
         _regression(
             "mae",
             "MAE",
-            lambda actual, predicted, _: float(sk.mean_absolute_error(actual, predicted)),
+            lambda actual, predicted, _: float(_sk().mean_absolute_error(actual, predicted)),
             higher_is_better=False,
             in_units=True,
             by_row=_mean(lambda actual, predicted: np.abs(actual - predicted)),
@@ -209,7 +249,7 @@ METRICS: Mapping[str, Metric] = {
             "log loss",
             Task.BINARY,
             False,
-            lambda actual, predicted, _: float(sk.log_loss(actual, predicted, labels=[0, 1])),
+            lambda actual, predicted, _: float(_sk().log_loss(actual, predicted, labels=[0, 1])),
             by_row=_mean(_losses),
         ),
         Metric(
@@ -217,7 +257,7 @@ METRICS: Mapping[str, Metric] = {
             "Brier score",
             Task.BINARY,
             False,
-            lambda actual, predicted, _: float(sk.brier_score_loss(actual, predicted)),
+            lambda actual, predicted, _: float(_sk().brier_score_loss(actual, predicted)),
             by_row=_mean(lambda actual, predicted: (actual - predicted) ** 2),
         ),
         Metric(
@@ -225,7 +265,7 @@ METRICS: Mapping[str, Metric] = {
             "accuracy",
             Task.MULTICLASS,
             True,
-            lambda actual, predicted, _: float(sk.accuracy_score(actual, predicted)),
+            lambda actual, predicted, _: float(_sk().accuracy_score(actual, predicted)),
             by_row=_mean(lambda actual, predicted: (actual == predicted).astype(np.float64)),
         ),
         Metric(
@@ -233,7 +273,7 @@ METRICS: Mapping[str, Metric] = {
             "macro F1",
             Task.MULTICLASS,
             True,
-            lambda actual, predicted, _: float(sk.f1_score(actual, predicted, average="macro", zero_division=0)),
+            lambda actual, predicted, _: float(_sk().f1_score(actual, predicted, average="macro", zero_division=0)),
         ),
     )
 }

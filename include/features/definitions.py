@@ -12,10 +12,10 @@ from feast import Entity, FeatureService, FeatureView, Field, ValueType
 from feast.feast_object import FeastObject
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 
+from feast_delta.source import DeltaSource
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
 from include.features.query import feature_schema
-from include.features.source import DeltaSource
 from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION
 
 FEAST_TYPES: dict[pa.DataType, FeastType] = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from feast import FeatureStore
@@ -16,10 +17,12 @@ from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.features import query
-from include.features.store import TIMESTAMP_SUFFIX, read_online
+from include.features.store import TIMESTAMP_SUFFIX, answering, read_online
 from include.lakehouse.schemas import EVENT_TIMESTAMP, FEATURES, PARITY, PARTITION
 from include.lakehouse.tables import Lakehouse
 
+SAMPLED_PARTITIONS = 30
+"""Earlier partitions from which the gate takes keys: what it reads does not grow with the table."""
 RELATIVE_TOLERANCE = {pa.float32(): 1e-6, pa.float64(): 1e-12}
 
 
@@ -28,8 +31,8 @@ class Parity:
     """How the values served online compare with a point-in-time join of the table.
 
     ``mismatches`` counts values (key x feature) that differ, ``features`` names the features they are of and
-    ``differing`` how many of each. ``expired`` counts keys with online values older than the time to live:
-    served, but unseen in training.
+    ``differing`` how many of each. ``expired`` counts keys with online values older than the time to live,
+    where the table has younger ones: served, but unseen in training.
     """
 
     keys: int
@@ -79,7 +82,7 @@ def refuse_skew(spec: ModelSpec, partition: Partition, parity: Parity) -> None:
             f"{parity.expired} of {parity.keys} keys are served values older than {spec.features.ttl_days} days "
             f"({parity.expired_share:.2%}, limit {limits.max_expired:.2%})",
             where=where,
-            fix="Raise features.ttl_days, or features.parity.max_expired, in model.yaml; or delete those keys",
+            fix=f"The table has younger ones: run {spec.name}.build_features for those since, then clear this one",
         )
 
 
@@ -109,7 +112,8 @@ def check_parity(
     """Read a sample of keys online, and offline by a point-in-time join as of the same moment, and compare.
 
     The moment is the end of the partition; for a key whose online values are newer (a backfill), it is their time.
-    The sample is the same for the same table: half of it keys of the partition, the rest keys of those before.
+    The sample is the same for the same table: half of it keys of the partition, the rest keys of those before
+    that are within ``features.ttl_days``.
 
     Raises:
         DataError: the partition has no features.
@@ -122,7 +126,8 @@ def check_parity(
     moment = partition.last_moment
     entity_df = pd.DataFrame(sample, columns=list(spec.entity.keys))
     entity_df[EVENT_TIMESTAMP] = [max(moment, served) if served else moment for served in at]
-    offline = store.get_historical_features(entity_df=entity_df, features=service).to_arrow().to_pydict()
+    with answering():
+        offline = store.get_historical_features(entity_df=entity_df, features=service).to_arrow().to_pydict()
     ttl = spec.features.ttl_days * 86_400
     expired = {row for row, served in enumerate(at) if served and (moment - served).total_seconds() > ttl}
     differing = {
@@ -142,19 +147,23 @@ def check_parity(
 
 
 def _sample(spec: ModelSpec, lake: Lakehouse, partition: Partition, keys: int) -> list[dict[str, Any]]:
-    """Keys that have features by the partition, its own first, in the order of their hashes."""
-    named = list(spec.entity.keys)
-    rows = lake.read(FEATURES.of(spec), where=[(PARTITION, "<=", partition.key)], columns=[*named, PARTITION])
+    """Keys that have features by the partition, its own first, in the order of their hashes.
+
+    The others are of at most ``SAMPLED_PARTITIONS`` earlier ones, chosen by hash among those that are not expired.
+    """
+    table, named = FEATURES.of(spec), list(spec.entity.keys)
+    oldest = Partition.of(partition.start - timedelta(days=spec.features.ttl_days), spec.grain).shift(1)
+    earlier = [key for key in lake.rows_by_partition(table) if oldest.key <= key < partition.key]
+    order = pd.util.hash_array(np.array([f"{partition} of {key}" for key in earlier], dtype=object))
+    chosen = [partition.key, *(earlier[place] for place in np.argsort(order)[:SAMPLED_PARTITIONS])]
+    rows = lake.read(table, where=[(PARTITION, "in", chosen)], columns=[*named, PARTITION])
     newest = rows.group_by(named).aggregate([(PARTITION, "max")]).to_pandas()
     newest["order"] = pd.util.hash_pandas_object(newest[named].astype(str), index=False)
     newest = newest.sort_values(["order", *named])
     own = newest[f"{PARTITION}_max"] == partition.key
     if not own.any():
-        raise DataError(
-            f"{spec.table('features')} has no rows of {partition}", fix="Build the features of that partition first"
-        )
-    before = newest.loc[~own, named].to_dict("records")
-    of_partition = newest.loc[own, named].to_dict("records")
+        raise DataError(f"{table.name} has no rows of {partition}", fix="Build the features of that partition first")
+    before, of_partition = (newest.loc[chosen, named].to_dict("records") for chosen in (~own, own))
     first = of_partition[: max(keys - len(before), keys // 2)]
     return [{str(name): value for name, value in entity.items()} for entity in first + before[: keys - len(first)]]
 

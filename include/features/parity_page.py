@@ -10,7 +10,7 @@ from jinja2 import Environment
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.lakehouse.schemas import PARITY, PARTITION
-from include.lakehouse.tables import Lakehouse, between
+from include.lakehouse.tables import Lakehouse
 
 PARTITIONS = 30
 """The page lists so many at most."""
@@ -58,11 +58,12 @@ moment. The limit is {{ "%.2f" | format(100 * threshold) }} %. Of the {{ "{:,}".
 
 def render(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> str | None:
     """The page of a partition whose parity was checked, from ``parity_<model>``; None where it was not."""
-    last = between(partition.shift(1 - PARTITIONS), partition)
-    table = lake.read_if_exists(PARITY.of(spec), where=last)
-    features = [] if table is None else _of_partition(table, partition)
-    if table is None or not features:
+    parity = PARITY.of(spec)
+    checked = [key for key in lake.rows_by_partition(parity) if key <= partition.key]
+    if partition.key not in checked:
         return None
+    table = lake.read(parity, where=[(PARTITION, ">=", checked[-PARTITIONS:][0]), (PARTITION, "<=", partition.key)])
+    features = _of_partition(table, partition)
     first = features[0]
     return (
         Environment(autoescape=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView
@@ -13,18 +14,21 @@ from feast.feast_object import FeastObject
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from feast_delta import errors
+from feast_delta.online import address
 from include.core import catalogue
-from include.core.errors import ConfigError
+from include.core.errors import ConfigError, DataError, StackError
 from include.core.partition import Partition
 from include.core.settings import PROJECT_ROOT, Settings
 from include.core.spec import ModelSpec
 from include.features.definitions import check_names, feast_objects, view_name
-from include.features.online.address import answering
 
 REPOSITORY = PROJECT_ROOT / "feature_repo"
 NEEDED = ("lakehouse_uri", "feast_registry", "feast_online_store")
+ONLINE_STORE = "FLIGHTLINE_FEAST_ONLINE_STORE"
 TIMESTAMP_SUFFIX = "__ts"
 """Of the event times of a feature, in what ``read_online`` returns."""
+MICROSECOND = timedelta(microseconds=1)
 REGISTRY_LOCK, OPENING_LOCK = 4_210_000_001, 4_210_000_003  # any numbers, the same in every process
 
 
@@ -35,7 +39,8 @@ def open_store() -> FeatureStore:
         ConfigError: naming the environment variable that is missing, or what is wrong with its value.
     """
     Settings.load(need=NEEDED)
-    store = FeatureStore(repo_path=str(REPOSITORY))
+    with answering():
+        store = FeatureStore(repo_path=str(REPOSITORY))
     with _registry_lock(store, OPENING_LOCK):
         store.registry  # noqa: B018  (creates its tables when it is opened first)
     return store
@@ -67,6 +72,7 @@ def materialize(store: FeatureStore, spec: ModelSpec, partition: Partition) -> N
 
     The interval is the partition's alone: Feast includes both ends, so it stops a microsecond before the next one.
     Partitions wait for each other: Feast reads a view's list of intervals and writes it back, and one would be lost.
+    Those that adjoin are kept as one interval: else the list that is rewritten each time would grow with them.
 
     Raises:
         StackError: the online store does not answer.
@@ -74,6 +80,20 @@ def materialize(store: FeatureStore, spec: ModelSpec, partition: Partition) -> N
     with _registry_lock(store), answering():
         store.refresh_registry()
         store.materialize(partition.start, partition.last_moment, feature_views=[view_name(spec)])
+        view = store.registry.get_feature_view(view_name(spec), store.project)
+        view.materialization_intervals = merged(view.materialization_intervals)
+        store.registry.apply_feature_view(view, store.project)
+
+
+def merged(intervals: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """The same times in as few intervals as there can be; both ends belong to an interval, in whole microseconds."""
+    found: list[tuple[datetime, datetime]] = []
+    for start, end in sorted(intervals):
+        if found and start <= found[-1][1] + MICROSECOND:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found
 
 
 def read_online(store: FeatureStore, service: str, entities: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -96,6 +116,29 @@ def read_online(store: FeatureStore, service: str, entities: Sequence[Mapping[st
         )
     found: dict[str, list[Any]] = served.to_dict(include_event_timestamps=True)
     return found
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Around what asks Feast: the errors of its stores as ours, with what can be set here.
+
+    Raises:
+        ConfigError: the address of the online store, or a definition, is wrong.
+        DataError: a table is missing or has other columns, or keys and times cannot be joined.
+        StackError: the online store does not answer.
+    """
+    try:
+        with address.answering():
+            yield
+    except errors.AddressError as error:
+        where, fix = "feature_repo/feature_store.yaml", f"Set {ONLINE_STORE} to postgresql://... or redis://..."
+        raise ConfigError(error.what, where=where, fix=fix) from None
+    except errors.OnlineStoreError as error:
+        raise StackError(error.what, where=ONLINE_STORE, fix=f"{error.fix}; then clear the task") from None
+    except errors.ConfigError as error:
+        raise ConfigError(error.what, where=error.where, fix=error.fix) from None
+    except errors.DataError as error:
+        raise DataError(error.what, where=error.where, fix=error.fix) from None
 
 
 def _other_models(spec: ModelSpec) -> Iterator[ModelSpec]:

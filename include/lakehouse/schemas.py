@@ -67,6 +67,7 @@ class Table:
         Args:
             features: names and types of the features that a write brings; a reader need not know them.
         """
+        assert not features or self.has_features, f"{self.layer} has no features"
         name = self.layer if self.shared else f"{self.layer}_{spec.name}"
         columns = {**self.columns(spec), **(features or {})}
         return ModelTable(self, name, pa.schema(list(columns.items())), self.key(spec))
@@ -127,6 +128,9 @@ def _features(spec: ModelSpec) -> Columns:
 def _training_sets(spec: ModelSpec) -> Columns:
     chosen = {SPLIT: pa.string(), WEIGHT: pa.float64(), RECENT: pa.bool_()}
     names = {PARTITION: pa.string(), TRAINING_SET: pa.string()}
+    group = spec.training.split.group
+    if group in spec.columns:
+        names[group] = COLUMN_TYPES[spec.columns[group].type]
     return {**key_types(spec), EVENT_TIMESTAMP: TIMESTAMP, spec.target: pa.float64(), **chosen, **names}
 
 
@@ -237,8 +241,8 @@ PREDICTIONS = Table(
     _entity(MODEL_VERSION),
     (PARTITION, MODEL_VERSION),
     writer="scoring.score_rows",
-    promise="One finite prediction an entity, partition and version; the rows of exactly one version of a partition are "
-    "served, and what was served stays.",
+    promise="One finite prediction an entity, partition and version; the rows of exactly one version of a partition "
+    "are served, and what was served stays.",
     layout=(PARTITION,),
 )
 METRICS = Table(

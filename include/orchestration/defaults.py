@@ -10,9 +10,8 @@ from airflow.sdk import CronPartitionTimetable
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
+from include.core.partition import KEY_FORMATS
 from include.core.spec import ModelSpec
-
-KEY_FORMAT = "%Y-%m-%d"
 
 
 class Tag(StrEnum):
@@ -47,11 +46,9 @@ def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
     }
 
 
-def daily(spec: ModelSpec, *, days_later: int = 0) -> CronPartitionTimetable:
-    """A partition per day; ``days_later`` is how long after its day a partition is run."""
-    return CronPartitionTimetable(
-        spec.deliveries.schedule, timezone="UTC", run_offset=-days_later, key_format=KEY_FORMAT
-    )
+def each_partition(spec: ModelSpec, *, later: int = 0) -> CronPartitionTimetable:
+    """A run for each partition; ``later`` is how many partitions after its own."""
+    return CronPartitionTimetable(spec.cron, timezone="UTC", run_offset=-later, key_format=KEY_FORMATS[spec.grain])
 
 
 def delivery_deadline(spec: ModelSpec) -> DeadlineAlert:
@@ -65,9 +62,9 @@ def delivery_deadline(spec: ModelSpec) -> DeadlineAlert:
     )
 
 
-def weekly() -> CronPartitionTimetable:
-    """A partition each Monday."""
-    return CronPartitionTimetable("0 6 * * 1", timezone="UTC", key_format=KEY_FORMAT)
+def weekly(spec: ModelSpec) -> CronPartitionTimetable:
+    """A run each Monday, for the partition that begins then or before."""
+    return CronPartitionTimetable("0 6 * * 1", timezone="UTC", key_format=KEY_FORMATS[spec.grain])
 
 
 def _midnight(day: date) -> datetime:

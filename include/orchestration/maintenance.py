@@ -4,40 +4,27 @@ from __future__ import annotations
 
 import logging
 
-from include.lakehouse.run import Workspace
+from include.lakehouse.run import Run
+from include.lakehouse.schemas import TABLES
 
 log = logging.getLogger(__name__)
-LAYERS = (
-    "raw",
-    "quarantine",
-    "quarantine_labels",
-    "clean",
-    "profiles",
-    "labels",
-    "features",
-    "parity",
-    "training_sets",
-    "predictions",
-    "metrics",
-)
-RETENTION_HOURS = 24 * 90
-"""A version's training set, and the tables it was built from, can be read again for so long."""
 
 
-def maintain(workspace: Workspace) -> dict[str, dict[str, int]]:
-    """Compact and vacuum every table of the model, and the two that all models share.
+def maintain_tables(run: Run) -> dict[str, dict[str, int]]:
+    """Compact and vacuum every table of the model, and those that all models share.
 
     Returns:
         Table → files before compaction that it replaced, files that it wrote, files removed for good.
     """
-    names = [workspace.spec.table(layer) for layer in LAYERS] + ["decisions", "alias_history"]
     done = {}
-    for name in names:
-        if not workspace.lake.exists(name):
+    for table in TABLES:
+        name = run.table(table).name
+        if not run.lake.exists(name):
             continue
-        table = workspace.lake.open(name)
-        compacted = table.optimize.compact()
-        removed = table.vacuum(retention_hours=RETENTION_HOURS, dry_run=False)
+        opened = run.lake.open(name)
+        compacted = opened.optimize.compact()
+        removed = opened.vacuum(retention_hours=24 * table.retention_days, dry_run=False)
+        opened.create_checkpoint()
         done[name] = {
             "files_replaced": int(compacted["numFilesRemoved"]),
             "files_written": int(compacted["numFilesAdded"]),

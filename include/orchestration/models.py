@@ -1,28 +1,71 @@
-"""Which models are in order: those that get DAGs."""
+"""Which models are in order: those that get DAGs. Every DAG file asks whenever it is parsed, so it has to be cheap."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
-from include.core.catalogue import MODELS, load, registered
+from include.core import catalogue
+from include.core.catalogue import FILES, MODELS
 from include.core.errors import ConfigError
+from include.core.settings import PROJECT_ROOT
+
+
+def valid(root: Path = MODELS) -> tuple[str, ...]:
+    """The models whose folders are in order: those that get DAGs. dags/check_models.py shows the others."""
+    return tuple(name for name in catalogue.registered(root) if problem(name, root) is None)
 
 
 def problem(name: str, root: Path = MODELS) -> ConfigError | None:
-    """What is wrong with a model's folder, or None: all three files, and that they fit together."""
-    # Imported here: who only reads model.yaml needs neither DuckDB nor Arrow.
-    from include.features import query
-    from include.ingestion import expectations
+    """What is wrong with a model's folder, or None: its files, the names that they choose, and that they fit together.
 
+    Running features.sql takes DuckDB, so a folder that was found in order is remembered by its content.
+    """
     try:
-        spec = load(name, root)
-        query.feature_schema(spec)
-        expectations.load(spec)
+        spec = catalogue.load(name, root)
+        known = _remembered(root / name)
+        if known is None or not known.exists():
+            _check(spec)
+            if known is not None:
+                _remember(known)
     except ConfigError as error:
         return error
     return None
 
 
-def valid(root: Path = MODELS) -> tuple[str, ...]:
-    """The models whose folders are in order: those that get DAGs. dags/check_models.py shows the others."""
-    return tuple(name for name in registered(root) if problem(name, root) is None)
+def _check(spec: catalogue.ModelSpec) -> None:
+    """Raise what is wrong with a model that its model.yaml alone does not show."""
+    # Imported here: who parses a DAG file of a model that is known to be in order needs none of it.
+    from include.evaluation import metrics
+    from include.features import query
+    from include.ingestion import expectations
+    from include.training import algorithms, splits
+
+    features = query.feature_schema(spec)
+    expectations.load(spec)
+    metrics.of(spec)
+    algorithms.of(spec)
+    splits.of(spec, features)
+
+
+def _remembered(folder: Path) -> Path | None:
+    """The file that is there where this content, checked by this code, was found in order; None where none is kept."""
+    home = os.environ.get("AIRFLOW_HOME")
+    if not home:
+        return None
+    digest = hashlib.sha256(str(folder).encode())
+    for name in FILES:
+        digest.update((folder / name).read_bytes())
+    code = max(file.stat().st_mtime_ns for file in (PROJECT_ROOT / "include").rglob("*.py"))
+    return Path(home) / "models_in_order" / f"{folder.name}-{digest.hexdigest()[:32]}-{code}"
+
+
+def _remember(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for older in file.parent.glob(f"{file.name.split('-')[0]}-*"):
+            older.unlink(missing_ok=True)
+        file.touch()
+    except OSError:
+        return  # a folder that nothing can be written to: it is checked each time

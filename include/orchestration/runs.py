@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from include.core import catalogue
 from include.core.errors import DataError
 from include.core.partition import EXAMPLES, Partition
-from include.lakehouse.run import Run, open_run
+
+if TYPE_CHECKING:
+    from include.lakehouse.run import Run
 
 
 def run_of(context: Any) -> Run:
     """The model whose DAG this is, opened for the run's partition; a run about a version has none."""
+    # Imported here: parsing a DAG file needs no Delta tables.
+    from include.lakehouse.run import open_run
+
     model, dag_run = context["dag"].dag_id.split(".")[0], context["dag_run"]
     key = dag_run.partition_key
     about_version = key is None or str(key).isdigit()

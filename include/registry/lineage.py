@@ -5,9 +5,9 @@ from __future__ import annotations
 from feast import FeatureStore
 from feast.saved_dataset import SavedDataset
 
+from feast_delta.source import SavedDatasetDeltaStorage
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.features.source import SavedDatasetDeltaStorage
 from include.lakehouse.schemas import TRAINING_SET, TRAINING_SETS
 from include.registry.versions import Version
 from include.training.training_set import TrainingSetRef

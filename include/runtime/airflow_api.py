@@ -65,6 +65,11 @@ class AirflowApi:
         }
         return int(self._call("POST", "/api/v2/backfills", json=body)["id"])
 
+    def runs_backfill(self, dag_id: str) -> bool:
+        """Whether a backfill of the DAG counts as running. The scheduler notes the end of one up to 30 s late."""
+        found = self._call("GET", "/api/v2/backfills", params={"dag_id": dag_id, "order_by": "-id"})
+        return any(backfill["completed_at"] is None for backfill in found["backfills"])
+
     def run(self, dag_id: str, run_id: str) -> Run:
         return _run(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}"))
 

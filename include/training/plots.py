@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from include.core.errors import DataError
-from include.core.spec import ModelSpec
+from include.core.spec import ModelSpec, Task
+from include.evaluation import metrics
 from include.evaluation.metrics import Floats
+from include.training import algorithms
 
 INK, MUTED, BLUE, RED = "#1f2933", "#7b8794", "#2a6f97", "#c8553d"
 MOST_FEATURES = 25
@@ -23,26 +25,29 @@ HISTOGRAM_BINS = 60
 
 def all_of(
     spec: ModelSpec,
-    features: list[str],
+    features: Sequence[str],
     rows: pd.DataFrame,
     predicted: Floats,
-    booster: lgb.Booster,
+    model: Any,
     measured: Mapping[str, float],
 ) -> dict[str, Figure]:
-    """The four plots by name, for test rows (``rows``) and one prediction per row.
+    """The plots of the task, by name, for test rows (``rows``) and one prediction per row.
+
+    Args:
+        model: what the algorithm fitted.
+        measured: has the value of the model's metric.
 
     Raises:
         DataError: a feature is personal data.
     """
     refuse_personal(spec, features)
-    actual = rows[spec.target].to_numpy(dtype=np.float64)
-    caption = f"{len(rows):,} test rows · adjusted R² {measured['adjusted_r2']:.3f} · RMSE {measured['rmse']:,.0f}"
-    return {
-        "predicted_vs_actual": predicted_vs_actual(spec.target, actual, predicted, caption),
-        "residuals": residuals(spec.target, actual, predicted, caption),
-        "feature_importance": feature_importance(booster),
-        "correlation_heatmap": correlation_heatmap(rows[[*features, spec.target]]),
-    }
+    actual, metric, algorithm = rows[spec.target].to_numpy(dtype=np.float64), metrics.of(spec), algorithms.of(spec)
+    caption = f"{len(rows):,} test rows · {metric.title} {metric.shown(measured[spec.metric])}"
+    drawn = {name: draw(spec.target, actual, predicted, caption) for name, draw in BY_TASK[spec.task].items()}
+    drawn["correlation_heatmap"] = correlation_heatmap(rows[[*features, spec.target]])
+    if algorithm.importance:
+        drawn["feature_importance"] = feature_importance(algorithm.importance(model), algorithm.importance_is)
+    return drawn
 
 
 def refuse_personal(spec: ModelSpec, features: Sequence[str]) -> None:
@@ -105,16 +110,54 @@ def residuals(target: str, actual: Floats, predicted: Floats, caption: str) -> F
     return figure
 
 
-def feature_importance(booster: lgb.Booster) -> Figure:
-    """Share of the total gain of each feature, the largest on top."""
-    gain = pd.Series(booster.feature_importance("gain"), index=booster.feature_name(), dtype=float)
-    share = (100 * gain / (gain.sum() or 1)).sort_values().tail(MOST_FEATURES)
+def calibration(target: str, actual: Floats, predicted: Floats, caption: str) -> Figure:
+    """Share of the class 1 over the predicted probability, by tenths of the rows, with the line of honest ones."""
+    figure = _figure(5.6, 5.0)
+    axes = figure.add_subplot()
+    tenth = pd.qcut(pd.Series(predicted), 10, labels=False, duplicates="drop")
+    grouped = pd.DataFrame({"predicted": predicted, "actual": actual}).groupby(tenth, observed=True).mean()
+    axes.plot([0, 1], [0, 1], color=RED, linewidth=1.3, label="honest probabilities")
+    axes.plot(grouped["predicted"], grouped["actual"], color=BLUE, marker="o", markersize=4, label="tenths of the rows")
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.legend(loc="upper left", frameon=False)
+    _label(axes, "Calibration", caption, f"predicted probability of {target}", f"share of {target}")
+    return figure
+
+
+def roc(target: str, actual: Floats, predicted: Floats, caption: str) -> Figure:
+    """True over false positives of each threshold."""
+    from sklearn.metrics import roc_curve
+
+    figure = _figure(5.6, 5.0)
+    axes = figure.add_subplot()
+    false_positives, true_positives, _ = roc_curve(actual, predicted)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="chance")
+    axes.plot(false_positives, true_positives, color=BLUE, linewidth=1.6)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.legend(loc="lower right", frameon=False)
+    _label(axes, "ROC curve", caption, f"share found among those without {target}", f"share found of {target}")
+    return figure
+
+
+Draw = Callable[[str, Floats, Floats, str], Figure]
+"""From the target's name, actual and predicted (rows) and a caption."""
+BY_TASK: Mapping[Task, Mapping[str, Draw]] = {
+    Task.REGRESSION: {"predicted_vs_actual": predicted_vs_actual, "residuals": residuals},
+    Task.BINARY: {"calibration": calibration, "roc": roc},
+    Task.MULTICLASS: {},
+}
+
+
+def feature_importance(importance: Mapping[str, float], meaning: str) -> Figure:
+    """Share of each feature, the largest on top; ``meaning`` says of what."""
+    weight = pd.Series(importance, dtype=float)
+    share = (100 * weight / (weight.sum() or 1)).sort_values().tail(MOST_FEATURES)
     figure = _figure(8.0, 1.4 + 0.26 * len(share))
     axes = figure.add_subplot()
     bars = axes.barh(share.index, share, color=BLUE, height=0.7)
     axes.bar_label(bars, fmt="%.1f", padding=3, color=MUTED, fontsize=8)
     axes.margins(x=0.1, y=0.01)
-    _label(axes, "Feature importance", "share of the total reduction of the loss", "percent of gain", "")
+    _label(axes, "Feature importance", meaning, "percent", "")
     axes.grid(visible=False, axis="y")
     return figure
 

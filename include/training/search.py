@@ -6,34 +6,21 @@ Bergstra, Bardenet, Bengio, Kegl: Algorithms for hyper-parameter optimization, N
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 from hyperopt import STATUS_OK, Trials, fmin, hp, tpe
 
-from include.core.spec import Search, SearchRange
-from include.evaluation.metrics import Floats
+from include.core.spec import ModelSpec, SearchRange
+from include.evaluation import metrics
+from include.training import algorithms
+from include.training.algorithms import Parameters, Sample
 
-Parameters = dict[str, Any]
-
-MOST_TREES = 1000
-PATIENCE = 30
-"""Trees without a better validation error after which a trial stops."""
 RANDOM_SHARE = 0.4
 """Share of the trials drawn at random before the estimator takes over (hyperopt's default is 20 trials)."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Rows to fit or to judge: features (rows x features), target and weight (rows)."""
-
-    features: Any
-    target: Floats
-    weight: Floats
 
 
 @dataclass(frozen=True)
@@ -41,9 +28,8 @@ class Trial:
     """One point that was tried. Number 0 is the baseline's parameters."""
 
     number: int
-    rmse: float
-    """Weighted, on the validation rows, in the target's unit."""
-    trees: int
+    validation: float
+    """`metrics.for_search`, weighted, on the validation rows."""
     params: Mapping[str, Any]
 
 
@@ -53,69 +39,48 @@ class SearchResult:
     trials: tuple[Trial, ...]
 
 
-def tune(
-    search: Search,
-    train: Sample,
-    validation: Sample,
-    fixed: Parameters,
-    baseline: Parameters,
-    baseline_trees: int,
-) -> SearchResult:
-    """Find the parameters with the smallest weighted validation error.
+def tune(spec: ModelSpec, train: Sample, validation: Sample) -> SearchResult:
+    """Find the parameters that are best on the validation rows.
 
-    The baseline's parameters with its number of trees are tried first, so on the validation rows the best is
-    never worse than they are.
+    The baseline's are tried first, so on these rows the best is never worse than they are. The other trials stop early
+    where the algorithm can.
 
-    Args:
-        fixed: parameters of every trial (objective, seed, threads ...).
-        baseline: the baseline's parameters.
+    Raises:
+        DataError: the metric is undefined on the validation rows.
     """
-    # Trials change min_child_samples, so rows may not be filtered by it once for all.
-    shared = {"feature_pre_filter": False}
-    data = lgb.Dataset(train.features, train.target, weight=train.weight, params=shared, free_raw_data=False)
-    held_out = data.create_valid(validation.features, validation.target, weight=validation.weight)
+    search, algorithm, metric = spec.training.search, algorithms.of(spec), metrics.for_search(spec)
+    baseline, n_features = dict(spec.training.baseline), train.features.shape[1]
     tried: list[Trial] = []
 
-    def attempt(params: Parameters, trees: int, patience: int | None) -> Trial:
-        callbacks: list[Callable[..., Any]] = [lgb.early_stopping(patience, verbose=False)] if patience else []
-        booster = lgb.train(
-            {**fixed, **shared, **params, "metric": "rmse"},
-            data,
-            trees,
-            valid_sets=[held_out],
-            callbacks=callbacks,
-        )
-        grown = booster.best_iteration or booster.current_iteration()
-        error = float(booster.best_score["valid_0"]["rmse"]) if patience else _error(booster, validation)
-        tried.append(Trial(len(tried), error, grown, params))
+    def attempt(params: Parameters, stopping: Sample | None) -> Trial:
+        fitted = algorithms.fit(spec, train, params, stopping)
+        predicted = algorithm.predict(fitted.model, validation.features, spec.task)
+        value = metric.weighted(validation.target, predicted, validation.weight, n_features)
+        tried.append(Trial(len(tried), value, fitted.params))
         return tried[-1]
 
-    attempt(baseline, baseline_trees, None)
-    space = {name: _space(name, limits) for name, limits in search.space.items()}
+    attempt(baseline, None)
+    shared = {name: value for name, value in baseline.items() if name != algorithm.rounds}
 
     def objective(point: Mapping[str, Any]) -> dict[str, Any]:
         params = {name: _plain(search.space[name], value) for name, value in point.items()}
-        return {"loss": attempt({**baseline, **params}, MOST_TREES, PATIENCE).rmse, "status": STATUS_OK}
+        trial = attempt({**shared, **params}, validation if algorithm.rounds else None)
+        return {"loss": metric.gain(0.0, trial.validation), "status": STATUS_OK}
 
-    start = [dict(search.start)] if search.start else None
     logging.getLogger("hyperopt").setLevel(logging.WARNING)
     fmin(
         objective,
-        space,
+        {name: _space(name, limits) for name, limits in search.space.items()},
         algo=partial(tpe.suggest, n_startup_jobs=max(1, round(search.trials * RANDOM_SHARE))),
         max_evals=search.trials,
         trials=Trials(),
-        points_to_evaluate=start,
+        points_to_evaluate=[dict(search.start)] if search.start else None,
         rstate=np.random.default_rng(search.seed),
         show_progressbar=False,
         verbose=False,
     )
-    return SearchResult(best=min(tried, key=lambda trial: trial.rmse), trials=tuple(tried))
-
-
-def _error(booster: lgb.Booster, sample: Sample) -> float:
-    predicted = np.asarray(booster.predict(sample.features), dtype=np.float64)
-    return float(np.sqrt(np.average((sample.target - predicted) ** 2, weights=sample.weight)))
+    best = max(tried, key=lambda trial: metric.gain(trial.validation, tried[0].validation))
+    return SearchResult(best, tuple(tried))
 
 
 def _space(name: str, limits: SearchRange) -> Any:

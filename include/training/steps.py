@@ -39,4 +39,4 @@ def fit_tuned(run: Run, training_set: TrainingSetRef) -> RunRef:
 
 def choose_candidate(run: Run, baseline: RunRef, tuned: RunRef) -> str:
     """Name of the better one: ``baseline`` or ``tuned``."""
-    return candidate.better_of(baseline, tuned).run_name
+    return candidate.better_of(run.spec, baseline, tuned).run_name

@@ -9,13 +9,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
+from typing import Any
 
-import lightgbm as lgb
 import mlflow
-import mlflow.lightgbm
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
@@ -23,16 +21,19 @@ from mlflow.data.filesystem_dataset_source import FileSystemDatasetSource
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from include.core.errors import DataError
 from include.core.settings import PROJECT_ROOT
 from include.core.spec import ModelSpec
 from include.lakehouse.tables import Lakehouse
+from include.training import algorithms
+from include.training.algorithms import Fitted
+from include.training.search import SearchResult
 from include.training.training_set import TrainingSetRef
 
-REQUIREMENTS = ("mlflow", "lightgbm", "numpy", "pandas", "scipy")
+REQUIREMENTS = ("mlflow", "numpy", "pandas")
+"""Of every model, beside those of its algorithm."""
 EXAMPLE_ROWS = 5
 
 
@@ -98,7 +99,8 @@ def started(
         run_id: of the Airflow run.
         origin: names of the delivered files.
     """
-    tags = {"airflow.run_id": run_id, "model": spec.name, "data.origin": origin, **_data_tags(ref)}
+    chosen = {"task": spec.task.value, "metric": spec.metric, "algorithm": spec.training.algorithm}
+    tags = {"airflow.run_id": run_id, "model": spec.name, "data.origin": origin, **chosen, **_data_tags(ref)}
     if sha := _git_sha():
         tags["git.sha"] = sha
     with mlflow.start_run(experiment_id=experiment_id(spec), run_name=run_name, tags=tags) as run:
@@ -118,22 +120,38 @@ def log_dataset(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, frame: pd
     mlflow.log_input(dataset, context="training")
 
 
-def log_model(spec: ModelSpec, ref: TrainingSetRef, booster: lgb.Booster, features: pd.DataFrame) -> str:
-    """Log the fitted model and return its id.
+def log_params(ref: TrainingSetRef, fitted: Fitted) -> None:
+    """Log the hyperparameters, and which features it was fitted to."""
+    mlflow.log_params({**fitted.params, "feature_service": ref.feature_service, "features": len(ref.features)})
+
+
+def log_search(found: SearchResult) -> None:
+    """Store every trial in ``search/trials.csv``, and the course of the search as a metric."""
+    rows = [{**asdict(trial), **trial.params} for trial in found.trials]
+    mlflow.log_text(pd.DataFrame(rows).drop(columns="params").to_csv(index=False), "search/trials.csv")
+    mlflow.log_metric("search_trials", len(found.trials))
+    for trial in found.trials:
+        mlflow.log_metric("trial_validation", trial.validation, step=trial.number)
+
+
+def log_model(spec: ModelSpec, ref: TrainingSetRef, model: Any, features: pd.DataFrame) -> str:
+    """Log the fitted model by its algorithm's flavor and return its id.
 
     The signature has float64 features only, since MLflow refuses a missing value in an integer column.
     The requirements are given because MLflow would find them by loading the model in another process.
     """
-    example = features.head(EXAMPLE_ROWS)
-    info = mlflow.lightgbm.log_model(
-        booster,
+    algorithm = algorithms.of(spec)
+    return algorithm.log(
+        model,
+        spec.task,
+        features.head(EXAMPLE_ROWS),
         name="model",
-        signature=infer_signature(example, np.asarray(booster.predict(example))),
-        input_example=example,
-        pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
+        pip_requirements=[f"{package}=={installed(package)}" for package in (*REQUIREMENTS, *algorithm.requirements)],
         metadata={
             "model": spec.name,
             "target": spec.target,
+            "task": spec.task.value,
+            "algorithm": spec.training.algorithm,
             "features": list(ref.features),
             "feature_service": ref.feature_service,
             "training_set": ref.training_set,
@@ -141,7 +159,6 @@ def log_model(spec: ModelSpec, ref: TrainingSetRef, booster: lgb.Booster, featur
             "feature_table": ref.feature_table,
         },
     )
-    return str(info.model_id)
 
 
 def log_figures(figures: Mapping[str, Figure]) -> None:

@@ -1,30 +1,24 @@
-"""The training set: labels that had arrived, joined point in time to features, split and weighted.
-
-Split: a row's part depends on its entity's key alone. SHA-256 of ``<seed>:<key>`` gives a number in [0, 1):
-below ``test_share`` the row is test; of the rest the lowest `VALIDATION_SHARE` is validation, the rest train.
-So a key is in the same part in every training set that is ever built, and no model has been fitted to a row
-that another one is tested on.
-"""
+"""The training set: labels that had arrived, joined point in time to features, split (`splits`) and weighted."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 from feast import FeatureStore
 
 from include.core.errors import DataError
 from include.core.partition import Partition
-from include.core.spec import ModelSpec
+from include.core.spec import ModelSpec, Task
+from include.features.store import answering
 from include.lakehouse import windows
 from include.lakehouse.schemas import (
     ARRIVED_AT,
+    CLEAN,
     EVENT_TIMESTAMP,
     FEATURES,
     LABELS,
@@ -36,13 +30,7 @@ from include.lakehouse.schemas import (
     WEIGHT,
 )
 from include.lakehouse.tables import Lakehouse
-from include.training import leakage
-
-VALIDATION_SHARE = 0.15
-"""Share of the rows that are not test on which hyperparameters and the number of trees are chosen."""
-
-Part = str
-"""``train``, ``validation`` or ``test``."""
+from include.training import leakage, splits
 
 
 @dataclass(frozen=True)
@@ -61,12 +49,16 @@ class TrainingSetRef:
     test_rows: int
     without_features: int
     """Labels whose row has no features: it was quarantined, or is older than the features' time to live."""
+    left_out: int
+    """Rows that the split leaves out: they are not in the set."""
     partitions: int
     first_partition: str
     last_partition: str
     recent: Sequence[str]
     """The drifted partitions, whose rows weigh more and are judged apart, oldest first; empty where nothing drifted."""
     features: Sequence[str]
+    split: str
+    """What names each row's part, for `splits.held_out`."""
     feature_service: str
     data_version: str
     """Versions of the tables it was built from, e.g. ``features_x@3 labels_x@2``."""
@@ -85,7 +77,8 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
         partition: labels that arrive after its own are not seen.
 
     Raises:
-        DataError: no label had arrived, a label is null, no label has features, or a feature determines the label.
+        DataError: no label had arrived, one is null or no class of the task, none has features, a feature determines
+            the label, or the rows cannot be split as model.yaml wants.
     """
     known_at = partition.labels_available_at(spec.deliveries.label_delay)
     labels_version, features_version = (lake.version(table.of(spec)) for table in (LABELS, FEATURES))
@@ -105,9 +98,13 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
         )
     leakage.refuse(frame, frame[spec.target], names, f"{spec.name}/features.sql")
 
+    frame = _with_group(spec, lake, frame)
+    split = splits.hold(spec, names, frame)
+    frame[SPLIT] = splits.parts(spec, split, frame)
+    left_out = (frame[SPLIT] == splits.LEFT_OUT).to_numpy()
+    frame = frame[~left_out].reset_index(drop=True)
     keys = sorted(frame[PARTITION].unique())
     recent = recent_partitions(spec, lake, keys)
-    frame[SPLIT] = parts(frame[list(spec.entity.keys)], spec.training.split.seed, spec.training.split.test_share)
     frame[RECENT] = frame[PARTITION].isin(recent)
     frame[WEIGHT] = np.where(frame[RECENT], spec.training.recent_weight, 1.0)
     frame[TRAINING_SET] = partition.key
@@ -124,15 +121,17 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
         known_at=known_at.isoformat(),
         table_version=version,
         rows=len(frame),
-        train_rows=int(count.get("train", 0)),
-        validation_rows=int(count.get("validation", 0)),
-        test_rows=int(count.get("test", 0)),
+        train_rows=int(count.get(splits.TRAIN, 0)),
+        validation_rows=int(count.get(splits.VALIDATION, 0)),
+        test_rows=int(count.get(splits.TEST, 0)),
         without_features=without_features,
+        left_out=int(left_out.sum()),
         partitions=len(keys),
         first_partition=keys[0],
         last_partition=keys[-1],
         recent=tuple(recent),
         features=tuple(names),
+        split=split,
         feature_service=spec.features.service,
         data_version=f"{spec.table('features')}@{features_version} {spec.table('labels')}@{labels_version}",
     )
@@ -182,6 +181,7 @@ def latest_labels(spec: ModelSpec, lake: Lakehouse, known_at: datetime, version:
     labels = labels.sort_values(ARRIVED_AT, kind="stable").drop_duplicates(named, keep="last")
     if labels[spec.target].isna().any():
         raise DataError(f"{int(labels[spec.target].isna().sum())} labels are null", where=spec.table("labels"))
+    _check_classes(spec, labels[spec.target])
     return labels[[*named, spec.target, PARTITION]].reset_index(drop=True)
 
 
@@ -204,8 +204,9 @@ def _retrieve(
     """As `point_in_time`, and the version of each Delta table that was read."""
     service = store.get_feature_service(service_name)
     names = [feature.name for view in service.feature_view_projections for feature in view.features]
-    job = store.get_historical_features(entity_df=rows, features=service)
-    joined = job.to_df()
+    with answering():
+        job = store.get_historical_features(entity_df=rows, features=service)
+        joined = job.to_df()
     if len(joined) != len(rows):
         raise DataError(f"Feast returned {len(joined)} rows for {len(rows)}", where=service_name)
     for name in names:
@@ -220,14 +221,6 @@ def _retrieve(
     return names, _utc_microseconds(joined), getattr(job, "table_versions", {})
 
 
-def parts(keys: pd.DataFrame, seed: int, test_share: float) -> npt.NDArray[np.str_]:
-    """The part of each row's key (one column or several); the rule is in the module's docstring."""
-    texts = keys.astype(str).agg("|".join, axis=1) if len(keys.columns) > 1 else keys.iloc[:, 0]
-    place = np.fromiter((_unit_hash(f"{seed}:{key}") for key in texts), dtype=np.float64, count=len(keys))
-    validation_end = test_share + (1 - test_share) * VALIDATION_SHARE
-    return np.where(place < test_share, "test", np.where(place < validation_end, "validation", "train"))
-
-
 def recent_partitions(spec: ModelSpec, lake: Lakehouse, keys: Sequence[str]) -> list[str]:
     """Of the newest ``recent_windows`` partitions those that drifted, oldest first; never the first, the history.
 
@@ -238,8 +231,27 @@ def recent_partitions(spec: ModelSpec, lake: Lakehouse, keys: Sequence[str]) -> 
     return [item.key for item in windows.drifted(spec, lake, newest[0], newest[-1]) if item in newest] if newest else []
 
 
-def _unit_hash(text: str) -> float:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+def _with_group(spec: ModelSpec, lake: Lakehouse, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the column that the split groups by: if it is no feature, as it was delivered."""
+    group, named = spec.training.split.group, [*spec.entity.keys, EVENT_TIMESTAMP]
+    if group is None or group in frame or group not in spec.columns:
+        return frame
+    clean = _utc_microseconds(lake.read(CLEAN.of(spec), columns=[*named, group]).to_pandas())
+    return frame.merge(clean, on=named, how="left", validate="one_to_one")
+
+
+def _check_classes(spec: ModelSpec, labels: pd.Series) -> None:
+    """Refuse labels that are no classes, where the task has classes."""
+    if spec.task is Task.REGRESSION:
+        return
+    most = 1 if spec.task is Task.BINARY else np.inf
+    wrong = labels[(labels < 0) | (labels > most) | (labels % 1 != 0)]
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong)} labels are no class of a {spec.task} task, e.g. {wrong.iloc[0]:g}",
+            where=spec.table("labels"),
+            fix="Classes are " + ("0 and 1" if spec.task is Task.BINARY else "whole numbers from 0"),
+        )
 
 
 def _utc_microseconds(frame: pd.DataFrame) -> pd.DataFrame:

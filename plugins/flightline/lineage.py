@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from airflow.providers.openlineage.extractors.base import BaseExtractor, OperatorLineage
@@ -12,6 +11,8 @@ from openlineage.client.facet_v2 import data_quality_metrics_input_dataset as me
 from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
 from openlineage.client.facet_v2 import schema_dataset
 
+from include.core import catalogue
+from include.core.partition import Partition
 from include.orchestration import lineage
 from include.orchestration.lineage import Dataset
 
@@ -29,10 +30,11 @@ class LakehouseExtractor(BaseExtractor):
     def extract_on_complete(self, task_instance: Any) -> OperatorLineage | None:
         run = getattr(task_instance, "dag_run", None) or task_instance.get_template_context()["dag_run"]
         model, _, dag = self.operator.dag_id.partition(".")
-        if not run.partition_key or not lineage.knows(dag, self.operator.task_id):
+        key = str(run.partition_key or "")
+        if not key or key.isdigit():  # the run is about no partition, but about a version
             return OperatorLineage()
-        day = date.fromisoformat(str(run.partition_key)[:10])
-        read, written = lineage.of_task(model, dag, self.operator.task_id, day)
+        partition = Partition.parse(key, catalogue.load(model).grain)
+        read, written = lineage.of_task(model, dag, self.operator.task_id, partition)
         return OperatorLineage(inputs=[_input(item) for item in read], outputs=[_output(item) for item in written])
 
 

@@ -48,6 +48,12 @@ class Played:
     def trigger(self, verb_noun: str, **arguments: Any) -> Run:
         return self.airflow.trigger(f"{self.spec.name}.{verb_noun}", **arguments)
 
+    def backfill(self, verb_noun: str, first: str, last: str) -> None:
+        """Start a backfill once none of the DAG is running: Airflow refuses a second one."""
+        dag = f"{self.spec.name}.{verb_noun}"
+        wait_for(lambda: not self.airflow.runs_backfill(dag), f"the last backfill of {dag} to end")
+        self.airflow.backfill(dag, first, last)
+
     def finish(self, run: Run) -> Run:
         """Wait for a run's end, which has to be a success."""
         wait_for(lambda: self.airflow.run(run.dag_id, run.run_id).finished, f"{run.dag_id} to end")

@@ -69,7 +69,7 @@ def test_a_backfill_flows_through_and_leaves_no_duplicate(played: Played) -> Non
     first, last = played.day(2), played.day(3)
     before = {layer: content(played, layer, day).num_rows for layer in ("clean", "features") for day in (first, last)}
     seen = {run.run_id for run in played.airflow.runs(f"{played.spec.name}.score_batch")}
-    played.airflow.backfill(f"{played.spec.name}.ingest_batch", first, last)
+    played.backfill("ingest_batch", first, last)
 
     def scored() -> bool:
         runs = [run for run in played.airflow.runs(f"{played.spec.name}.score_batch") if run.run_id not in seen]

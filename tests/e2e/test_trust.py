@@ -116,7 +116,7 @@ def rerun(played: Played, day: str) -> None:
     """What the runbook says: deliver again, backfill ingest_batch over the day, and Airflow does the rest."""
     dag = f"{played.spec.name}.monitor_model"
     before = {run.run_id for run in played.airflow.runs(dag)}
-    played.airflow.backfill(f"{played.spec.name}.ingest_batch", day, day)
+    played.backfill("ingest_batch", day, day)
     wait_for(
         lambda: [
             run

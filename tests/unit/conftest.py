@@ -33,4 +33,7 @@ def world_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="flightline-world-"))
     folder.chmod(0o777)
     yield folder
+    for place, folders, _ in os.walk(folder):  # a test may have closed some, which stops all but root
+        for name in folders:
+            Path(place, name).chmod(0o700)
     shutil.rmtree(folder)

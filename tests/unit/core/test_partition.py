@@ -1,19 +1,61 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.core import catalogue, partition
+from include.core.errors import DataError
+from include.core.partition import EXAMPLES, Grain, Partition
+
+moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
+partitions = st.builds(Partition.of, moments, st.sampled_from(Grain))
 
 
-@given(st.dates(date(2000, 1, 1), date(2100, 1, 1)))
-def test_the_last_moment_of_a_day_is_just_before_the_next_one(day: date) -> None:
-    assert partition.day_end(day) + timedelta(microseconds=1) == partition.known_after(day)
-    assert partition.known_after(day) == partition.day_start(day + timedelta(days=1))
+@given(partitions)
+def test_a_key_names_one_partition(partition: Partition) -> None:
+    assert Partition.parse(partition.key, partition.grain) == partition
+    assert Partition.parse(partition.start.isoformat(), partition.grain) == partition
+    assert str(partition) == partition.key
 
 
-def test_labels_are_known_after_the_delay_of_the_model() -> None:
-    spec = catalogue.load("california_housing")
-    assert partition.labels_known_after(spec, date(2025, 1, 31)) == datetime(2025, 2, 1, tzinfo=UTC)
+@given(moments, st.sampled_from(Grain))
+def test_each_moment_is_in_one_partition(moment: datetime, grain: Grain) -> None:
+    partition = Partition.of(moment, grain)
+    assert partition.start <= moment < partition.end
+    assert partition.last_moment + timedelta(microseconds=1) == partition.end == partition.shift(1).start
+    assert Partition.of(partition.last_moment, grain) == partition
+
+
+@given(partitions, st.integers(-500, 500), st.integers(-500, 500))
+def test_shifts_add_up_and_keys_sort_as_partitions_do(partition: Partition, first: int, second: int) -> None:
+    assert partition.shift(first).shift(second) == partition.shift(first + second)
+    other = partition.shift(first)
+    assert (partition < other) == (partition.key < other.key) == (first > 0)
+
+
+@given(partitions, st.integers(0, 40))
+def test_a_range_has_every_partition_once(partition: Partition, count: int) -> None:
+    found = list(partition.to(partition.shift(count)))
+    assert found == [partition.shift(number) for number in range(count + 1)]
+    assert list(partition.shift(1).to(partition)) == []
+
+
+def test_labels_arrive_so_many_partitions_later() -> None:
+    assert Partition.parse("2025-01-31", Grain.DAY).labels_available_at(1) == datetime(2025, 2, 1, tzinfo=UTC)
+    assert Partition.parse("2025-01", Grain.MONTH).labels_available_at(2) == datetime(2025, 3, 1, tzinfo=UTC)
+    assert Partition.parse("2025-W01", Grain.WEEK).start == datetime(2024, 12, 30, tzinfo=UTC)
+    assert Partition.parse("2025-01-31T23", Grain.HOUR).end == datetime(2025, 2, 1, tzinfo=UTC)
+
+
+def test_a_moment_in_another_zone_counts_in_utc() -> None:
+    late = datetime(2025, 1, 1, 1, tzinfo=timezone(timedelta(hours=2)))
+    assert Partition.of(late, Grain.DAY).key == "2024-12-31"
+
+
+@pytest.mark.parametrize("grain", Grain)
+@pytest.mark.parametrize("key", ["", "3", "2025", "2025-13-01", "2025-01-01T05:30:00", "today", "2025-W54", "2025-1-1"])
+def test_what_is_no_key_is_refused_with_an_example(grain: Grain, key: str) -> None:
+    with pytest.raises(DataError, match=EXAMPLES[grain]):
+        Partition.parse(key, grain)

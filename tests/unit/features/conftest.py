@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from include.core import catalogue
-from include.core.settings import Places
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.features import query
 from include.features import store as feature_store
+from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP
 from include.lakehouse.tables import Lakehouse
+from tests.tables import day, put
 
-DAY = date(2025, 1, 2)
+DAY = day("2025-01-02")
 SQL = """
 SELECT listing_id, event_timestamp, median_income, total_rooms / households AS rooms_per_household,
        CASE WHEN ocean_proximity = 'INLAND' THEN 1 ELSE 0 END AS inland
@@ -27,8 +28,7 @@ FROM clean_california_housing
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lakehouse:
-    folder = str(tmp_path / "lake")
-    return Lakehouse(Places(environment="dev", landing_uri=folder, lakehouse_uri=folder, mlflow_uri=folder))
+    return Lakehouse(str(tmp_path / "lake"))
 
 
 @pytest.fixture
@@ -60,18 +60,15 @@ def spec(make_spec: Callable[..., ModelSpec]) -> ModelSpec:
 def put_clean(lake: Lakehouse) -> Callable[..., None]:
     """Return a function that makes clean rows of a day: one for each key, with columns replaced."""
 
-    def put(spec: ModelSpec, keys: list[int], day: date = DAY, **columns: list[object]) -> None:
-        rows = len(keys)
-        values: dict[str, object] = {}
-        for name, column in spec.columns.items():
-            fill = "INLAND" if column.type == "text" else 2
-            values[name] = pa.array(columns.get(name, [fill] * rows), query.COLUMN_TYPES[column.type])
-        values[spec.entity.key] = pa.array(keys, pa.int64())
-        values["event_timestamp"] = pa.array([query.day_start(day)] * rows, query.TIMESTAMP)
-        values["batch_date"] = pa.array([day] * rows, pa.date32())
-        lake.replace_partition(spec.table("clean"), pa.table(values), {"batch_date": day})
+    def make(spec: ModelSpec, keys: list[int], partition: Partition = DAY, **columns: list[object]) -> None:
+        table = CLEAN.of(spec)
+        fills = {name: "INLAND" if column.type == "text" else 2 for name, column in spec.columns.items()}
+        values = {name: columns.get(name, [fill] * len(keys)) for name, fill in fills.items()}
+        values |= {spec.entity.keys[0]: keys, EVENT_TIMESTAMP: [partition.start] * len(keys)}
+        rows = pa.table({name: pa.array(cells, table.schema.field(name).type) for name, cells in values.items()})
+        put(lake, table, rows, partition)
 
-    return put
+    return make
 
 
 @pytest.fixture
@@ -97,10 +94,10 @@ def build(store, spec, lake, put_clean):
     """Return a function that brings one day online: rows of the given keys, all with one income."""
     feature_store.apply(store, spec)
 
-    def build(day, keys, income, *, materialize=True):
-        put_clean(spec, keys, day, median_income=[income] * len(keys))
-        query.write(spec, lake, day)
+    def build(partition, keys, income, *, materialize=True):
+        put_clean(spec, keys, partition, median_income=[income] * len(keys))
+        query.write(spec, lake, partition)
         if materialize:
-            feature_store.materialize(store, spec, day)
+            feature_store.materialize(store, spec, partition)
 
     return build

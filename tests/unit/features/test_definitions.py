@@ -9,9 +9,9 @@ from feast.data_source import DataSource
 from feast.saved_dataset import SavedDatasetStorage
 from feast.types import Float64, Int32, Int64
 
+from feast_delta.source import DeltaSource, SavedDatasetDeltaStorage
 from include.core.errors import ConfigError
 from include.features.definitions import check_names, feast_objects
-from include.features.source import DeltaSource, SavedDatasetDeltaStorage
 
 SERVICE = "service: california_housing_v1"
 
@@ -57,7 +57,7 @@ def test_a_description_of_no_feature_names_the_key(make_spec):
 
 def test_a_key_that_feast_cannot_keep_is_refused(make_spec):
     spec = make_spec(**{"listing_id: {type: integer": "listing_id: {type: number"})
-    with pytest.raises(ConfigError, match=r"key entity.key: listing_id is of type number\. Feast has keys"):
+    with pytest.raises(ConfigError, match=r"key entity.keys: listing_id is of type number\. Feast has keys"):
         feast_objects(spec, "/lake")
 
 

@@ -30,6 +30,7 @@ def fetch(url, process, seconds=90):
             time.sleep(0.3)
 
 
+@pytest.mark.parametrize("online_kind", ["postgres"], indirect=True)  # the pages show the registry alone
 def test_the_pages_show_the_feature_views(feast_environment):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -11,28 +11,30 @@ from airflow.sdk.exceptions import TaskDeferred
 from flightline.sensors import FeatureFreshnessSensor
 
 from include.core.errors import DeliveryError
-from include.core.settings import from_environment
+from include.core.settings import Settings
 from include.features import freshness, query
 from include.features import store as feature_store
-from include.features.freshness import missing
-from include.lakehouse.run import Workspace, open_workspace
+from include.lakehouse.run import Run, open_run
+from tests.tables import day
 
-DAY, NEXT_DAY = date(2025, 1, 2), date(2025, 1, 3)
+DAY, NEXT_DAY = day("2025-01-02"), day("2025-01-03")
 
 
 def test_a_day_is_fresh_when_it_is_in_the_table_and_online(feast_environment, spec, lake, put_clean):
-    workspace = Workspace(spec, from_environment(), lake)
-    assert missing(workspace, DAY) == "there is no table features_california_housing"
+    def missing(partition):
+        return freshness.missing(Run(spec, Settings.load(), lake, "run", partition))
+
+    assert missing(DAY) == "there is no table features_california_housing"
     put_clean(spec, [1])
     query.write(spec, lake, DAY)
-    assert missing(workspace, NEXT_DAY) == "features_california_housing has no rows of the day"
-    unmaterialized = "the registry has no materialisation of listing_features for the day"
-    assert missing(workspace, DAY) == unmaterialized
+    assert missing(NEXT_DAY) == "features_california_housing has no rows of 2025-01-03"
+    unmaterialized = "the registry has no materialisation of listing_features for 2025-01-02"
+    assert missing(DAY) == unmaterialized
     store = feature_store.open_store()
     feature_store.apply(store, spec)
-    assert missing(workspace, DAY) == unmaterialized
+    assert missing(DAY) == unmaterialized
     feature_store.materialize(store, spec, DAY)
-    assert missing(workspace, DAY) is None
+    assert missing(DAY) is None
 
 
 @pytest.fixture
@@ -42,7 +44,10 @@ def sensor():
     )
 
 
-CONTEXT = {"dag_run": SimpleNamespace(partition_key="2025-01-02T00:00:00"), "dag": SimpleNamespace(dag_id="x.y")}
+CONTEXT = {
+    "dag_run": SimpleNamespace(partition_key="2025-01-02T00:00:00"),
+    "dag": SimpleNamespace(dag_id="california_housing.y"),
+}
 
 
 def fire(trigger):
@@ -53,14 +58,14 @@ def fire(trigger):
 
 
 def test_the_sensor_defers_until_the_features_are_there(feast_environment, lake, put_clean, sensor):
-    workspace = open_workspace("california_housing")
+    run = open_run("california_housing", partition=DAY)
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute(CONTEXT)
-    put_clean(workspace.spec, [1, 2])
-    query.write(workspace.spec, lake, DAY)
+    put_clean(run.spec, [1, 2])
+    query.write(run.spec, lake, DAY)
     store = feature_store.open_store()
-    feature_store.apply(store, workspace.spec)
-    feature_store.materialize(store, workspace.spec, DAY)
+    feature_store.apply(store, run.spec)
+    feature_store.materialize(store, run.spec, DAY)
     event = fire(deferred.value.trigger)
     assert event.payload == {"met": True}
     sensor.finish(CONTEXT, event.payload)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
-
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from include.core.errors import DataError
-from include.features import parity
+from include.features import parity, query
 from include.features import store as feature_store
+from include.lakehouse.schemas import FEATURES
+from tests.tables import day
 
-DAY, NEXT_DAY, LATER = date(2025, 1, 2), date(2025, 1, 3), date(2025, 3, 1)
+DAY, NEXT_DAY, LATER = day("2025-01-02"), day("2025-01-03"), day("2025-03-01")
 
 
 def test_parity_counts_and_names_what_differs(store, spec, build, lake):
@@ -26,6 +28,7 @@ def test_parity_counts_keys_that_are_served_beyond_their_time(store, make_spec, 
     short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
     feature_store.apply(store, short)
     build(DAY, [1, 2], 5.0)
+    build(LATER.shift(-1), [1, 2], 5.0, materialize=False)
     build(LATER, [3], 5.0)
     found = parity.check_parity(store, short, lake, LATER)
     assert (found.keys, found.mismatches, found.expired) == (3, 0, 2)
@@ -36,11 +39,12 @@ def test_the_parity_sample_is_of_the_day_and_of_before(store, spec, build, lake)
     build(NEXT_DAY, list(range(100, 200)), 5.0)
     sample = parity._sample(spec, lake, NEXT_DAY, 20)
     assert sample == parity._sample(spec, lake, NEXT_DAY, 20)
-    assert sum(key >= 100 for key in sample) == 10
-    assert len(set(sample)) == 20
-    assert sample[:10] != sorted(sample[:10])
+    keys = [entity["listing_id"] for entity in sample]
+    assert sum(key >= 100 for key in keys) == 10
+    assert len(set(keys)) == 20
+    assert keys[:10] != sorted(keys[:10])
     with pytest.raises(DataError, match="has no rows of 2025-01-04"):
-        parity.check_parity(store, spec, lake, date(2025, 1, 4))
+        parity.check_parity(store, spec, lake, day("2025-01-04"))
 
 
 def test_a_day_that_agrees_passes_and_is_recorded(store, spec, build, lake):
@@ -71,6 +75,42 @@ def test_too_many_expired_values_stop_the_day(store, make_spec, build, lake):
     short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
     feature_store.apply(store, short)
     build(DAY, [1, 2], 5.0)
+    build(LATER.shift(-1), [1, 2], 5.0, materialize=False)
     build(LATER, [3], 5.0)
     with pytest.raises(DataError, match=r"2 of 3 keys are served values older than 30 days \(66.67%, limit 5.00%\)"):
         parity.gate(short, store, lake, LATER)
+
+
+@pytest.fixture
+def many_days(store, spec, lake):
+    """500 days of four keys each that are never delivered again, all of them online; and the last of the days."""
+    feature_store.apply(store, spec)
+    days = [DAY.shift(number) for number in range(500) for _ in range(4)]
+    features = query.feature_schema(spec)
+    table = FEATURES.of(spec, features)
+    values = {"median_income": 5.0, "rooms_per_household": 1.0, "inland": 1}
+    columns = {
+        "listing_id": list(range(len(days))),
+        "event_timestamp": [one.start for one in days],
+        "partition_key": [one.key for one in days],
+        **{name: [value] * len(days) for name, value in values.items()},
+    }
+    rows = pa.table({name: pa.array(columns[name], table.schema.field(name).type) for name in table.schema.names})
+    write_deltalake(lake.uri(table), rows, partition_by=["partition_key"])
+    store.materialize(days[0].start, days[-1].last_moment, feature_views=["listing_features"])
+    return days[-1]
+
+
+def test_the_gate_passes_when_most_keys_ever_seen_are_beyond_their_time(many_days, store, spec, lake):
+    assert spec.features.ttl_days == 400
+    found = parity.gate(spec, store, lake, many_days)
+    assert (found.keys, found.mismatches, found.expired) == (4 + 4 * parity.SAMPLED_PARTITIONS, 0, 0)
+
+
+def test_the_sample_reads_a_bounded_number_of_days_within_the_time_to_live(many_days, spec, lake):
+    sample = parity._sample(spec, lake, many_days, 200)
+    days = {DAY.shift(entity["listing_id"] // 4) for entity in sample}
+    assert many_days in days
+    assert len(days) == 1 + parity.SAMPLED_PARTITIONS
+    assert min(days) > many_days.shift(-400)
+    assert max(days - {many_days}) > min(days).shift(200)  # from all of the time

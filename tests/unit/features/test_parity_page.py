@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +8,9 @@ from include.core.spec import ModelSpec
 from include.features import parity, parity_page, query
 from include.features.parity import Parity
 from include.lakehouse.tables import Lakehouse
+from tests.tables import day
 
-DAY, NEXT = date(2025, 1, 2), date(2025, 1, 3)
+DAY, NEXT = day("2025-01-02"), day("2025-01-03")
 
 
 @pytest.fixture
@@ -43,3 +44,16 @@ def test_a_page_is_of_its_day(spec: ModelSpec, lake: Lakehouse, checked: int) ->
 
 def test_a_day_without_a_check_has_no_page(spec: ModelSpec, lake: Lakehouse) -> None:
     assert parity_page.render(spec, lake, DAY) is None
+
+
+def test_a_page_lists_the_last_days_and_reads_no_others(spec: ModelSpec, lake: Lakehouse) -> None:
+    days = [DAY.shift(2 * number) for number in range(parity_page.PARTITIONS + 3)]
+    for one in days:
+        parity.record(spec, lake, one, Parity(keys=200, mismatches=0, expired=0, features=(), compared=600))
+    table = lake.open(spec.table("parity"))
+    for path in table.file_uris(file_pruning_predicate=[("partition_key", "<", days[2].key)]):
+        Path(path).unlink()
+    page = parity_page.render(spec, lake, days[-2])
+    assert page is not None
+    assert page.count("<td>2025-") == parity_page.PARTITIONS
+    assert days[-1].key not in page

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
@@ -10,8 +10,9 @@ import pytest
 from include.core import catalogue
 from include.core.errors import ConfigError, DataError
 from include.features import query
+from tests.tables import day
 
-DAY = date(2025, 1, 2)
+DAY = day("2025-01-02")
 FROM = "FROM clean_california_housing"
 
 
@@ -30,7 +31,7 @@ def test_the_sql_of_every_model_gives_features(name):
 
 def test_write_computes_the_day_alone_and_replaces_its_partition(spec, lake, put_clean):
     put_clean(spec, [1, 2], total_rooms=[6, 9], households=[2, 3], ocean_proximity=["ISLAND", "INLAND"])
-    put_clean(spec, [3], date(2025, 1, 3))
+    put_clean(spec, [3], day("2025-01-03"))
     first = query.write(spec, lake, DAY)
     again = query.write(spec, lake, DAY)
     assert (first.rows, first.features) == (again.rows, again.features) == (2, 3)
@@ -42,7 +43,7 @@ def test_write_computes_the_day_alone_and_replaces_its_partition(spec, lake, put
         "median_income": [2.0, 2.0],
         "rooms_per_household": [3.0, 3.0],
         "inland": [0, 1],
-        "batch_date": [DAY, DAY],
+        "partition_key": ["2025-01-02"] * 2,
     }
 
 
@@ -62,7 +63,7 @@ def test_null_stays_null(make_spec, lake, put_clean):
         (f"SELECT event_timestamp, population {FROM}", "does not select listing_id"),
         (f"SELECT listing_id, population {FROM}", "does not select event_timestamp"),
         (f"SELECT listing_id, event_timestamp, 1e0 AS median_house_value {FROM}", "selects median_house"),
-        (f"SELECT * {FROM}", "selects batch_date"),
+        (f"SELECT * {FROM}", "selects partition_key"),
         (f"SELECT listing_id, event_timestamp, population, population {FROM}", "population more than once"),
         (f"SELECT listing_id, event_timestamp {FROM}", "selects no feature"),
         (f"SELECT listing_id, event_timestamp, 1.5 AS half {FROM}", "half is of type decimal128(2, 1)"),
@@ -100,7 +101,7 @@ def test_wrong_sql_is_one_line_that_names_the_file(make_spec, sql, said):
         (
             f"SELECT listing_id, event_timestamp + INTERVAL 1 DAY AS event_timestamp, 1 AS one {FROM}",
             [1, 2],
-            "2 rows have an event time outside the day",
+            "2 rows have an event time outside the partition",
         ),
     ],
 )

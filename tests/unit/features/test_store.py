@@ -6,19 +6,23 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
-from pathlib import Path
+from datetime import timedelta
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.core import catalogue
 from include.core.errors import ConfigError
-from include.core.settings import PROJECT_ROOT
-from include.features import parity, query
+from include.core.settings import PROJECT_ROOT, Settings
+from include.features import freshness, parity, query
 from include.features import store as feature_store
+from include.lakehouse.run import Run
+from include.lakehouse.tables import Lakehouse
+from tests.tables import day
 
-DAY, NEXT_DAY = date(2025, 1, 2), date(2025, 1, 3)
+DAY, NEXT_DAY = day("2025-01-02"), day("2025-01-03")
 
 
 def online_income(store, keys):
@@ -28,11 +32,12 @@ def online_income(store, keys):
     ]
 
 
-@pytest.mark.parametrize("variable", feature_store.VARIABLES)
-def test_a_missing_variable_is_named(feast_environment, variable):
-    environ = {name: value for name, value in os.environ.items() if name != variable}
+@pytest.mark.parametrize("field", feature_store.NEEDED)
+def test_a_missing_variable_is_named(feast_environment, field, monkeypatch):
+    variable = Settings.model_fields[field].validation_alias
+    monkeypatch.delenv(variable)
     with pytest.raises(ConfigError, match=variable):
-        feature_store.open_store(environ)
+        feature_store.open_store()
 
 
 def test_a_registry_elsewhere_is_refused(feast_environment, monkeypatch, tmp_path):
@@ -79,9 +84,9 @@ def test_an_older_day_never_replaces_a_newer_value(store, spec, build, lake):
     build(NEXT_DAY, [2, 3], 6.0)
     build(DAY, [1, 2], 5.0)
     assert online_income(store, [1, 2, 3]) == [5.0, 6.0, 6.0]
-    for day in (DAY, NEXT_DAY):
-        assert parity.check_parity(store, spec, lake, day) == parity.Parity(
-            keys=2 if day == DAY else 3, mismatches=0, expired=0, features=(), compared=6 if day == DAY else 9
+    for one, keys in ((DAY, 2), (NEXT_DAY, 3)):
+        assert parity.check_parity(store, spec, lake, one) == parity.Parity(
+            keys=keys, mismatches=0, expired=0, features=(), compared=3 * keys
         )
 
 
@@ -92,7 +97,7 @@ def test_overlapping_intervals_materialised_at_once_leave_the_newest_values(stor
     def run(number):
         own = feature_store.open_store()
         if number % 3 == 0:  # as a person may do by hand, over both days
-            start, end = query.day_start(DAY), query.day_end(NEXT_DAY)
+            start, end = DAY.start, NEXT_DAY.last_moment
             own.materialize(start, end, feature_views=["listing_features"])
         else:
             feature_store.materialize(own, spec, DAY if number % 3 == 1 else NEXT_DAY)
@@ -103,14 +108,53 @@ def test_overlapping_intervals_materialised_at_once_leave_the_newest_values(stor
 
 
 def test_days_materialised_at_once_are_all_in_the_registry(store, spec, build):
-    days = [date(2025, 1, day) for day in range(2, 8)]
-    for day in days:
-        build(day, [1], 5.0, materialize=False)
+    days = list(DAY.to(DAY.shift(5)))
+    for one in days:
+        build(one, [1], 5.0, materialize=False)
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda day: feature_store.materialize(feature_store.open_store(), spec, day), days))
+        list(pool.map(lambda one: feature_store.materialize(feature_store.open_store(), spec, one), days))
     store.refresh_registry()
     intervals = store.get_feature_view("listing_features").materialization_intervals
-    assert sorted(start.date() for start, _ in intervals) == days
+    assert intervals == [(days[0].start, days[-1].last_moment)]
+
+
+def test_days_that_adjoin_are_one_interval_also_in_a_registry_of_before(store, spec, build):
+    days = list(DAY.to(DAY.shift(3)))
+    for one in days:
+        build(one, [1], 5.0, materialize=False)
+    for one in days[:2]:  # as it was kept before
+        store.materialize(one.start, one.last_moment, feature_views=["listing_features"])
+    assert len(store.get_feature_view("listing_features").materialization_intervals) == 2
+    feature_store.materialize(store, spec, days[3])
+    intervals = store.get_feature_view("listing_features").materialization_intervals
+    assert intervals == [(days[0].start, days[1].last_moment), (days[3].start, days[3].last_moment)]
+    settings = Settings.load()
+    lake = Lakehouse(settings.lakehouse_uri)
+    found = [freshness.missing(Run(spec, settings, lake, "run", one)) is None for one in days]
+    assert found == [True, True, False, True]
+
+
+@given(st.lists(st.integers(0, 20), max_size=25))
+def test_merged_intervals_are_the_set_of_their_days(numbers):
+    intervals = []
+    for number in numbers:
+        one = DAY.shift(number)
+        intervals = feature_store.merged([*intervals, (one.start, one.last_moment)])
+    spans = [((start - DAY.start).days, (end - DAY.start).days) for start, end in intervals]
+    found = [number for first, last in spans for number in range(first, last + 1)]
+    assert found == sorted(set(numbers))
+    assert len(intervals) == sum(number - 1 not in numbers for number in set(numbers))
+    assert all(DAY.shift(first).start == start for (first, _), (start, _) in zip(spans, intervals, strict=True))
+    assert all(DAY.shift(last).last_moment == end for (_, last), (_, end) in zip(spans, intervals, strict=True))
+
+
+def test_intervals_that_overlap_or_lie_within_one_are_merged():
+    def at(hour):
+        return DAY.start + timedelta(hours=hour)
+
+    apart = [(at(0), at(1)), (at(2), at(3))]
+    assert feature_store.merged(apart) == apart
+    assert feature_store.merged([(at(4), at(9)), (at(0), at(8)), (at(5), at(6))]) == [(at(0), at(9))]
 
 
 def test_a_day_computed_anew_replaces_its_values(store, spec, build):
@@ -125,27 +169,30 @@ def test_materializing_an_empty_day_changes_nothing(store, build):
     assert online_income(store, [1]) == [5.0]
 
 
-def test_feast_works_in_the_repository(feast_environment, put_clean, lake):
-    def feast(*command):
-        return subprocess.Popen(
-            [Path(sys.executable).with_name("feast"), *command],
-            cwd=PROJECT_ROOT / "feature_repo",
-            env={**os.environ, "PYTHONPATH": ".."},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+FEAST = """
+import sys
+from feast.cli.cli import cli
+for command in sys.argv[1:]:
+    print(f"$ feast {command}", flush=True)
+    cli(command.split(), standalone_mode=False)
+"""
+"""Several commands of Feast in one process: to import it takes longer than each of them."""
 
-    applied = feast("apply")
-    said = applied.communicate()[0]
-    assert applied.returncode == 0, said
-    for process, expected in (
-        (feast("plan"), "No changes to registry"),
-        (feast("feature-views", "list"), "listing_features"),
-    ):
-        said = process.communicate()[0]
-        assert process.returncode == 0, said
-        assert expected in said
+
+def test_feast_works_in_the_repository(feast_environment, put_clean, lake):
+    done = subprocess.run(
+        [sys.executable, "-c", FEAST, "apply", "plan", "feature-views list"],
+        cwd=PROJECT_ROOT / "feature_repo",
+        env={**os.environ, "PYTHONPATH": ".."},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    _, _, planned, listed = done.stdout.split("$ feast ")
+    assert "No changes to registry" in planned
+    assert "listing_features" in listed
     _request_time_features_are_the_same_offline_and_online(put_clean, lake)
 
 
@@ -158,6 +205,6 @@ def _request_time_features_are_the_same_offline_and_online(put_clean, lake):
     rows = [{"listing_id": 1, "asking_price": 250_000.0}, {"listing_id": 2, "asking_price": 400_000.0}]
     online = store.get_online_features(features=asked, entity_rows=rows).to_dict()
     assert online["price_to_income"] == [5.0, 5.0]
-    frame = pd.DataFrame(rows).assign(event_timestamp=query.day_end(DAY))
+    frame = pd.DataFrame(rows).assign(event_timestamp=DAY.last_moment)
     offline = store.get_historical_features(entity_df=frame, features=asked).to_df()
     assert offline["price_to_income"].tolist() == [5.0, 5.0]

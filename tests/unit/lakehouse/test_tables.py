@@ -1,9 +1,10 @@
-"""Delta tables: a partition is replaced in one commit, whatever else is written meanwhile."""
+"""Delta tables: a partition is replaced in one commit, whatever else is written meanwhile, and only as declared."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,28 +12,48 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from include.core import catalogue
 from include.core.errors import DataError
-from include.core.settings import Places
-from include.lakehouse.tables import Lakehouse
+from include.lakehouse.schemas import PARTITION, TIMESTAMP, ModelTable, Table
+from include.lakehouse.tables import Lakehouse, between, within
+from tests.tables import day
 
-DAY = date(2025, 1, 1)
+KEY = "2025-01-01"
+SPEC = catalogue.load("california_housing")
+
+
+def declared(*partition: str, layout: tuple[str, ...] = (), **columns: pa.DataType) -> ModelTable:
+    """A table of a key ``n``, a partition key and further columns."""
+    return Table(
+        "t",
+        lambda spec: {"n": pa.int64(), PARTITION: pa.string(), **columns},
+        lambda spec: ("n",),
+        partition or (PARTITION,),
+        writer="test",
+        promise="",
+        layout=layout,
+    ).of(SPEC)
+
+
+TABLE = declared()
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lakehouse:
-    return lakehouse(tmp_path)
+    return Lakehouse(str(tmp_path))
 
 
-def lakehouse(folder: Path) -> Lakehouse:
-    return Lakehouse(Places("dev", str(folder / "landing"), str(folder / "lake"), ""))
+def rows(key: str, values: list[int], **columns: object) -> pa.Table:
+    own = {name: pa.array([value] * len(values)) for name, value in columns.items()}
+    return pa.table({"n": pa.array(values, pa.int64()), PARTITION: pa.array([key] * len(values), pa.string()), **own})
 
 
-def rows(day: date, values: list[int]) -> pa.Table:
-    return pa.table({"value": pa.array(values, pa.int64()), "day": pa.array([day] * len(values), pa.date32())})
+def write(lake: Lakehouse, key: str, values: list[int], table: ModelTable = TABLE) -> int:
+    return lake.replace(table, rows(key, values), {PARTITION: key})
 
 
-def values(lake: Lakehouse, day: date) -> list[int]:
-    return sorted(lake.read("t", where=[("day", "=", day)])["value"].to_pylist())
+def values(lake: Lakehouse, key: str) -> list[int]:
+    return sorted(lake.read(TABLE, where=[(PARTITION, "=", key)])["n"].to_pylist())
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -40,68 +61,158 @@ def values(lake: Lakehouse, day: date) -> list[int]:
 def test_any_sequence_of_writes_leaves_the_last_one_of_each_partition(
     tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[int, list[int]]]
 ) -> None:
-    lake = lakehouse(tmp_path_factory.mktemp("lake"))
-    expected: dict[int, list[int]] = {}
-    for day, content in writes:
-        version = lake.replace_partition("t", rows(date(2025, 1, day), content), {"day": date(2025, 1, day)})
-        assert version == lake.version("t")
-        expected[day] = sorted(content)
-    for day, content in expected.items():
-        assert values(lake, date(2025, 1, day)) == content
-    assert lake.read("t").num_rows == sum(len(content) for content in expected.values())
+    lake = Lakehouse(str(tmp_path_factory.mktemp("lake")))
+    expected: dict[str, list[int]] = {}
+    for number, content in writes:
+        key = f"2025-01-0{number}"
+        assert write(lake, key, content) == lake.version(TABLE)
+        expected[key] = sorted(content)
+    for key, content in expected.items():
+        assert values(lake, key) == content
+        assert lake.count(TABLE, where=[(PARTITION, "=", key)]) == len(content)
+    assert lake.read(TABLE).num_rows == lake.count(TABLE) == sum(map(len, expected.values()))
+    assert lake.rows_by_partition(TABLE) == {key: len(found) for key, found in sorted(expected.items()) if found}
 
 
 def test_writers_of_different_partitions_do_not_lose_each_other(lake: Lakehouse) -> None:
-    def write(day: int) -> None:
+    def write_often(number: int) -> None:
         for value in range(4):
-            lake.replace_partition("t", rows(date(2025, 1, day), [value]), {"day": date(2025, 1, day)})
+            write(lake, f"2025-01-0{number}", [value])
 
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(write, range(1, 7)))
-    assert [values(lake, date(2025, 1, day)) for day in range(1, 7)] == [[3]] * 6
+        list(pool.map(write_often, range(1, 7)))
+    assert [values(lake, f"2025-01-0{number}") for number in range(1, 7)] == [[3]] * 6
+
+
+def _add(root: str, number: int) -> None:
+    table = declared()
+
+    def with_number(found: pa.Table) -> pa.Table:
+        return pa.concat_tables([found, rows(KEY, [number])])
+
+    Lakehouse(root).update(table, {PARTITION: KEY}, with_number)
+
+
+def test_eight_processes_that_change_one_new_partition_lose_nothing(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(_add, [str(tmp_path)] * 16, range(16)))
+    assert values(Lakehouse(str(tmp_path)), KEY) == list(range(16))
+
+
+def test_a_change_that_fails_leaves_what_was_there(lake: Lakehouse) -> None:
+    write(lake, KEY, [1])
+
+    def fail(found: pa.Table) -> pa.Table:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        lake.update(TABLE, {PARTITION: KEY}, fail)
+    assert values(lake, KEY) == [1]
 
 
 def test_an_earlier_version_can_be_read(lake: Lakehouse) -> None:
-    first = lake.replace_partition("t", rows(DAY, [1]), {"day": DAY})
-    lake.replace_partition("t", rows(DAY, [2]), {"day": DAY})
-    assert lake.read("t", version=first)["value"].to_pylist() == [1]
-    assert values(lake, DAY) == [2]
+    first = write(lake, KEY, [1])
+    write(lake, KEY, [2])
+    assert lake.read(TABLE, version=first)["n"].to_pylist() == [1]
+    assert values(lake, KEY) == [2]
 
 
-def test_event_times_are_stored_as_microseconds_in_utc(lake: Lakehouse) -> None:
+def test_ranges_of_partitions_are_read_from_their_own_files(lake: Lakehouse) -> None:
+    for number in range(1, 10):
+        write(lake, f"2025-01-0{number}", [number])
+    found = lake.read(TABLE, where=between(day("2025-01-03"), day("2025-01-05")))
+    assert sorted(found["n"].to_pylist()) == [3, 4, 5]
+    assert lake.read(TABLE, where=[*within(day("2025-01-04")), ("n", ">", 4)]).num_rows == 0
+    assert lake.read(TABLE, where=[("n", "in", [2, 9, 11])]).num_rows == 2
+    # A file that is not of the partition is not opened: it may even be gone.
+    for file in Path(lake.uri(TABLE)).glob(f"{PARTITION}=2025-01-01/*.parquet"):
+        file.unlink()
+    assert values(lake, "2025-01-02") == [2]
+    assert lake.count(TABLE, where=within(day("2025-01-02"))) == 1
+
+
+def test_times_are_stored_as_microseconds_in_utc(lake: Lakehouse) -> None:
     moment = datetime(2025, 1, 1, 12, tzinfo=UTC)
-    table = rows(DAY, [1]).append_column("at", pa.array([moment], pa.timestamp("ns", tz="Europe/Berlin")))
-    lake.replace_partition("t", table, {"day": DAY})
-    stored = lake.read("t")["at"]
-    assert stored.type == pa.timestamp("us", tz="UTC")
-    assert stored.to_pylist() == [moment]
+    table = declared(at=TIMESTAMP)
+    at = pa.array([moment], pa.timestamp("ns", tz="Europe/Berlin"))
+    lake.replace(table, rows(KEY, [1]).append_column("at", at), {PARTITION: KEY})
+    assert lake.read(table)["at"].type == TIMESTAMP
+    assert lake.read(table)["at"].to_pylist() == [moment]
 
 
 def test_a_quote_in_a_partitions_value_is_only_a_quote(lake: Lakehouse) -> None:
-    for name in ("it's", "x' OR '1'='1"):
-        lake.replace_partition("t", pa.table({"name": [name], "n": [1]}), {"name": name})
-    assert sorted(lake.read("t")["name"].to_pylist()) == ["it's", "x' OR '1'='1"]
+    for key in ("it's", "x' OR '1'='1"):
+        write(lake, key, [1])
+    assert sorted(lake.read(TABLE)[PARTITION].to_pylist()) == ["it's", "x' OR '1'='1"]
 
 
 def test_a_table_that_was_never_written_says_so(lake: Lakehouse) -> None:
     assert not lake.exists("t")
     assert lake.read_if_exists("t") is None
+    assert lake.count("t") == 0
+    assert lake.rows_by_partition("t") == {}
     with pytest.raises(DataError, match="table t does not exist"):
         lake.read("t")
 
 
 def test_only_texts_that_repeat_come_as_dictionaries(lake: Lakehouse) -> None:
     count = 20_000
-    content = pa.table(
-        {
-            "unique": [f"row {n}" for n in range(count)],
-            "repeated": [f"text {n % 50}" for n in range(count)],
-            "number": pa.array(range(count), pa.int64()),
-            "day": pa.array([DAY] * count, pa.date32()),
-        }
-    )
-    lake.replace_partition("t", content, {"day": DAY})
-    encoded = lake.reader("t", where={"day": DAY}, encoded=True).read_all()
+    table = declared(unique=pa.string(), repeated=pa.string())
+    content = rows(KEY, list(range(count)))
+    content = content.append_column("unique", pa.array([f"row {n}" for n in range(count)]))
+    content = content.append_column("repeated", pa.array([f"text {n % 50}" for n in range(count)]))
+    lake.replace(table, content, {PARTITION: KEY})
+    where = [(PARTITION, "=", KEY)]
+    encoded = lake.reader(table, where=where, encoded=True).read_all()
     dictionaries = {field.name for field in encoded.schema if pa.types.is_dictionary(field.type)}
     assert dictionaries == {"repeated"}
-    assert encoded.to_pylist() == lake.reader("t", where={"day": DAY}).read_all().to_pylist()
+    assert encoded.to_pylist() == lake.reader(table, where=where).read_all().to_pylist()
+
+
+REFUSED = {
+    "a column that is not declared": (rows(KEY, [1], colour="red"), "not declared: colour"),
+    "a missing column": (rows(KEY, [1]).drop_columns(["n"]), "lack the column n"),
+    "another type": (pa.table({"n": ["one"], PARTITION: [KEY]}), "column n is string and declared as int64"),
+    "a number that would be cut": (pa.table({"n": [1.5], PARTITION: [KEY]}), "column n is double"),
+    "a null in the key": (pa.table({"n": pa.array([None], pa.int64()), PARTITION: [KEY]}), "1 rows have no n"),
+    "a row of another partition": (rows("2025-01-09", [1]), "rows of another partition_key"),
+}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("case", REFUSED)
+def test_rows_that_are_not_as_declared_are_refused_and_nothing_changes(
+    lake: Lakehouse, case: str, streamed: bool
+) -> None:
+    given, message = REFUSED[case]
+    write(lake, KEY, [7])
+    rows_given = (lambda: iter(given.to_batches())) if streamed else given
+    with pytest.raises(DataError, match=message):
+        (lake.replace_stream if streamed else lake.replace)(TABLE, rows_given, {PARTITION: KEY})
+    assert values(lake, KEY) == [7]
+
+
+def test_one_write_replaces_what_the_declaration_says(lake: Lakehouse) -> None:
+    table = declared(PARTITION, "source", layout=(PARTITION,), source=pa.string())
+    with pytest.raises(DataError, match="one write replaces the rows of a partition_key, source"):
+        lake.replace(table, rows(KEY, [1], source="a"), {PARTITION: KEY})
+    for source in ("a", "b", "a"):
+        lake.replace(table, rows(KEY, [1], source=source), {PARTITION: KEY, "source": source})
+    assert sorted(lake.read(table)["source"].to_pylist()) == ["a", "b"]
+
+
+def test_a_column_that_is_added_is_null_in_older_rows(lake: Lakehouse) -> None:
+    write(lake, KEY, [1])
+    wider = declared(colour=pa.string())
+    lake.replace(wider, rows("2025-01-02", [2], colour="red"), {PARTITION: "2025-01-02"})
+    found = {row["n"]: row["colour"] for row in lake.read(wider).to_pylist()}
+    assert found == {1: None, 2: "red"}
+    lake.update(wider, {PARTITION: KEY}, lambda table: table)
+    assert lake.read(wider).num_rows == 2
+
+
+def test_a_changed_type_is_a_migration(lake: Lakehouse) -> None:
+    write(lake, KEY, [1])
+    other = declared(n=pa.string())
+    with pytest.raises(DataError, match=r"column n is int64 in the table and declared as string.*migration"):
+        lake.replace(other, pa.table({"n": ["a"], PARTITION: [KEY]}), {PARTITION: KEY})

@@ -1,0 +1,113 @@
+"""Every step of a model's life, once: its function, the tasks that run it, what it reads and writes.
+
+The jobs' command line, the lineage of tasks, and whatever moves a step to another machine follow this registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+from include.lakehouse.schemas import (
+    ALIAS_HISTORY,
+    CLEAN,
+    FEATURES,
+    LABELS,
+    METRICS,
+    PARITY,
+    PREDICTIONS,
+    PROFILES,
+    QUARANTINE,
+    QUARANTINE_LABELS,
+    RAW,
+    TABLES,
+    TRAINING_SETS,
+    Table,
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. Every one that decides writes ``decisions``, too."""
+
+    tasks: tuple[str, ...]
+    """``<dag>.<task>`` of those that run it."""
+    reads: tuple[Table, ...] = ()
+    """Tables of which it reads the run's partition."""
+    reads_all: tuple[Table, ...] = ()
+    """Tables of which it reads more than that."""
+    writes: tuple[Table, ...] = ()
+    delivery: Literal["batches", "labels"] | None = None
+    """What it reads of the landing folder."""
+    function: str = ""
+    """Where it is, if not in the stage's ``steps``."""
+
+
+STEPS: Mapping[str, Step] = {
+    "ingestion.validate_batch": Step(
+        ("ingest_batch.validate_batch",),
+        reads_all=(RAW, CLEAN),
+        writes=(RAW, QUARANTINE, PROFILES, METRICS),
+        delivery="batches",
+    ),
+    "ingestion.load_batch": Step(
+        ("ingest_batch.accept_batch", "ingest_batch.accept_and_quarantine"), (RAW, QUARANTINE), writes=(CLEAN,)
+    ),
+    "ingestion.reject_batch": Step(("ingest_batch.reject_batch",), (RAW, QUARANTINE), writes=(QUARANTINE, CLEAN)),
+    "ingestion.load_labels": Step(
+        ("ingest_labels.load_labels",), writes=(LABELS, QUARANTINE_LABELS), delivery="labels"
+    ),
+    "ingestion.preview_quarantine": Step(("reprocess_quarantine.judge_again",), (RAW, QUARANTINE), (CLEAN,)),
+    "ingestion.take_rows_back": Step(
+        ("reprocess_quarantine.take_rows_back",), (RAW, QUARANTINE), (CLEAN,), writes=(QUARANTINE, CLEAN)
+    ),
+    "features.compute_features": Step(("build_features.compute_features",), (CLEAN,), writes=(FEATURES,)),
+    "features.materialize_features": Step(("build_features.materialize_features",), (FEATURES,)),
+    "features.check_parity": Step(("build_features.check_parity",), (), (FEATURES,), writes=(PARITY,)),
+    "training.request_training": Step(("request_training.request",)),
+    "training.build_training_set": Step(
+        ("train_model.build_training_set",), reads_all=(LABELS, FEATURES, METRICS), writes=(TRAINING_SETS,)
+    ),
+    "training.fit_baseline": Step(("train_model.train_baseline",), (TRAINING_SETS,)),
+    "training.fit_tuned": Step(("train_model.tune",), (TRAINING_SETS,)),
+    "training.choose_candidate": Step(("train_model.choose_candidate",)),
+    "registry.register_candidate": Step(("train_model.register_candidate",)),
+    "registry.check_staging": Step(("promote_model.check_staging_gate",)),
+    "registry.move_to_staging": Step(("promote_model.move_to_staging",)),
+    "registry.check_production": Step(("promote_model.check_production_gate",), reads_all=(TRAINING_SETS,)),
+    "registry.promote": Step(("promote_model.promote_version",), writes=(ALIAS_HISTORY,)),
+    "registry.reject": Step(("promote_model.reject_candidate",)),
+    "registry.check_drift": Step(("promote_model.check_drift",), reads_all=(TRAINING_SETS,)),
+    "registry.smoke_score": Step(("roll_back_model.smoke_score",), reads_all=(TRAINING_SETS,)),
+    "registry.roll_back": Step(("roll_back_model.roll_back",), writes=(ALIAS_HISTORY,)),
+    "scoring.score_rows": Step(("score_batch.score_rows",), (CLEAN, FEATURES), writes=(PREDICTIONS,)),
+    "scoring.skip_scoring": Step(("score_batch.skip_scoring",)),
+    "monitoring.measure_window": Step(
+        ("monitor_model.measure_window",),
+        (PREDICTIONS, LABELS, FEATURES, PROFILES),
+        (TRAINING_SETS,),
+        writes=(METRICS,),
+    ),
+    "monitoring.decide": Step(("monitor_model.decide",), reads_all=(METRICS,)),
+    "monitoring.alert": Step(("monitor_model.alert_root_cause",), (METRICS,)),
+    "orchestration.maintain_tables": Step(
+        ("maintain_tables.compact_and_vacuum",),
+        writes=TABLES,
+        function="include.orchestration.maintenance:maintain_tables",
+    ),
+}
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    """The function of a step: ``(run, **refs) -> small result``."""
+    stage, _, verb = name.partition(".")
+    found: Callable[..., Any] = resolve_name(STEPS[name].function or f"include.{stage}.steps:{verb}")
+    return found
+
+
+def step_of(dag: str, task_id: str) -> Step | None:
+    """The step that a task runs; None where it runs none."""
+    task = f"{dag}.{task_id}"
+    return next((step for step in STEPS.values() if task in step.tasks), None)

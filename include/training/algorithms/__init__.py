@@ -1,0 +1,123 @@
+"""The algorithms that a model can be fitted by: one entry each in `ALGORITHMS`, one file each.
+
+The libraries are imported where they are used: model.yaml is checked in processes that fit nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from include.core.errors import ConfigError
+from include.core.registry import choose, recorded
+from include.core.spec import ModelSpec
+from include.evaluation.metrics import Floats
+from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample
+from include.training.algorithms.hist_gradient_boosting import HIST_GRADIENT_BOOSTING
+from include.training.algorithms.lightgbm import LIGHTGBM
+from include.training.algorithms.linear import LINEAR
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    algorithm.name: algorithm for algorithm in (LIGHTGBM, HIST_GRADIENT_BOOSTING, LINEAR)
+}
+
+MOST_THREADS = 4
+"""More do not pay on tens of thousands of rows."""
+SPARE_CORES = 1
+"""Left to the rest of the machine: threads that share a tree wait for each other actively after every split, so on busy
+cores two of them take several times as long as one."""
+
+
+def of(spec: ModelSpec) -> Algorithm:
+    """The algorithm that a model is fitted by, its hyperparameters in model.yaml checked.
+
+    Raises:
+        ConfigError: there is none of that name, it is for other tasks, or a hyperparameter is not one of its own.
+    """
+    where = f"include/models/{spec.name}/model.yaml: training"
+    algorithm = choose(ALGORITHMS, spec.training.algorithm, f"{where}.algorithm")
+    known = algorithm.parameters.get(spec.task)
+    if known is None:
+        raise ConfigError(
+            f"{algorithm.name} is for {', '.join(algorithm.parameters)}, and the task is {spec.task}",
+            where=f"{where}.algorithm",
+        )
+    for name, value in spec.training.baseline.items():
+        _check(algorithm, known, name, value, f"{where}.baseline")
+    for name in spec.training.search.space:
+        _check(algorithm, known, name, 0.0, f"{where}.search.space")
+    return algorithm
+
+
+def get(spec: ModelSpec, name: str) -> Algorithm:
+    """The algorithm that a version was fitted by.
+
+    Args:
+        name: the version's tag ``algorithm``.
+
+    Raises:
+        ConfigError: there is none of that name, or it is a user's own, and model.yaml names it no longer.
+    """
+    return recorded(ALGORITHMS, name, spec.training.algorithm, f"{spec.name}, tag algorithm")
+
+
+def load(spec: ModelSpec, name: str, place: str | Path) -> Any:
+    """The model of a logged model or a registered version, in its library's own type, for `predict`.
+
+    Args:
+        name: as for `get`, with its errors.
+        place: the folder that it was downloaded to, or a URI such as ``models:/<model>/<version>``.
+    """
+    algorithm = get(spec, name)
+    if isinstance(place, Path):
+        return algorithm.load(place)
+    from mlflow.artifacts import download_artifacts
+
+    with TemporaryDirectory(prefix="flightline-") as folder:
+        return algorithm.load(Path(download_artifacts(artifact_uri=place, dst_path=folder)))
+
+
+def fit(spec: ModelSpec, sample: Sample, params: Parameters, validation: Sample | None = None) -> Fitted:
+    """Fit a model of the specification's algorithm; arguments as `algorithm.Fit`."""
+    return of(spec).fit(sample, params, spec.task, spec.training.seed, threads(), validation)
+
+
+def predict(spec: ModelSpec, name: str, model: Any, features: pd.DataFrame) -> Floats:
+    """One value a row, as `evaluation.metrics` says.
+
+    Args:
+        name: as for `get`, with its errors.
+        model: of `fit` or `load`.
+        features: the columns that it was fitted to, in their order.
+    """
+    return get(spec, name).predict(model, features, spec.task)
+
+
+def threads() -> int:
+    """Cores that this process may use but for `SPARE_CORES`, from 1 to `MOST_THREADS`."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(usable - SPARE_CORES, MOST_THREADS))
+
+
+def _check(
+    algorithm: Algorithm, known: Mapping[str, tuple[str, ...]], name: str, value: float | str, where: str
+) -> None:
+    if name not in known:
+        like = get_close_matches(name, known, 3) or sorted(known)
+        raise ConfigError(
+            f"{algorithm.name} has no parameter {name!r}", where=where, fix=f"It has e.g. {', '.join(like)}"
+        )
+    texts = known[name]
+    if (value not in texts) if texts else isinstance(value, str):
+        allowed = f"one of {', '.join(texts)}" if texts else "a number"
+        raise ConfigError(f"{name} is {value!r}", where=where, fix=f"Make it {allowed}")
+
+
+__all__ = ["ALGORITHMS", "Algorithm", "Fitted", "Parameters", "Sample"]

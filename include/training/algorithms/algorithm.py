@@ -1,0 +1,81 @@
+"""What an algorithm is: functions that fit, predict, store and load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from include.core.spec import Task
+from include.evaluation.metrics import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Parameters = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows to fit or to judge: features (rows x features, float64, nulls where unknown), target and weight (rows)."""
+
+    features: pd.DataFrame
+    target: Floats
+    weight: Floats
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model in its library's own type, and the parameters that fit it again, those found on the way included."""
+
+    model: Any
+    params: Parameters
+
+
+class Fit(Protocol):
+    def __call__(
+        self, sample: Sample, params: Parameters, task: Task, seed: int, threads: int, validation: Sample | None = None
+    ) -> Fitted:
+        """Fit a model; the same arguments give the same model.
+
+        Args:
+            threads: most that may be used.
+            validation: rows on which an algorithm that grows in rounds sees when to stop.
+        """
+
+
+class Log(Protocol):
+    def __call__(self, model: Any, task: Task, example: pd.DataFrame, **more: Any) -> str:
+        """Store a model in the open MLflow run by MLflow's own flavor, and return the logged model's id.
+
+        Args:
+            example: rows of features, for the signature and as example of an input.
+            more: for MLflow's ``log_model``.
+        """
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One way to fit a model."""
+
+    name: str
+    title: str
+    """In a sentence: ``LightGBM``."""
+    parameters: Mapping[Task, Mapping[str, tuple[str, ...]]]
+    """By the tasks that it is for: the hyperparameters of model.yaml, each with the texts that it may be; none where it
+    is a number."""
+    fit: Fit
+    predict: Callable[[Any, pd.DataFrame, Task], Floats]
+    """From model and features to one value a row, as `evaluation.metrics` says."""
+    log: Log
+    load: Callable[[Path], Any]
+    """From the folder of a logged model to the model. Reads the model's file alone, and runs no code that it names."""
+    requirements: tuple[str, ...]
+    """Packages that load it."""
+    importance: Callable[[Any], Mapping[str, float]] | None = None
+    """From a model to the weight of each feature; None where there is no such thing."""
+    importance_is: str = ""
+    """What that weight is, in a few words."""
+    rounds: str = ""
+    """The hyperparameter that validation rows give, by stopping early; empty where they cannot."""

@@ -1,0 +1,56 @@
+"""Gradient boosting on histograms by scikit-learn, after LightGBM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from include.core.spec import Task
+from include.training.algorithms import scikit_learn
+from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample
+
+TREES = "max_iter"
+MOST_TREES = 1000
+PATIENCE = 30
+"""Trees without a smaller validation loss after which growing stops."""
+
+NUMBERS = (
+    *(TREES, "learning_rate", "max_leaf_nodes", "max_depth", "min_samples_leaf"),
+    *("l2_regularization", "max_features", "max_bins"),
+)
+TEXTS: Mapping[Task, Mapping[str, tuple[str, ...]]] = {
+    Task.REGRESSION: {"loss": ("squared_error", "absolute_error", "gamma", "poisson")},
+    Task.BINARY: {"class_weight": ("balanced",)},
+    Task.MULTICLASS: {"class_weight": ("balanced",)},
+}
+
+
+def fit(
+    sample: Sample, params: Parameters, task: Task, seed: int, threads: int, validation: Sample | None = None
+) -> Fitted:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
+
+    kind = HistGradientBoostingRegressor if task is Task.REGRESSION else HistGradientBoostingClassifier
+    model = kind(**params, early_stopping=False, random_state=seed)
+    seen = {}
+    if validation:
+        most = params.get(TREES, MOST_TREES)
+        model.set_params(early_stopping=True, max_iter=most, n_iter_no_change=PATIENCE, tol=0.0)
+        seen = {"X_val": validation.features, "y_val": validation.target, "sample_weight_val": validation.weight}
+    with threadpool_limits(threads):
+        model.fit(sample.features, sample.target, sample_weight=sample.weight, **seen)
+    # The trees of the patience are kept: so what was measured is what is fitted again.
+    return Fitted(model, {**params, TREES: model.n_iter_})
+
+
+HIST_GRADIENT_BOOSTING = Algorithm(
+    name="hist_gradient_boosting",
+    title="histogram gradient boosting",
+    parameters={task: {**dict.fromkeys(NUMBERS, ()), **texts} for task, texts in TEXTS.items()},
+    fit=fit,
+    predict=scikit_learn.predict,
+    log=scikit_learn.log,
+    load=scikit_learn.load,
+    requirements=scikit_learn.REQUIREMENTS,
+    rounds=TREES,
+)

@@ -1,0 +1,112 @@
+"""Gradient boosting by LightGBM: Ke et al., LightGBM: a highly efficient gradient boosting decision tree, NIPS 2017."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from include.core.spec import Task
+from include.evaluation.metrics import Floats
+from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TREES = "n_estimators"
+DEFAULT_TREES, MOST_TREES = 100, 1000
+"""Without, and with, validation rows to stop early on."""
+PATIENCE = 30
+"""Trees without a better validation error after which growing stops."""
+LOSSES = {Task.REGRESSION: "rmse", Task.BINARY: "binary_logloss", Task.MULTICLASS: "multi_logloss"}
+"""What decides when to stop: the error that boosting lessens."""
+
+NUMBERS = (
+    *(TREES, "learning_rate", "num_leaves", "max_depth", "min_child_samples", "min_child_weight", "min_split_gain"),
+    *("feature_fraction", "feature_fraction_bynode", "bagging_fraction", "bagging_freq", "reg_alpha", "reg_lambda"),
+    *("max_bin", "max_delta_step", "path_smooth", "linear_lambda", "extra_trees", "linear_tree", "boost_from_average"),
+    *("min_data_in_bin", "colsample_bytree", "subsample", "subsample_freq", "lambda_l1", "lambda_l2"),
+    *("min_data_in_leaf", "drop_rate", "skip_drop", "max_drop", "top_rate", "other_rate", "scale_pos_weight"),
+    *("is_unbalance", "alpha", "fair_c", "tweedie_variance_power", "pos_bagging_fraction", "neg_bagging_fraction"),
+)
+OBJECTIVES: Mapping[Task, tuple[str, ...]] = {
+    Task.REGRESSION: (
+        *("regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie"),
+    ),
+    Task.BINARY: ("binary", "cross_entropy"),
+    Task.MULTICLASS: ("multiclass", "multiclassova"),
+}
+"""The first is the default."""
+BOOSTING = ("gbdt", "dart", "rf")
+
+
+def fit(
+    sample: Sample, params: Parameters, task: Task, seed: int, threads: int, validation: Sample | None = None
+) -> Fitted:
+    import lightgbm as lgb
+
+    given = {"objective": OBJECTIVES[task][0], **params}
+    trees = int(given.pop(TREES, MOST_TREES if validation else DEFAULT_TREES))
+    fixed: Parameters = {
+        "seed": seed,
+        "deterministic": True,
+        "force_col_wise": True,
+        "num_threads": threads,
+        "verbosity": -1,
+    }
+    if task is Task.MULTICLASS:
+        fixed["num_class"] = int(sample.target.max()) + 1
+    callbacks: list[Callable[..., Any]] = []
+    held_out = []
+    if validation:
+        # As in a search, where every trial sees the same features, however many rows a leaf needs.
+        fixed |= {"feature_pre_filter": False, "metric": LOSSES[task]}
+        callbacks = [lgb.early_stopping(PATIENCE, verbose=False)]
+    data = lgb.Dataset(sample.features, sample.target, weight=sample.weight)
+    if validation:
+        held_out = [data.create_valid(validation.features, validation.target, weight=validation.weight)]
+    booster = lgb.train({**fixed, **given}, data, trees, valid_sets=held_out, callbacks=callbacks)
+    return Fitted(booster, {**params, TREES: booster.best_iteration if validation else trees})
+
+
+def predict(model: Any, features: pd.DataFrame, task: Task) -> Floats:
+    predicted = np.asarray(model.predict(features), dtype=np.float64)
+    return predicted.argmax(axis=1).astype(np.float64) if task is Task.MULTICLASS else predicted
+
+
+def log(model: Any, task: Task, example: pd.DataFrame, **more: Any) -> str:
+    import mlflow.lightgbm
+    from mlflow.models import infer_signature
+
+    signature = infer_signature(example, np.asarray(model.predict(example)))
+    return str(mlflow.lightgbm.log_model(model, signature=signature, input_example=example, **more).model_id)
+
+
+def load(folder: Path) -> Any:
+    import lightgbm as lgb
+
+    return lgb.Booster(model_file=str(folder / "model.lgb"))
+
+
+def importance(model: Any) -> Mapping[str, float]:
+    return dict(zip(model.feature_name(), model.feature_importance("gain"), strict=True))
+
+
+LIGHTGBM = Algorithm(
+    name="lightgbm",
+    title="LightGBM",
+    parameters={
+        task: {**dict.fromkeys(NUMBERS, ()), "objective": objectives, "boosting": BOOSTING}
+        for task, objectives in OBJECTIVES.items()
+    },
+    fit=fit,
+    predict=predict,
+    log=log,
+    load=load,
+    requirements=("lightgbm", "scipy"),
+    importance=importance,
+    importance_is="share of the total reduction of the loss",
+    rounds=TREES,
+)

@@ -1,0 +1,60 @@
+"""Linear and logistic regression by scikit-learn, on features in units of their deviation; a null is the median."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from include.core.spec import Task
+from include.training.algorithms import scikit_learn
+from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample
+
+MOST_STEPS = 1000
+
+LOGISTIC: Mapping[str, tuple[str, ...]] = {"C": (), "max_iter": (), "tol": (), "class_weight": ("balanced",)}
+PARAMETERS: Mapping[Task, Mapping[str, tuple[str, ...]]] = {
+    Task.REGRESSION: {"alpha": ()},  # of ridge regression; least squares without it
+    Task.BINARY: LOGISTIC,
+    Task.MULTICLASS: LOGISTIC,
+}
+
+
+def fit(
+    sample: Sample, params: Parameters, task: Task, seed: int, threads: int, validation: Sample | None = None
+) -> Fitted:
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    if task is Task.REGRESSION:
+        last = Ridge(**params) if params else LinearRegression()
+    else:
+        last = LogisticRegression(**{"max_iter": MOST_STEPS, **params}, random_state=seed)
+    impute = SimpleImputer(strategy="median", keep_empty_features=True)
+    model = Pipeline([("impute", impute), ("scale", StandardScaler()), ("fit", last)])
+    with threadpool_limits(threads):
+        model.fit(sample.features, sample.target, fit__sample_weight=sample.weight)
+    return Fitted(model, dict(params))
+
+
+def importance(model: Any) -> Mapping[str, float]:
+    sizes = np.abs(np.atleast_2d(model[-1].coef_)).mean(axis=0)
+    return dict(zip(model.feature_names_in_, sizes, strict=True))
+
+
+LINEAR = Algorithm(
+    name="linear",
+    title="linear model",
+    parameters=PARAMETERS,
+    fit=fit,
+    predict=scikit_learn.predict,
+    log=scikit_learn.log,
+    load=scikit_learn.load,
+    requirements=scikit_learn.REQUIREMENTS,
+    importance=importance,
+    importance_is="share of the coefficients of the scaled features",
+)

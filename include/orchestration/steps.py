@@ -48,7 +48,6 @@ class Step:
 STEPS: Mapping[str, Step] = {
     "ingestion.validate_batch": Step(
         ("ingest_batch.validate_batch",),
-        reads_all=(RAW, CLEAN),
         writes=(RAW, QUARANTINE, PROFILES, METRICS),
         delivery="batches",
     ),

@@ -40,6 +40,7 @@ def _check(spec: catalogue.ModelSpec) -> None:
     from include.evaluation import metrics
     from include.features import query
     from include.ingestion import expectations
+    from include.registry import checks
     from include.training import algorithms, splits
 
     features = query.feature_schema(spec)
@@ -47,6 +48,7 @@ def _check(spec: catalogue.ModelSpec) -> None:
     metrics.of(spec)
     algorithms.of(spec)
     splits.of(spec, features)
+    checks.problems(spec)
 
 
 def _remembered(folder: Path) -> Path | None:

@@ -117,7 +117,7 @@ class Evidence:
             self.metric,
             rows.frame[self.spec.target],
             self._predict(rows.frame[list(self.candidate.features)]),
-            versions.predict(serving, rows.frame),
+            versions.predict(self.spec, serving, rows.frame),
             (len(self.candidate.features), len(serving.features)),
             confidence,
         )
@@ -128,7 +128,7 @@ class Evidence:
 
     @cached_property
     def _predict(self) -> Predictor:
-        return versions.predictor(self.candidate)
+        return versions.predictor(self.spec, self.candidate, self.folder)
 
     @property
     def _serving(self) -> Version:

@@ -147,14 +147,15 @@ def check_drift(run: Run, version: str) -> list[str]:
     frame, names = stored_rows(run.spec, run.lake, found), list(found.features)
     later = frame[PARTITION] > frame[PARTITION].min()
     tested = drift.detect(frame.loc[~later, names], frame.loc[later, names], config)
-    drifted = sorted(item.feature for item in tested if item.drifted)
+    drifted = sorted(item.column for item in tested if item.drifted)
     log.info("%s rows after the history of version %s, %s rows of it", later.sum(), version, (~later).sum())
     for item in sorted(tested, key=lambda item: item.adjusted_p):
         log.info(
-            "%-30s %-8s distance %.3f, corrected p %.2g (alpha %g)",
-            item.feature,
+            "%-30s %-8s distance %.3f (%g counts), corrected p %.2g (alpha %g)",
+            item.column,
             "DRIFTED" if item.drifted else "",
-            item.statistic,
+            item.distance,
+            config.tests[item.kind.value].min_effect,
             item.adjusted_p,
             config.alpha,
         )
@@ -179,7 +180,7 @@ def smoke_score(run: Run, version: str) -> SmokeScore:
     found, metric = versions.get(run.spec, version), metrics.of(run.spec)
     frame = stored_rows(run.spec, run.lake, found)
     rows = frame[versions.held_out(run.spec, found, frame)]
-    y, p = metrics.pair(rows[run.spec.target], versions.predict(found, rows))
+    y, p = metrics.pair(rows[run.spec.target], versions.predict(run.spec, found, rows))
     value = metric.measure(y, p, len(found.features))
     log.info("Version %s predicts %s test rows, %s %s", version, len(rows), metric.title, metric.shown(value))
     return SmokeScore(found.version, len(rows), run.spec.metric, value)

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal, get_args
 
-import mlflow
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -26,7 +26,7 @@ from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.evaluation.metrics import METRICS, Floats
-from include.training import training_set
+from include.training import algorithms, splits
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
 
@@ -187,21 +187,25 @@ def note(spec: ModelSpec, version: str, title: str, text: str, tags: Mapping[str
     client.update_model_version(spec.name, version, description=body + _NOTES + "\n".join(lines))
 
 
-def predictor(version: Version) -> Predictor:
-    """Load a version, to predict with it."""
-    model = mlflow.pyfunc.load_model(version.uri)
-    return lambda rows: np.asarray(model.predict(rows), dtype=np.float64).reshape(-1)
+def predictor(spec: ModelSpec, version: Version, folder: Path | None = None) -> Predictor:
+    """Load a version by its algorithm, to predict with it.
+
+    Args:
+        folder: where its files were downloaded to; they are fetched otherwise.
+    """
+    algorithm = version.tag("algorithm")
+    model = algorithms.load(spec, algorithm, folder or version.uri)
+    return lambda rows: algorithms.predict(spec, algorithm, model, rows)
 
 
-def predict(version: Version, rows: pd.DataFrame) -> Floats:
+def predict(spec: ModelSpec, version: Version, rows: pd.DataFrame) -> Floats:
     """One prediction a row; the rows have the version's features among their columns."""
-    return predictor(version)(rows[list(version.features)])
+    return predictor(spec, version)(rows[list(version.features)])
 
 
 def held_out(spec: ModelSpec, version: Version, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Which rows were test rows for a version, by the split that it was fitted with."""
-    split = json.loads(version.tag("split"))
-    return training_set.parts(rows[list(spec.entity.keys)], split["seed"], split["test_share"]) == "test"
+    return splits.held_out(spec, version.tag("split"), rows)
 
 
 def describe(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> str:
@@ -244,7 +248,7 @@ def _tags(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, st
         "algorithm": spec.training.algorithm,
         "task": spec.task.value,
         "metric": spec.metric,
-        "split": spec.training.split.model_dump_json(),
+        "split": ref.split,
         "training_set": ref.training_set,
         "training_set.version": str(ref.table_version),
         "known_at": ref.known_at,

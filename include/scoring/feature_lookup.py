@@ -134,7 +134,7 @@ def load(spec: ModelSpec, store: FeatureStore, version: str) -> KeyedModel:
         spec=spec,
         store=store,
         version=found.version,
-        predictor=versions.predictor(found),
+        predictor=versions.predictor(spec, found),
         feature_service=found.feature_service,
         features=found.features,
     )

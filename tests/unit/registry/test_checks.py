@@ -15,10 +15,12 @@ from include.lakehouse.schemas import RECENT
 from include.registry import checks, gates, promotion, versions
 from include.registry.checks import Check, CheckResult, Param
 from include.registry.gates import Verdict
+from include.training.algorithms import Sample
+from include.training.algorithms.linear import LINEAR
 from tests.unit.registry.cases import lenient, registered, with_gate, with_params
 from tests.unit.training.stage import Scene
 
-EXAMPLE = pd.DataFrame({"a": [1.0]})
+EXAMPLE = pd.DataFrame({"a": [1.0, 2.0]})
 SPEC = catalogue.load("california_housing")
 PRODUCTION = ["above_threshold", "recent_rows", "recent_above_threshold", "better_than_production"]
 
@@ -46,29 +48,29 @@ def test_staging_passes_a_complete_version_and_names_what_is_missing(scene: Scen
     assert all(check.detail for check in verdict.checks)
 
 
-class Broken(mlflow.pyfunc.PythonModel):
-    def predict(self, context, model_input, params=None):
-        return [float("nan")] * len(model_input)
-
-
 def test_staging_refuses_predictions_that_are_not_finite(scene: Scene) -> None:
     spec = scene.own("broken").world.spec
+    spec = spec.model_copy(
+        update={"training": spec.training.model_copy(update={"baseline": {}, "algorithm": "linear"})}
+    )
     experiment = MlflowClient().get_experiment_by_name("scratch/training")
+    fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)
+    fitted.model[-1].coef_ *= np.nan
     with mlflow.start_run(experiment_id=experiment.experiment_id) as run:
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=Broken(),
-            signature=mlflow.models.infer_signature(EXAMPLE, np.zeros(1)),
-            input_example=EXAMPLE,
-            pip_requirements=["mlflow"],
-        )
+        model_id = LINEAR.log(fitted.model, spec.task, EXAMPLE, name="model", pip_requirements=["mlflow"])
     client = MlflowClient()
     client.create_registered_model(spec.name)
     made = client.create_model_version(
-        spec.name, info.model_uri, run_id=run.info.run_id, model_id=info.model_id, description="always NaN"
+        spec.name,
+        f"models:/{model_id}",
+        run_id=run.info.run_id,
+        model_id=model_id,
+        description="always NaN",
+        tags={"algorithm": "linear"},
     )
     verdict = gates.ask(spec, scene.world.lake, "staging", made.version)
     assert [check.name for check in verdict.failed] == ["predicts"]
+    assert detail(verdict, "predicts").endswith("not all finite or not one per row.")
 
 
 def test_production_prefers_the_version_that_knows_the_drift(scene: Scene) -> None:

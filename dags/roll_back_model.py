@@ -5,7 +5,8 @@ Puts an earlier version back into production, after it has scored rows of its tr
 
 **Reads:** the version in the registry, the test rows of its training set.
 
-**Writes:** (no dry run) the alias `production`, the tag `stage`, `alias_history`, a row in `decisions`, also of a refusal.
+**Writes:** (no dry run) the alias `production`, the tag `stage`, `alias_history`, a row in `decisions`; of a
+refusal that row alone.
 
 **Safe to re-run:** yes.
 

@@ -11,8 +11,8 @@ Predicts for every row of a partition, with the version that was in production t
 **Safe to re-run:** yes. What was served stays served: a re-run or a backfill predicts with the version of then. With
 `as_of: current` it predicts with the version that is in production now; those rows stand beside, and are not served.
 
-**When it fails:** `wait_for_features`: the features of that partition never came. Before the first promotion nothing can
-be predicted: that is the branch `skip_scoring`, no failure.
+**When it fails:** `wait_for_features`: the features of that partition never came. Before the first promotion nothing
+can be predicted: that is the branch `skip_scoring`, no failure.
 """
 
 from __future__ import annotations

@@ -50,9 +50,6 @@ def test_staging_passes_a_complete_version_and_names_what_is_missing(scene: Scen
 
 def test_staging_refuses_predictions_that_are_not_finite(scene: Scene) -> None:
     spec = scene.own("broken").world.spec
-    spec = spec.model_copy(
-        update={"training": spec.training.model_copy(update={"baseline": {}, "algorithm": "linear"})}
-    )
     experiment = MlflowClient().get_experiment_by_name("scratch/training")
     fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)
     fitted.model[-1].coef_ *= np.nan

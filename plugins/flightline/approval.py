@@ -28,6 +28,6 @@ class ApprovalBranchOperator(HITLBranchOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         user = event.get("responded_by_user") or {}
-        context["ti"].xcom_push("answered_by", user.get("name"))
+        context["ti"].xcom_push("answered_by", user.get("name") or user.get("id"))
         context["ti"].xcom_push("comment", (event.get("params_input") or {}).get("comment") or "")
         return super().execute_complete(context, event)

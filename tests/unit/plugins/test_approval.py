@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from flightline.approval import ApprovalBranchOperator
 
+ADA = {"id": "1", "name": "Ada"}
+
 
 class Pushed(dict):
     """A task instance, as far as the operator knows it."""
@@ -19,11 +21,8 @@ class Pushed(dict):
 @pytest.mark.parametrize(
     ("event", "left"),
     [
-        (
-            {"responded_by_user": {"id": "1", "name": "Ada"}, "params_input": {"comment": "looks right"}},
-            ("Ada", "looks right"),
-        ),
-        ({"responded_by_user": {"id": "1", "name": "Ada"}, "params_input": {}}, ("Ada", "")),
+        ({"responded_by_user": ADA, "params_input": {"comment": "looks right"}}, ("Ada", "looks right")),
+        ({"responded_by_user": {"id": "ada", "name": ""}, "params_input": {}}, ("ada", "")),
         ({"responded_by_user": None, "params_input": None}, (None, "")),  # nobody answered in time
     ],
 )
@@ -35,7 +34,9 @@ def test_who_answered_and_what_they_said(
     )
     assert list(operator.serialized_params) == ["comment"]
     followed: list[str] = []
-    monkeypatch.setattr(operator, "do_branch", lambda context, branches: followed.extend(branches))
+    monkeypatch.setattr(
+        operator, "do_branch", lambda context, branches_to_execute: followed.extend(branches_to_execute)
+    )
     pushed = Pushed()
     answer = {"chosen_options": ["Reject"], "responded_at": datetime.now(UTC), **event}
     operator.execute_complete({"ti": pushed}, answer)  # type: ignore[arg-type]

@@ -64,8 +64,8 @@ def begin(
 ) -> None:
     """In one commit, end the running period and begin one of ``version``, unless it runs already.
 
-    What runs is read in the commit that ends it: of two that begin at once none is lost. Where the clock of this machine
-    is behind the one that began the running period, the new one begins right after it.
+    What runs is read in the commit that ends it: of two that begin at once none is lost. Where the clock of this
+    machine is behind the one that began the running period, the new one begins right after it.
 
     Args:
         model_time: the moment whose data the version knew; in any order, also before the running period's.

@@ -97,7 +97,7 @@ def kolmogorov_smirnov(reference: Floats, current: Floats) -> tuple[float, float
 
 
 def population_stability(reference: Floats, current: Floats) -> tuple[float, float]:
-    """Population stability index (Siddiqi, 2006), at most 1, over tenths of the reference; nulls are a bin of their own.
+    """Population stability index (Siddiqi, 2006), at most 1, over tenths of the reference; nulls are one more bin.
 
     By custom 0.1 is a change to look at and 0.25 a large one. The p-value is Pearson's of the same bins, so it finds
     what moves rows from bin to bin and nothing within one.
@@ -211,7 +211,9 @@ def _distance(config: Drift, samples: Samples) -> tuple[float, float]:
     if samples.kind is ColumnKind.NUMBER:
         if not (len(reference) and len(current)):
             return 0.0, 1.0
-        distinct = np.union1d(reference, current)
+        distinct = np.unique(current)
+        if len(distinct) <= 2:  # or else there is no need to look at the reference, which is long
+            distinct = np.union1d(reference, current)
         if len(distinct) > 2:
             return test.compare(reference, current)
         test = TESTS["fisher"]

@@ -37,7 +37,7 @@ def problem(name: str, root: Path = MODELS) -> ConfigError | None:
 def _check(spec: catalogue.ModelSpec) -> None:
     """Raise what is wrong with a model that its model.yaml alone does not show."""
     # Imported here: who parses a DAG file of a model that is known to be in order needs none of it.
-    from include.evaluation import metrics
+    from include.evaluation import drift, metrics
     from include.features import query
     from include.ingestion import expectations
     from include.registry import checks
@@ -49,6 +49,7 @@ def _check(spec: catalogue.ModelSpec) -> None:
     algorithms.of(spec)
     splits.of(spec, features)
     checks.problems(spec)
+    drift.check(spec)
 
 
 def _remembered(folder: Path) -> Path | None:

@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from include.core.errors import DataError
+from include.jobs.__main__ import FROM_DAG
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.registry import promotion, steps, versions
@@ -112,7 +113,7 @@ def test_names_of_persons_are_marked() -> None:
         for name in inspect.signature(step).parameters
         if name.endswith("_by")
     }
-    assert found == set(steps.FROM_PERSON)
+    assert found == set(steps.FROM_PERSON) == set(FROM_DAG)
 
 
 def test_no_gate_no_promotion(scene: Scene) -> None:

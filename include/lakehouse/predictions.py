@@ -22,10 +22,11 @@ def rows_of(spec: ModelSpec, lake: Lakehouse, partition: Partition, version: str
 
 def served_version(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> str | None:
     """The version whose predictions were served; None where there is none."""
-    table = lake.read_if_exists(
-        PREDICTIONS.of(spec), where=[*within(partition), (SERVED, "=", True)], columns=[MODEL_VERSION]
-    )
-    return str(table[MODEL_VERSION][0].as_py()) if table is not None and table.num_rows else None
+    table = PREDICTIONS.of(spec)
+    if not lake.exists(table):
+        return None
+    with lake.reader(table, where=[*within(partition), (SERVED, "=", True)], columns=[MODEL_VERSION]) as batches:
+        return next((str(batch[MODEL_VERSION][0]) for batch in batches if batch.num_rows), None)
 
 
 def first_served_rows(spec: ModelSpec, lake: Lakehouse, version: str, before: Partition) -> pa.Table | None:

@@ -40,6 +40,7 @@ def _check(spec: catalogue.ModelSpec) -> None:
     from include.evaluation import drift, metrics
     from include.features import query
     from include.ingestion import expectations
+    from include.registry import checks
     from include.training import algorithms, splits
 
     features = query.feature_schema(spec)
@@ -48,6 +49,8 @@ def _check(spec: catalogue.ModelSpec) -> None:
     drift.check(spec)
     algorithms.of(spec)
     splits.of(spec, features)
+    checks.problems(spec)
+    drift.check(spec)
 
 
 def _remembered(folder: Path) -> Path | None:

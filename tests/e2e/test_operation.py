@@ -130,7 +130,7 @@ def test_roll_back_is_a_dry_run_first_and_then_moves_the_alias(played: Played) -
     assert played.airflow.task_states(dry)["roll_back"] == "skipped"
     assert str(client.get_registered_model(name).aliases["production"]) == serving
 
-    real = {"version": 1, "dry_run": False, "reason": "a test of the way back"}
+    real = {"version": 1, "dry_run": False, "comment": "a test of the way back"}
     played.finish(played.trigger("roll_back_model", conf=real))
     assert str(client.get_registered_model(name).aliases["production"]) == "1"
     played.finish(played.trigger("roll_back_model", conf={**real, "version": int(serving)}))

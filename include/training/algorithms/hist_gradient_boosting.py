@@ -37,8 +37,11 @@ def fit(
         most = params.get(TREES, MOST_TREES)
         model.set_params(early_stopping=True, max_iter=most, n_iter_no_change=PATIENCE, tol=0.0)
         seen = {"X_val": validation.features, "y_val": validation.target, "sample_weight_val": validation.weight}
+    # Bins cannot be made of a column without any value (scikit-learn 1.9); of a constant one no tree makes use.
+    unknown = sample.features.columns[sample.features.isna().all()]
+    features = sample.features.assign(**dict.fromkeys(unknown, 0.0))
     with threadpool_limits(threads):
-        model.fit(sample.features, sample.target, sample_weight=sample.weight, **seen)
+        model.fit(features, sample.target, sample_weight=sample.weight, **seen)
     # The trees of the patience are kept: so what was measured is what is fitted again.
     return Fitted(model, {**params, TREES: model.n_iter_})
 

@@ -12,6 +12,8 @@ from mlflow import MlflowClient
 from include.core.errors import DataError
 from include.evaluation import metrics
 from include.training import candidate, tracking, training_set
+from include.training.algorithms.lightgbm import LIGHTGBM
+from tests.unit.evaluation.test_metrics import PATH
 from tests.unit.training.stage import Scene
 
 
@@ -19,7 +21,7 @@ def test_metrics_are_those_of_the_logged_model_on_test_rows(scene: Scene) -> Non
     spec = scene.world.spec
     frame = training_set.read(spec, scene.world.lake, scene.new_ref)
     model = mlflow.pyfunc.load_model(scene.new.model_uri)
-    recent = frame["window"].astype(str).isin(scene.new_ref.recent)
+    recent = frame["partition_key"].isin(scene.new_ref.recent)
     for prefix, rows in (
         ("", frame[frame.split == "test"]),
         ("recent_", frame[(frame.split == "test") & recent]),
@@ -31,13 +33,23 @@ def test_metrics_are_those_of_the_logged_model_on_test_rows(scene: Scene) -> Non
     assert scene.new.metrics["recent_adjusted_r2"] > 0.6
     assert "recent_adjusted_r2" not in scene.old.metrics
     assert scene.old.metrics["adjusted_r2"] > 0.75
+    for prefix in ("", "recent_", "train_"):
+        assert {f"{prefix}{name}" for name in ("rows", "adjusted_r2", "r2", "rmse", "mae")} <= set(scene.new.metrics)
 
 
 def test_tuned_is_at_least_as_good_on_validation_rows(scene: Scene) -> None:
-    assert scene.tuned.metrics["validation_rmse"] <= scene.tuned.metrics["baseline_validation_rmse"]
-    assert candidate.better_of(scene.old, scene.tuned) in (scene.old, scene.tuned)
-    worse = replace(scene.tuned, metrics={"validation_rmse": 2.0, "baseline_validation_rmse": 2.0})
-    assert candidate.better_of(scene.old, worse) == scene.old
+    spec = scene.world.spec
+    assert scene.tuned.metrics["validation"] <= scene.tuned.metrics["baseline_validation"]
+    assert candidate.better_of(spec, scene.old, scene.tuned) in (scene.old, scene.tuned)
+    for tuned, metric, kept in (
+        (2.0, "adjusted_r2", "baseline"),
+        (1.0, "adjusted_r2", "tuned"),
+        (1.0, PATH, "tuned"),
+        (3.0, PATH, "baseline"),
+    ):
+        measured = replace(scene.tuned, metrics={"validation": tuned, "baseline_validation": 2.0})
+        judged = spec.model_copy(update={"metric": metric})
+        assert candidate.better_of(judged, scene.old, measured).run_name == kept
 
 
 def test_run_says_what_it_was_made_from(scene: Scene) -> None:
@@ -45,6 +57,8 @@ def test_run_says_what_it_was_made_from(scene: Scene) -> None:
     run = client.get_run(scene.tuned.mlflow_run_id)
     assert client.get_experiment(run.info.experiment_id).name == "california_housing/training"
     assert run.data.tags["airflow.run_id"] == "run-old"
+    chosen = {name: run.data.tags[name] for name in ("task", "metric", "algorithm")}
+    assert chosen == {"task": "regression", "metric": "adjusted_r2", "algorithm": "lightgbm"}
     assert run.data.tags["training_set"] == scene.old_ref.training_set
     assert run.data.tags["data.version"] == scene.old_ref.data_version
     assert run.data.tags["data.origin"] == "world.csv"
@@ -57,7 +71,7 @@ def test_run_says_what_it_was_made_from(scene: Scene) -> None:
     path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="search/trials.csv")
     trials = pd.read_csv(path)
     assert len(trials) == scene.world.spec.training.search.trials + 1
-    assert trials["rmse"].min() == pytest.approx(scene.tuned.metrics["validation_rmse"])
+    assert trials["validation"].min() == pytest.approx(scene.tuned.metrics["validation"])
 
 
 def test_model_has_signature_of_doubles_and_pinned_requirements(scene: Scene) -> None:
@@ -70,7 +84,7 @@ def test_model_has_signature_of_doubles_and_pinned_requirements(scene: Scene) ->
     assert np.isfinite(model.predict(missing)).all()
     folder = mlflow.artifacts.download_artifacts(artifact_uri=scene.new.model_uri)
     requirements = (Path(folder) / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    assert {line.split("==")[0] for line in requirements} == set(tracking.REQUIREMENTS)
+    assert {line.split("==")[0] for line in requirements} == {*tracking.REQUIREMENTS, *LIGHTGBM.requirements}
     assert all("==" in line for line in requirements)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.core.errors import DataError
-from include.training.leakage import UNEXPLAINED, refuse, unexplained
+from include.training.leakage import MOST_ROWS, UNEXPLAINED, refuse, unexplained
 
 RANDOM = np.random.default_rng(1)
 LABEL = RANDOM.lognormal(12, 0.5, 2000)
@@ -29,6 +29,23 @@ def test_a_feature_that_determines_the_label_is_found(form):
 def test_a_class_that_is_the_label_is_found():
     label = RANDOM.integers(0, 5, 500).astype(float)
     assert unexplained(np.array([3.0, 1, 4, 9, 2])[label.astype(int)], label) < UNEXPLAINED
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_what_determines_a_class_is_found_and_what_tells_it_well_is_not(classes):
+    score = RANDOM.normal(size=2000)
+    label = pd.qcut(score, classes, labels=False).astype(float)
+    for feature in (label, -3 * label + 1, score, np.exp(score)):
+        assert unexplained(feature, label) < UNEXPLAINED
+    assert unexplained(score + RANDOM.normal(0, 0.3, 2000), label) > 5 * UNEXPLAINED
+
+
+def test_of_many_rows_some_tell():
+    rows = MOST_ROWS * 3
+    frame = pd.DataFrame({"rooms": RANDOM.random(rows), "price": RANDOM.lognormal(12, 0.5, rows)})
+    with pytest.raises(DataError, match="price equals value"):
+        refuse(frame, frame["price"].rename("value"), list(frame), "x/features.sql")
+    refuse(frame, frame["price"].rename("value"), ["rooms"], "x/features.sql")
 
 
 def test_a_good_feature_is_none():

@@ -14,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
+from include.core import catalogue
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.training import candidate, plots, training_set
@@ -51,7 +52,7 @@ def personal(mlflow_store: None, tmp_path: Path) -> World:
 
 
 def test_a_training_leaves_no_personal_value_in_plots_or_artifacts(personal: World, tmp_path: Path) -> None:
-    ref = training_set.build(personal.spec, personal.lake, personal.store(), world.moment(world.HISTORY.replace(day=3)))
+    ref = training_set.build(personal.spec, personal.lake, personal.store(), world.HISTORY.shift(1))
     run = candidate.fit_baseline(personal.spec, personal.lake, ref, "run-private")
     client = MlflowClient()
     artifacts = tmp_path / "artifacts"
@@ -66,7 +67,7 @@ def test_a_training_leaves_no_personal_value_in_plots_or_artifacts(personal: Wor
     frame = training_set.read(personal.spec, personal.lake, ref)
     booster = lgb.Booster(model_file=str(next(artifacts.rglob("model.lgb"))))
     predicted = np.asarray(booster.predict(frame[list(ref.features)]))
-    drawn = plots.all_of(personal.spec, list(ref.features), frame, predicted, booster, run.metrics)
+    drawn = plots.all_of(personal.spec, ref.features, frame, predicted, booster, run.metrics)
     left |= {name: as_text(figure) for name, figure in drawn.items()}
     assert "median_income" in left["correlation_heatmap"], "labels are text, so that they are found"
     for where, text in left.items():
@@ -87,10 +88,24 @@ def test_a_feature_that_was_tagged_since_is_neither_drawn_nor_logged(scene: Scen
     frame = training_set.read(spec, scene.world.lake, ref)
     message = r"features are personal data: median_income \(has pii: true\)\. Leave them out of features\.sql"
     with pytest.raises(DataError, match=message):
-        plots.all_of(personal, list(ref.features), frame, np.zeros(len(frame)), None, {})
+        plots.all_of(personal, ref.features, frame, np.zeros(len(frame)), None, {})
     client = MlflowClient()
     experiment = client.get_experiment_by_name(f"{spec.name}/training").experiment_id
     before = len(client.search_runs([experiment]))
     with pytest.raises(DataError, match=message):
         candidate.fit_baseline(personal, scene.world.lake, ref, "run-tagged")
     assert len(client.search_runs([experiment])) == before
+
+
+def test_a_binary_model_is_drawn_by_its_probabilities() -> None:
+    rng = np.random.default_rng(1)
+    predicted = rng.random(500)
+    rows = pd.DataFrame({"a": rng.normal(size=500), "churned": (rng.random(500) < predicted) * 1.0})
+    content = catalogue.load("california_housing").model_dump()
+    content["training"] |= {"algorithm": "hist_gradient_boosting", "baseline": {}}
+    content["training"]["search"] |= {"start": {}, "space": {"max_iter": {"kind": "integer", "low": 1, "high": 9}}}
+    spec = ModelSpec.model_validate(content | {"task": "binary", "metric": "auc", "target": "churned"})
+    drawn = plots.all_of(spec, ["a"], rows, predicted, None, {"auc": 0.8312})
+    assert set(drawn) == {"calibration", "roc", "correlation_heatmap"}, "the algorithm says nothing of importance"
+    for name in ("calibration", "roc"):
+        assert "500 test rows · area under the ROC curve 0.8312" in as_text(drawn[name])

@@ -1,49 +1,82 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from include.core.spec import Search
-from include.training import search
-from include.training.search import Sample
+from include.core import catalogue
+from include.core.spec import ModelSpec
+from include.evaluation import metrics
+from include.training import algorithms, search
+from include.training.algorithms import Sample
 
-FIXED = {"seed": 1, "deterministic": True, "force_col_wise": True, "num_threads": 1, "verbosity": -1}
+BOOSTING = {
+    "learning_rate": {"kind": "log_uniform", "low": 0.05, "high": 0.3},
+    "num_leaves": {"kind": "integer", "low": 4, "high": 16},
+    "feature_fraction": {"kind": "uniform", "low": 0.5, "high": 1.0},
+}
 
 
-def samples(rows: int) -> Sample:
+def spec_of(trials: int, space: object, *, metric: str = "adjusted_r2", task: str = "regression", **more) -> ModelSpec:
+    content = json.loads(catalogue.load("california_housing").model_dump_json())
+    content |= {"task": task, "metric": metric}
+    content["training"] |= {"algorithm": "lightgbm", "baseline": {}, **more}
+    content["training"]["search"] = {"trials": trials, "seed": 3, "space": space}
+    return ModelSpec.model_validate(content)
+
+
+def samples(rows: int, *, classes: bool = False) -> Sample:
     rng = np.random.default_rng(rows)
     features = pd.DataFrame(rng.normal(size=(rows, 4)), columns=list("abcd"))
     target = 3 * features["a"] + np.sin(3 * features["b"]) + rng.normal(0, 0.3, rows)
-    return Sample(features, target.to_numpy(), np.ones(rows))
-
-
-def ranges(trials: int) -> Search:
-    space = {
-        "learning_rate": {"kind": "log_uniform", "low": 0.05, "high": 0.3},
-        "num_leaves": {"kind": "integer", "low": 4, "high": 16},
-        "feature_fraction": {"kind": "uniform", "low": 0.5, "high": 1.0},
-    }
-    return Search.model_validate({"trials": trials, "seed": 3, "space": space})
+    return Sample(features, ((target > 0) * 1.0 if classes else target).to_numpy(), np.ones(rows))
 
 
 def test_is_reproducible_within_its_ranges_and_never_worse_than_the_baseline() -> None:
-    first, second = (search.tune(ranges(8), samples(600), samples(301), FIXED, {}, 100) for _ in range(2))
+    spec = spec_of(8, BOOSTING)
+    first, second = (search.tune(spec, samples(600), samples(301)) for _ in range(2))
     assert first == second
     assert len(first.trials) == 9
-    assert first.best.rmse == min(trial.rmse for trial in first.trials) <= first.trials[0].rmse
+    assert first.best.validation == min(trial.validation for trial in first.trials) <= first.trials[0].validation
+    assert first.trials[0].params == {"n_estimators": 100}
     for trial in first.trials[1:]:
         assert 0.05 <= trial.params["learning_rate"] <= 0.3
         assert trial.params["num_leaves"] in range(4, 17)
         assert 0.5 <= trial.params["feature_fraction"] <= 1.0
-        assert 0 < trial.trees < search.MOST_TREES
+        assert 0 < trial.params["n_estimators"] < 1000
 
 
 def test_a_baseline_that_is_best_wins() -> None:
-    hopeless = ranges(2).model_copy(
-        update={"space": {"lambda_l2": ranges(2).space["num_leaves"].model_copy(update={"low": 1e8, "high": 1e9})}}
-    )
-    found = search.tune(hopeless, samples(600), samples(301), FIXED, {"learning_rate": 0.1}, 100)
-    assert found.best.number == 0
-    assert found.best.trees == 100
-    assert found.best.rmse == pytest.approx(found.trials[0].rmse)
+    hopeless = {"lambda_l2": {"kind": "uniform", "low": 1e8, "high": 1e9}}
+    found = search.tune(spec_of(2, hopeless, baseline={"learning_rate": 0.1}), samples(600), samples(301))
+    assert found.best is found.trials[0]
+    assert found.best.params == {"learning_rate": 0.1, "n_estimators": 100}
+
+
+def test_what_is_measured_is_what_the_parameters_fit_again() -> None:
+    """By the error in the target's unit where the metric is R2, each row as often as it weighs."""
+    spec, train, validation = spec_of(2, BOOSTING, baseline={"n_estimators": 20}), samples(600), samples(301)
+    validation = replace(validation, weight=np.where(np.arange(301) < 100, 10.0, 1.0))
+    for trial in search.tune(spec, train, validation).trials:
+        model = algorithms.fit(spec, train, dict(trial.params)).model
+        errors = validation.target - algorithms.predict(spec, "lightgbm", model, validation.features)
+        assert trial.validation == pytest.approx(np.sqrt(np.average(errors**2, weights=validation.weight)), rel=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["auc", "log_loss"])
+def test_the_metric_decides_in_its_direction(metric: str) -> None:
+    spec = spec_of(4, BOOSTING, metric=metric, task="binary", baseline={"learning_rate": 1e-4})
+    found = search.tune(spec, samples(600, classes=True), samples(301, classes=True))
+    values = [trial.validation for trial in found.trials]
+    assert found.best.validation == (max(values) if metrics.of(spec).higher_is_better else min(values))
+    assert found.best.number > 0, "the baseline learns next to nothing"
+
+
+def test_an_algorithm_that_cannot_stop_early_is_searched_alike() -> None:
+    space = {"alpha": {"kind": "log_uniform", "low": 1e-3, "high": 1e6}}
+    found = search.tune(spec_of(5, space, algorithm="linear", metric="mae"), samples(600), samples(301))
+    assert [sorted(trial.params) for trial in found.trials] == [[]] + [["alpha"]] * 5
+    assert found.best.validation == min(trial.validation for trial in found.trials)

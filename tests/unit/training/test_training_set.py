@@ -1,134 +1,165 @@
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from include.core.errors import DataError
-from include.training import training_set
+from include.core.partition import Partition
+from include.core.spec import ModelSpec, Task
+from include.lakehouse.schemas import LABELS
+from include.lakehouse.tables import within
+from include.training import splits, training_set
 from include.training.training_set import TrainingSetRef
+from tests.tables import day, put
 from tests.unit.training import world
+from tests.unit.training.world import HISTORY
+
+SECOND, THIRD, FOURTH = (HISTORY.shift(number) for number in (1, 2, 3))
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> world.World:
     made = world.make(tmp_path)
-    made.deliver(world.HISTORY, 400)
-    made.deliver(date(2025, 1, 2), 50, income_factor=1.5)
-    made.deliver(date(2025, 1, 3), 50)
+    made.deliver(HISTORY, 400)
+    made.deliver(SECOND, 50, income_factor=1.5)
+    made.deliver(THIRD, 50)
     return made
 
 
+def build(made: world.World, partition: Partition = THIRD) -> tuple[TrainingSetRef, pd.DataFrame]:
+    ref = training_set.build(made.spec, made.lake, made.store(), partition)
+    return ref, training_set.read(made.spec, made.lake, ref)
+
+
+def labels_of(made: world.World, partition: Partition) -> pd.DataFrame:
+    return made.lake.read(LABELS.of(made.spec), where=within(partition)).to_pandas()
+
+
+def changed(made: world.World, **training: object) -> None:
+    """Split otherwise."""
+    content = json.loads(made.spec.model_dump_json())
+    content["training"]["split"] |= training
+    folder, made.spec = made.spec.folder, ModelSpec.model_validate(content)
+    made.spec._folder = folder
+
+
 def test_sees_only_labels_that_had_arrived(small: world.World) -> None:
-    store = small.store()
-    assert training_set.build(small.spec, small.lake, store, datetime(2025, 1, 2, tzinfo=UTC)).rows == 400
-    assert training_set.build(small.spec, small.lake, store, datetime(2025, 1, 3, 23, tzinfo=UTC)).rows == 450
+    assert build(small, HISTORY)[0].rows == 400
+    assert build(small, SECOND)[0].rows == 450
     with pytest.raises(DataError, match="no label had arrived"):
-        training_set.build(small.spec, small.lake, store, datetime(2025, 1, 1, 23, tzinfo=UTC))
+        build(small, HISTORY.shift(-1))
     with pytest.raises(DataError, match="time zone"):
-        training_set.build(small.spec, small.lake, store, datetime(2025, 1, 3))
+        training_set.latest_labels(small.spec, small.lake, datetime(2025, 1, 3))
 
 
 def test_features_are_those_of_the_row_and_never_later(small: world.World) -> None:
     """A key that comes again with other values keeps each label beside the values of its own day."""
-    again = small.lake.read(small.spec.table("clean"), where=[("batch_date", "=", world.HISTORY)]).to_pandas().head(30)
+    again = small.lake.read(small.spec.table("clean"), where=within(HISTORY)).to_pandas().head(30)
     small.rows = pd.concat([again.assign(median_house_value=1.0)[small.rows.columns], small.rows])
-    small.deliver(date(2025, 1, 4), 30, income_factor=2.0)
-    ref = training_set.build(small.spec, small.lake, small.store(), world.moment(date(2025, 1, 6)))
-    frame = training_set.read(small.spec, small.lake, ref)
+    small.deliver(FOURTH, 30, income_factor=2.0)
+    _, frame = build(small, FOURTH)
     pairs = frame[frame["listing_id"].isin(again["listing_id"])].pivot(
-        index="listing_id", columns="window", values="median_income"
+        index="listing_id", columns="partition_key", values="median_income"
     )
-    assert np.allclose(pairs[date(2025, 1, 4)], 2 * pairs[world.HISTORY])
+    assert np.allclose(pairs[FOURTH.key], 2 * pairs[HISTORY.key])
     assert frame.groupby("listing_id")["split"].nunique().max() == 1
 
 
 def test_labels_without_features_are_counted_not_kept(small: world.World) -> None:
-    labels = small.lake.read(small.spec.table("labels"), where=[("batch_date", "=", date(2025, 1, 3))]).to_pandas()
-    small.put("labels", pd.concat([labels, labels.head(3).assign(listing_id=[-1, -2, -3])]), date(2025, 1, 3))
-    ref = training_set.build(small.spec, small.lake, small.store(), world.moment(date(2025, 1, 5)))
+    labels = labels_of(small, THIRD)
+    put(small.lake, LABELS.of(small.spec), pd.concat([labels, labels.head(3).assign(listing_id=[-1, -2, -3])]), THIRD)
+    ref, _ = build(small)
     assert (ref.rows, ref.without_features) == (500, 3)
 
 
 def test_latest_label_counts(small: world.World) -> None:
-    labels = small.lake.read(small.spec.table("labels"), where=[("batch_date", "=", date(2025, 1, 3))]).to_pandas()
+    labels = labels_of(small, THIRD)
     later = labels.assign(arrived_at=labels["arrived_at"] + pd.Timedelta(days=2), median_house_value=7.0)
-    small.put("labels", pd.concat([later, labels]), date(2025, 1, 3))
-    before = training_set.latest_labels(small.spec, small.lake, world.moment(date(2025, 1, 5)))
-    after = training_set.latest_labels(small.spec, small.lake, world.moment(date(2025, 1, 7)))
+    put(small.lake, LABELS.of(small.spec), pd.concat([later, labels]), THIRD)
+    before, after = (
+        training_set.latest_labels(small.spec, small.lake, moment.start)
+        for moment in (day("2025-01-05"), day("2025-01-07"))
+    )
     assert len(before) == len(after) == 500
-    assert (before.loc[before["window"] == date(2025, 1, 3), "median_house_value"] != 7.0).all()
-    assert (after.loc[after["window"] == date(2025, 1, 3), "median_house_value"] == 7.0).all()
+    assert (before.loc[before["partition_key"] == THIRD.key, "median_house_value"] != 7.0).all()
+    assert (after.loc[after["partition_key"] == THIRD.key, "median_house_value"] == 7.0).all()
 
 
 def test_repeating_replaces_and_the_ref_names_the_version(small: world.World) -> None:
-    store, as_of = small.store(), world.moment(date(2025, 1, 5))
-    first = training_set.build(small.spec, small.lake, store, as_of)
-    second = training_set.build(small.spec, small.lake, store, as_of)
+    (first, rows), (second, again) = build(small), build(small)
     assert second.table_version > first.table_version
-    pd.testing.assert_frame_equal(
-        training_set.read(small.spec, small.lake, first), training_set.read(small.spec, small.lake, second)
-    )
+    pd.testing.assert_frame_equal(rows, again)
     assert second.data_version == "features_california_housing@3 labels_california_housing@3"
-    assert TrainingSetRef(**asdict(second)) == second
-    frame = training_set.read(small.spec, small.lake, second)
-    assert second.recent == ("2025-01-02",)
-    small.measured(date(2025, 1, 3), drifted=True)
-    third = training_set.build(small.spec, small.lake, store, as_of)
-    assert third.recent == ("2025-01-02", "2025-01-03")
-    frame = training_set.read(small.spec, small.lake, third)
-    heavier = frame["weight"] == small.spec.training.recent_weight
-    assert (
-        set(frame.loc[heavier, "window"])
-        == set(frame.loc[frame["recent"], "window"])
-        == {
-            date(2025, 1, 2),
-            date(2025, 1, 3),
-        }
-    )
+    assert TrainingSetRef(**json.loads(json.dumps(asdict(second)))).split == second.split
     with pytest.raises(DataError, match="no training set"):
         training_set.stored(small.spec, small.lake, "1999-01-01", second.table_version)
 
 
-@given(st.lists(st.integers(), min_size=1, max_size=30), st.integers(0, 10**6))
-def test_part_of_a_key_does_not_depend_on_the_others(keys: list[int], seed: int) -> None:
-    together = training_set.parts(keys, seed, 0.3)
-    assert list(together) == [training_set.parts([key], seed, 0.3)[0] for key in keys]
+def test_drifted_partitions_weigh_more_but_never_the_history(small: world.World) -> None:
+    small.measured(HISTORY, drifted=True)
+    assert build(small)[0].recent == (SECOND.key,)
+    small.measured(THIRD, drifted=True)
+    ref, frame = build(small)
+    assert ref.recent == (SECOND.key, THIRD.key)
+    heavier = frame["weight"] == small.spec.training.recent_weight
+    assert set(frame.loc[heavier, "partition_key"]) == set(frame.loc[frame["recent"], "partition_key"]) == {*ref.recent}
+    assert set(frame.loc[~heavier, "weight"]) == {1.0}
+    newest = small.spec.training.model_copy(update={"recent_windows": 1})
+    small.spec = small.spec.model_copy(update={"training": newest})
+    small.spec._folder = world.quick_spec(1).folder
+    assert build(small)[0].recent == (THIRD.key,)
+    assert build(small, HISTORY)[0].recent == ()
 
 
-def test_shares_of_the_parts() -> None:
-    share = pd.Series(training_set.parts(range(40_000), 20640, 0.3)).value_counts(normalize=True)
-    assert share["test"] == pytest.approx(0.3, abs=0.01)
-    assert share["validation"] == pytest.approx(0.7 * 0.15, abs=0.01)
+def test_a_split_by_time_leaves_its_gap_out_of_the_set(small: world.World) -> None:
+    changed(small, kind="by_time", gap=1, test_share=0.15)
+    ref, frame = build(small)
+    assert (ref.rows, ref.left_out, ref.test_rows) == (450, 50, 50)
+    assert set(frame["partition_key"]) == {HISTORY.key, THIRD.key}
+    small.deliver(FOURTH, 60)
+    newer, later = build(small, FOURTH)
+    assert (later.loc[later["partition_key"] == FOURTH.key, "split"] == "test").all()
+    out = splits.held_out(small.spec, ref.split, later)
+    assert set(later.loc[out, "partition_key"]) == {FOURTH.key}, "the new gap is the partition that was test before"
+    assert splits.held_out(small.spec, newer.split, later).sum() == newer.test_rows
 
 
-def test_a_larger_test_share_keeps_the_test_rows() -> None:
-    small = training_set.parts(range(5000), 1, 0.2) == "test"
-    large = training_set.parts(range(5000), 1, 0.4) == "test"
-    assert large[small].all()
-    assert large.sum() > small.sum()
+def test_a_split_by_a_delivered_column_keeps_it_beside_the_rows(small: world.World) -> None:
+    changed(small, kind="by_group", group="ocean_proximity", test_share=0.5)
+    ref, frame = build(small)
+    assert frame.groupby("ocean_proximity")["split"].nunique().max() == 1
+    assert "ocean_proximity" not in ref.features
+    assert ref.test_rows == splits.held_out(small.spec, ref.split, frame).sum()
+    assert list(splits.parts(small.spec, ref.split, frame)) == list(frame["split"])
 
 
-def test_recent_windows_are_the_newest_that_drifted() -> None:
-    days = [date(2025, 1, day) for day in (1, 2, 3, 4)]
-    assert training_set.recent_windows(days, 9, days) == days[1:]
-    assert training_set.recent_windows(days, 2, days) == days[2:]
-    assert training_set.recent_windows(days, 9, [days[3], days[2]]) == days[2:]
-    assert training_set.recent_windows(days, 1, days[:3]) == []
-    assert training_set.recent_windows(days[:1], 2, days) == []
-    assert list(training_set.row_weights(days, days[2:], 5.0)) == [1, 1, 5, 5]
+def test_labels_of_a_task_with_classes_are_classes(small: world.World) -> None:
+    for task, values, message in (
+        (
+            Task.BINARY,
+            {"median_house_value": 2.0},
+            "500 labels are no class of a binary task, e.g. 2. Classes are 0 and 1",
+        ),
+        (Task.MULTICLASS, {"median_house_value": 0.5}, "no class of a multiclass task, e.g. 0.5. Classes are whole"),
+    ):
+        for partition in (HISTORY, SECOND, THIRD):
+            put(small.lake, LABELS.of(small.spec), labels_of(small, partition).assign(**values), partition)
+        small.spec = small.spec.model_copy(update={"task": task})
+        small.spec._folder = world.quick_spec(1).folder
+        with pytest.raises(DataError, match=message):
+            build(small)
 
 
 def test_a_feature_that_determines_the_label_stops_the_training_set(tmp_path: Path) -> None:
     made = world.make(tmp_path)
     made.rows = made.rows.assign(median_income=made.rows["median_house_value"] / 1e5)
-    made.deliver(world.HISTORY, 300)
+    made.deliver(HISTORY, 300)
     with pytest.raises(DataError, match=r"median_income determines \(100.0%\) median_house_value"):
-        training_set.build(made.spec, made.lake, made.store(), world.moment(date(2025, 1, 2)))
+        build(made, SECOND)
     assert not made.lake.exists(made.spec.table("training_sets"))

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 
 from include.core.errors import DataError
 from include.features import query
 from include.features import store as feature_store
+from include.lakehouse.schemas import FEATURES
+from include.lakehouse.tables import within
 from include.registry import lineage, versions
-from include.scoring import by_key
+from include.scoring import feature_lookup
 from include.training import training_set
+from tests.tables import day
 from tests.unit.training import world
 from tests.unit.training.stage import Scene
 
-DAY = date(2025, 2, 1)
+DAY = day("2025-02-01")
 AS_OF = datetime(2025, 2, 1, 12, tzinfo=UTC)
+
+
+def listings(*keys: int) -> pd.DataFrame:
+    return pd.DataFrame({"listing_id": pd.Series(keys, dtype="int64")})
 
 
 @pytest.fixture
@@ -27,7 +35,7 @@ def delivered(tmp_path: Path) -> world.World:
     made = world.make(tmp_path, seed=2)
     made.deliver(DAY, 40)
     made.rows = made.rows.assign(listing_id=range(10_001, 10_001 + len(made.rows)))
-    made.deliver(DAY + timedelta(days=1), 40, income_factor=3.0)
+    made.deliver(DAY.shift(1), 40, income_factor=3.0)
     return made
 
 
@@ -53,34 +61,36 @@ def test_predictions_are_those_of_the_features_and_the_same_offline_and_online(s
     expected = mlflow.pyfunc.load_model(version.uri).predict(
         features.loc[keys, list(scene.new_ref.features)].astype("float64")
     )
-    found = by_key.score(spec, store, version.version, keys, AS_OF)
+    asked = listings(*keys)
+    found = feature_lookup.score(spec, store, version.version, asked, AS_OF)
     assert found["listing_id"].tolist() == keys
     assert np.allclose(found["prediction"], expected)
     assert set(found["model_version"]) == {version.version}
-    keyed = by_key.load(spec, store, version.version)
-    assert np.allclose(keyed.score_online(keys, AS_OF), expected)
-    assert np.allclose(keyed.score_online(keys[:1], AS_OF), expected[:1])
+    keyed = feature_lookup.load(spec, store, version.version)
+    assert np.allclose(keyed.score_online(asked, AS_OF), expected)
+    assert np.allclose(keyed.score_online(asked[:1], AS_OF), expected[:1])
     berlin = datetime.fromisoformat("2025-02-01T13:00:00+01:00")
-    assert np.allclose(keyed.score(keys, berlin), expected)
-    assert len(keyed.score([], AS_OF)) == len(keyed.score_online([], AS_OF)) == 0
+    assert np.allclose(keyed.score(asked, berlin), expected)
+    assert len(keyed.score(listings(), AS_OF)) == len(keyed.score_online(listings(), AS_OF)) == 0
 
 
 def test_what_cannot_be_scored_is_said(scene: Scene, delivered, store) -> None:
     spec = delivered.spec
-    keyed = by_key.load(spec, store, versions.register(spec, scene.new, scene.new_ref).version)
-    key = int(delivered.lake.read(spec.table("features"), where=[("batch_date", "=", DAY)])["listing_id"][0].as_py())
+    keyed = feature_lookup.load(spec, store, versions.register(spec, scene.new, scene.new_ref).version)
+    key = int(delivered.lake.read(FEATURES.of(spec), where=within(DAY))["listing_id"][0].as_py())
+    known, unknown = listings(key), listings(key, 77_777_777)
     with pytest.raises(DataError, match=r"1 of 2 keys have no features by 2025-02-01T12:.* listing_id 77"):
-        keyed.score([key, 77_777_777], AS_OF)
+        keyed.score(unknown, AS_OF)
     with pytest.raises(DataError, match="1 of 1 keys have no features by"):
-        keyed.score([key], AS_OF - timedelta(days=1))  # before its first feature
+        keyed.score(known, AS_OF - timedelta(days=1))  # before its first feature
     with pytest.raises(DataError, match="1 of 2 keys have no features online at"):
-        keyed.score_online([key, 77_777_777], AS_OF)
+        keyed.score_online(unknown, AS_OF)
     late = AS_OF + timedelta(days=spec.features.ttl_days)
     for score in (keyed.score, keyed.score_online):  # beyond the time to live, in both stores
         with pytest.raises(DataError, match="have no features"):
-            score([key], late)
+            score(known, late)
         with pytest.raises(DataError, match="has no time zone"):
-            score([key], AS_OF.replace(tzinfo=None))
+            score(known, AS_OF.replace(tzinfo=None))
 
 
 def test_a_feature_renamed_since_the_version_was_fitted_is_named(scene: Scene, delivered, store, tmp_path) -> None:
@@ -91,11 +101,11 @@ def test_a_feature_renamed_since_the_version_was_fitted_is_named(scene: Scene, d
     sql = (spec.folder / "features.sql").read_text()
     (tmp_path / "features.sql").write_text(sql.replace("    median_income,", "    median_income AS income,"))
     feature_store.apply(store, renamed)
-    keyed = by_key.load(renamed, store, version)
+    keyed = feature_lookup.load(renamed, store, version)
     said = "was fitted to median_income, which california_housing_v1 does not serve"
     for look_up in (keyed.score, keyed.score_online):
         with pytest.raises(DataError, match=said):
-            look_up([1], AS_OF)
+            look_up(listings(1), AS_OF)
 
 
 def test_lineage_is_in_mlflow_and_in_feast(scene: Scene, delivered, store) -> None:

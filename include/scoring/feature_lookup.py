@@ -1,49 +1,48 @@
-"""Scoring by key alone: the model names its feature service, so the features are looked up here."""
+"""Scoring by key alone: the version names its feature service, so the features are looked up here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 from feast import FeatureStore
-from mlflow.pyfunc import PyFuncModel
 
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.evaluation.metrics import Floats
 from include.features.store import TIMESTAMP_SUFFIX, read_online
+from include.lakehouse.schemas import EVENT_TIMESTAMP, MODEL_VERSION, PREDICTION
 from include.registry import versions
+from include.registry.versions import Predictor
 from include.training import training_set
 
 
 @dataclass(frozen=True)
 class KeyedModel:
-    """A registered version with the feature service that its artifact names."""
+    """A registered version with its feature service. ``keys`` are frames with the columns of the entity's key."""
 
     spec: ModelSpec
     store: FeatureStore
     version: str
-    model: PyFuncModel
+    predictor: Predictor
     feature_service: str
     features: tuple[str, ...]
     """Those it was fitted to, in its order."""
 
-    def score(self, keys: Sequence[Any] | pd.Series, as_of: datetime) -> Floats:
+    def score(self, keys: pd.DataFrame, as_of: datetime) -> Floats:
         """One prediction a key, from the features that were known at ``as_of``; repeated keys are kept.
 
         Raises:
             DataError: ``as_of`` has no time zone, or a key has no features by then.
         """
         found = self.offline(keys, as_of)
-        self._require(found, pd.Series(keys), f"by {as_of.isoformat()}")
+        self._require(found, keys, f"by {as_of.isoformat()}")
         return self.predict(found)
 
-    def score_online(self, keys: Sequence[Any], as_of: datetime) -> Floats:
+    def score_online(self, keys: pd.DataFrame, as_of: datetime) -> Floats:
         """One prediction a key, from the online store.
 
         Args:
@@ -53,32 +52,35 @@ class KeyedModel:
             DataError: ``as_of`` has no time zone, or a key is not online, or only beyond its time.
         """
         found = self.online(keys, as_of)
-        self._require(found, pd.Series(list(keys)), f"online at {as_of.isoformat()}")
+        self._require(found, keys, f"online at {as_of.isoformat()}")
         return self.predict(found)
 
-    def offline(self, keys: Sequence[Any] | pd.Series, as_of: datetime) -> pd.DataFrame:
+    def offline(self, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
         """Features by a point-in-time join, a row a key in the order of the keys; nulls where there are none."""
         _require_zone(as_of)
-        key = self.spec.entity.key
-        asked = pd.DataFrame({key: pd.Series(keys).drop_duplicates()})
-        at = pd.Timestamp(as_of).tz_convert("UTC").as_unit("us")
         self._check_service()
-        if asked.empty:
+        if keys.empty:
             return pd.DataFrame(columns=list(self.features), dtype="float64")
-        asked = asked.assign(event_timestamp=at)
-        _, found = training_set.point_in_time(self.spec, self.store, self.feature_service, asked)
+        names = list(self.spec.entity.keys)
+        asked = keys[names].drop_duplicates()
+        at = pd.Timestamp(as_of).tz_convert("UTC").as_unit("us")
+        _, found = training_set.point_in_time(
+            self.spec, self.store, self.feature_service, asked.assign(**{EVENT_TIMESTAMP: at})
+        )
         # Feast does not promise the order of rows.
-        rows = pd.DataFrame({key: pd.Series(keys).to_numpy()}).merge(found, on=key, how="left", validate="many_to_one")
-        return rows[list(self.features)]
+        return keys[names].merge(found, on=names, how="left", validate="many_to_one")[list(self.features)]
 
-    def online(self, keys: Sequence[Any], as_of: datetime) -> pd.DataFrame:
+    def online(self, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
         """Features from the online store, a row a key; nulls where a key has none, or too old ones."""
         _require_zone(as_of)
         self._check_service()
-        if not len(keys):
+        if keys.empty:
             return pd.DataFrame(columns=list(self.features), dtype="float64")
-        plain = [_plain(key) for key in keys]
-        served = read_online(self.store, self.feature_service, self.spec.entity.key, plain)
+        asked = [
+            {str(name): _plain(value) for name, value in row.items()}
+            for row in keys[list(self.spec.entity.keys)].to_dict("records")
+        ]
+        served = read_online(self.store, self.feature_service, asked)
         frame = pd.DataFrame({name: served[name] for name in self.features}).astype("float64")
         oldest = as_of - timedelta(days=self.spec.features.ttl_days)
         times = pd.DataFrame({name: served[name + TIMESTAMP_SUFFIX] for name in self.features}).max(axis=1)
@@ -94,7 +96,7 @@ class KeyedModel:
         """
         if features.empty:
             return np.empty(0)
-        predicted = np.asarray(self.model.predict(features[list(self.features)]), dtype=np.float64)
+        predicted = self.predictor(features[list(self.features)])
         if not np.isfinite(predicted).all():
             raise DataError(f"version {self.version} predicts values that are not finite", where=self.spec.name)
         return predicted
@@ -110,48 +112,41 @@ class KeyedModel:
                 fix="A renamed or removed feature needs a new feature service, or a retrained model",
             )
 
-    def _require(self, features: pd.DataFrame, keys: pd.Series, when: str) -> None:
-        without = keys.to_numpy()[features.isna().all(axis=1).to_numpy()]
+    def _require(self, features: pd.DataFrame, keys: pd.DataFrame, when: str) -> None:
+        without = keys[features.isna().all(axis=1).to_numpy()]
         if len(without):
+            example = ", ".join(f"{name} {without[name].iloc[0]}" for name in self.spec.entity.keys)
             raise DataError(
-                f"{len(without)} of {len(keys)} keys have no features {when}, e.g. {self.spec.entity.key} {without[0]}",
+                f"{len(without)} of {len(keys)} keys have no features {when}, e.g. {example}",
                 where=self.feature_service,
-                fix=f"Run {self.spec.name}.build_features for the day of these keys",
+                fix=f"Run {self.spec.name}.build_features for the partition of these keys",
             )
 
 
-def load(spec: ModelSpec, store: FeatureStore, version: str | int) -> KeyedModel:
-    """Load a registered version. The feature service and the features are those that its artifact carries.
+def load(spec: ModelSpec, store: FeatureStore, version: str) -> KeyedModel:
+    """Load a registered version, with the feature service and the features that it was fitted to.
 
     Raises:
-        DataError: no such version, or its artifact names no feature service.
+        DataError: no such version, or it was not registered by this package.
     """
     found = versions.get(spec, version)
-    model = mlflow.pyfunc.load_model(found.uri)
-    carried = model.metadata.metadata or {}
-    if not carried.get("feature_service") or not carried.get("features"):
-        raise DataError(
-            f"the artifact of version {found.version} names no feature service",
-            where=spec.name,
-            fix="Log it with train_model, or score it with features of your own",
-        )
     return KeyedModel(
         spec=spec,
         store=store,
         version=found.version,
-        model=model,
-        feature_service=carried["feature_service"],
-        features=tuple(carried["features"]),
+        predictor=versions.predictor(spec, found),
+        feature_service=found.feature_service,
+        features=found.features,
     )
 
 
-def score(
-    spec: ModelSpec, store: FeatureStore, version: str | int, keys: Sequence[Any], as_of: datetime
-) -> pd.DataFrame:
-    """Predictions for keys as of a moment: entity key, prediction, model version; in the order of the keys."""
+def score(spec: ModelSpec, store: FeatureStore, version: str, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Predictions for keys as of a moment: the key, prediction, model_version; in the order of the keys."""
     keyed = load(spec, store, version)
     predicted = keyed.score(keys, as_of)
-    return pd.DataFrame({spec.entity.key: list(keys), "prediction": predicted, "model_version": keyed.version})
+    scored = keys[list(spec.entity.keys)].reset_index(drop=True)
+    scored[PREDICTION], scored[MODEL_VERSION] = predicted, keyed.version
+    return scored
 
 
 def _require_zone(as_of: datetime) -> None:

@@ -1,0 +1,191 @@
+"""Every algorithm on every task that it is for: fitted, stored, loaded, and the same predictions again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from subprocess import run
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from include.core import catalogue
+from include.core.errors import ConfigError
+from include.core.settings import PROJECT_ROOT
+from include.core.spec import ModelSpec, Task
+from include.training import algorithms
+from include.training.algorithms import ALGORITHMS, Sample
+from include.training.algorithms.lightgbm import LIGHTGBM, NUMBERS
+
+SPEC = catalogue.load("california_housing")
+CASES = [(name, task) for name, algorithm in ALGORITHMS.items() for task in algorithm.parameters]
+OWN = replace(ALGORITHMS["linear"], name="own")
+"""What a user might bring."""
+OWN_PATH = "tests.unit.training.test_algorithms:OWN"
+
+
+def spec_of(
+    algorithm: str, task: Task = Task.REGRESSION, baseline: object = None, space: object = None, **more: object
+) -> ModelSpec:
+    content = json.loads(SPEC.model_dump_json())
+    content["task"] = task
+    content["training"] |= {"algorithm": algorithm, "baseline": baseline or {}, **more}
+    content["training"]["search"] |= {
+        "start": {},
+        "space": space or {"alpha": {"kind": "uniform", "low": 0, "high": 1}},
+    }
+    return ModelSpec.model_validate(content)
+
+
+def fitting(algorithm: str, task: Task) -> ModelSpec:
+    parameter = {"linear": "alpha" if task is Task.REGRESSION else "C"}.get(algorithm, "learning_rate")
+    return spec_of(algorithm, task, space={parameter: {"kind": "uniform", "low": 0.01, "high": 1.0}})
+
+
+def sample(task: Task, rows: int = 600) -> Sample:
+    """Rows in which ``a`` says most, ``b`` is sometimes unknown, and ``c`` never known."""
+    rng = np.random.default_rng(rows)
+    features = pd.DataFrame(rng.normal(size=(rows, 3)), columns=list("abc")).assign(c=np.nan)
+    target = 3 * features["a"] + rng.normal(0, 0.5, rows)
+    features.loc[::9, "b"] = np.nan
+    if task is not Task.REGRESSION:
+        target = pd.cut(target, [-np.inf, 0, np.inf] if task is Task.BINARY else [-np.inf, -2, 2, np.inf], labels=False)
+    return Sample(features, target.to_numpy(dtype=np.float64), np.ones(rows))
+
+
+@pytest.mark.parametrize(("name", "task"), CASES)
+def test_a_stored_model_predicts_the_same_and_by_the_tasks_convention(
+    name: str, task: Task, tmp_path: Path, mlflow_store: None
+) -> None:
+    spec, train, test = fitting(name, task), sample(task), sample(task, 300)
+    fitted = algorithms.fit(spec, train, {})
+    predicted = algorithms.predict(spec, name, fitted.model, test.features)
+    assert predicted.dtype == np.float64
+    assert predicted.shape == (300,)
+    if task is Task.REGRESSION:
+        assert np.corrcoef(predicted, test.target)[0, 1] > 0.95
+    elif task is Task.BINARY:
+        assert 0 <= predicted.min() < 0.1 < 0.9 < predicted.max() <= 1
+        assert np.mean((predicted > 0.5) == test.target) > 0.85
+    else:
+        assert set(predicted) == {0.0, 1.0, 2.0}
+        assert np.mean(predicted == test.target) > 0.85
+    assert np.array_equal(
+        predicted, algorithms.predict(spec, name, algorithms.fit(spec, train, {}).model, test.features)
+    )
+
+    experiment = mlflow.get_experiment_by_name("scratch/training")
+    with mlflow.start_run(experiment_id=experiment.experiment_id):
+        more = {"name": "model", "pip_requirements": ["mlflow"]}
+        uri = f"models:/{ALGORITHMS[name].log(fitted.model, task, train.features.head(3), **more)}"
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(tmp_path)))
+    for place in (uri, folder):
+        loaded = algorithms.load(spec, name, place)
+        assert np.allclose(algorithms.predict(spec, name, loaded, test.features), predicted)
+    (folder / "MLmodel").write_text("loader_module: os\n")  # what the registry's files name is not asked
+    assert algorithms.load(spec, name, folder) is not None
+    assert mlflow.models.get_model_info(uri).signature.outputs is not None
+
+    if importance := ALGORITHMS[name].importance:
+        found = importance(fitted.model)
+        assert list(found) == list("abc")
+        assert max(found, key=lambda feature: found[feature]) == "a"
+
+
+@pytest.mark.parametrize("name", [name for name, algorithm in ALGORITHMS.items() if algorithm.rounds])
+def test_validation_rows_say_when_to_stop(name: str) -> None:
+    algorithm = ALGORITHMS[name]
+    spec, train, validation = fitting(name, Task.REGRESSION), sample(Task.REGRESSION), sample(Task.REGRESSION, 300)
+    fitted = algorithms.fit(spec, train, {"learning_rate": 0.3}, validation)
+    assert 1 <= fitted.params[algorithm.rounds] < 200
+    assert fitted.params["learning_rate"] == 0.3
+    bounded = algorithms.fit(spec, train, {"learning_rate": 0.3, algorithm.rounds: 5}, validation)
+    assert bounded.params[algorithm.rounds] <= 5
+    again = algorithms.fit(spec, train, fitted.params)
+    predicted, expected = (algorithms.predict(spec, name, item.model, validation.features) for item in (again, fitted))
+    assert np.allclose(predicted, expected)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_heavier_rows_count_more(name: str) -> None:
+    spec, half = fitting(name, Task.REGRESSION), np.arange(600) < 300
+    train = sample(Task.REGRESSION)
+    shifted = replace(train, target=train.target + 10 * half, weight=np.where(half, 100.0, 1.0))
+    mean = algorithms.predict(spec, name, algorithms.fit(spec, shifted, {}).model, train.features).mean()
+    assert mean > 9
+
+
+def test_every_parameter_is_one_of_the_librarys_own() -> None:
+    from lightgbm.basic import _ConfigAliases
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    known = {alias for aliases in _ConfigAliases._get_all_param_aliases().values() for alias in aliases}
+    assert set(NUMBERS) | {"objective", "boosting"} <= known
+    for name, regression, classes in (
+        ("hist_gradient_boosting", HistGradientBoostingRegressor(), HistGradientBoostingClassifier()),
+        ("linear", Ridge(), LogisticRegression()),
+    ):
+        for task, parameters in ALGORITHMS[name].parameters.items():
+            assert set(parameters) <= set((regression if task is Task.REGRESSION else classes).get_params())
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (spec_of("lightgmb"), "training.algorithm: 'lightgmb' is not known. Use one of hist_gradient_boosting, light"),
+        (
+            spec_of("lightgbm", baseline={"num_leafs": 3}),
+            "training.baseline: lightgbm has no parameter 'num_leafs'. It has e.g. num_leaves",
+        ),
+        (
+            spec_of("lightgbm", baseline={"objective": "binary"}),
+            "training.baseline: objective is 'binary'. Make it one of regression, regression_l1",
+        ),
+        (spec_of("lightgbm", baseline={"num_leaves": "many"}), "num_leaves is 'many'. Make it a number"),
+        (
+            spec_of("hist_gradient_boosting", space={"num_leaves": {"kind": "integer", "low": 2, "high": 9}}),
+            "training.search.space: hist_gradient_boosting has no parameter 'num_leaves'",
+        ),
+        (spec_of("linear", Task.BINARY), "training.search.space: linear has no parameter 'alpha'"),
+    ],
+)
+def test_mistakes_in_model_yaml_name_file_and_key(spec: ModelSpec, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        algorithms.of(spec)
+    assert str(caught.value).startswith("include/models/california_housing/model.yaml: training.")
+    assert message in str(caught.value)
+
+
+def test_an_algorithm_is_refused_for_a_task_that_it_is_not_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = replace(LIGHTGBM, parameters={Task.REGRESSION: LIGHTGBM.parameters[Task.REGRESSION]})
+    monkeypatch.setattr(algorithms, "ALGORITHMS", {**ALGORITHMS, "lightgbm": narrow})
+    with pytest.raises(ConfigError, match="lightgbm is for regression, and the task is binary"):
+        algorithms.of(fitting("lightgbm", Task.BINARY))
+
+
+def test_a_users_own_is_loaded_while_model_yaml_names_it_and_no_tag_imports_code() -> None:
+    assert algorithms.of(spec_of(OWN_PATH)) is OWN
+    assert algorithms.get(spec_of(OWN_PATH), OWN_PATH) is OWN
+    assert algorithms.get(spec_of(OWN_PATH), "lightgbm") is LIGHTGBM
+    sys.modules.pop("antigravity", None)
+    for path in (OWN_PATH, "antigravity:fly"):
+        with pytest.raises(ConfigError, match="neither one of the package's own nor named by"):
+            algorithms.get(SPEC, path)
+    assert "antigravity" not in sys.modules
+
+
+def test_checking_model_yaml_imports_no_library() -> None:
+    """DAG files are parsed where nothing is fitted."""
+    code = (
+        "import sys; from include.core import catalogue; from include.evaluation import metrics; "
+        "from include.training import algorithms, splits; spec = catalogue.load('california_housing'); "
+        "metrics.of(spec); algorithms.of(spec); splits.of(spec, ()); "
+        "print({'lightgbm', 'sklearn', 'mlflow', 'pandas', 'scipy'} & set(sys.modules))"
+    )
+    done = run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

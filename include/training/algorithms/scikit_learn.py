@@ -22,7 +22,10 @@ TRUSTED = ("numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.Tr
 
 
 def predict(model: Any, features: pd.DataFrame, task: Task) -> Floats:
-    predicted = getattr(model, _function(task))(features)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # on busy cores several threads wait for each other longer than they help
+        predicted = getattr(model, _function(task))(features)
     return np.asarray(predicted[:, 1] if task is Task.BINARY else predicted, dtype=np.float64)
 
 

@@ -55,14 +55,14 @@ def promote_model(model: str) -> None:
 
         @task.branch
         def check_production_gate(**context) -> str:
-            from include.registry import steps
+            from include.registry import gates, steps
 
             run = run_of(context)
             verdict = steps.check_production(run, version_of(context))
             context["ti"].xcom_push("evidence", verdict.table)
             if not verdict.passed:
                 return "reject_candidate"
-            return "wait_for_approval" if steps.asks_person(run) else "approve_automatically"
+            return "wait_for_approval" if gates.asks_person(run.spec, run.settings) else "approve_automatically"
 
         wait_for_approval = ApprovalBranchOperator(
             task_id="wait_for_approval",

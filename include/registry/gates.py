@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.lakehouse.tables import Lakehouse
 from include.registry import checks, versions
@@ -36,6 +37,11 @@ class Verdict:
         rows = [(check.name, "yes" if check.passed else "**no**", check.detail) for check in self.checks]
         cells = [("check", "passed", "what was found"), ("---", "---", "---"), *rows]
         return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in cells)
+
+
+def asks_person(spec: ModelSpec, settings: Settings) -> bool:
+    """Whether a person has to approve a promotion in this environment."""
+    return bool(getattr(spec.approval, settings.environment) == "person")
 
 
 def ask(spec: ModelSpec, lake: Lakehouse, gate: Gate, version: str) -> Verdict:

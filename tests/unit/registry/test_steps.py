@@ -12,7 +12,7 @@ from include.core.errors import DataError
 from include.jobs.__main__ import FROM_DAG
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
-from include.registry import promotion, steps, versions
+from include.registry import gates, promotion, steps, versions
 from tests.unit.registry.cases import THRESHOLD, another, decided, outcomes, registered, with_gate, with_params
 from tests.unit.training.stage import Scene
 
@@ -88,7 +88,7 @@ def test_after_a_roll_back_the_next_candidate_is_promoted_and_one_of_older_data_
 def test_a_job_promotes_in_prod_only_what_a_person_approved(scene: Scene) -> None:
     run = registered(scene, "prod", "prod")
     through_the_gates(run, "1")
-    assert steps.asks_person(run)
+    assert gates.asks_person(run.spec, run.settings)
     with pytest.raises(DataError, match=r"approve version 1 in prod, and none did\. Run prod\.promote_model"):
         steps.promote(run, "1")
     with pytest.raises(DataError, match="a person has to approve"):

@@ -62,7 +62,8 @@ def promote_model(model: str) -> None:
             context["ti"].xcom_push("evidence", verdict.table)
             if not verdict.passed:
                 return "reject_candidate"
-            return "wait_for_approval" if steps.asks_person(run) else "approve_automatically"
+            approver = getattr(run.spec.approval, run.settings.environment)
+            return "wait_for_approval" if approver == "person" else "approve_automatically"
 
         wait_for_approval = ApprovalBranchOperator(
             task_id="wait_for_approval",

@@ -66,11 +66,6 @@ def check_production(run: Run, version: str) -> Verdict:
     return _check(run, "production", version)
 
 
-def asks_person(run: Run) -> bool:
-    """Whether a person has to approve a promotion in this environment."""
-    return bool(getattr(run.spec.approval, run.settings.environment) == "person")
-
-
 def approve(run: Run, version: str, approved_by: str | None = None, comment: str = "") -> str:
     """Record that a person, or the policy of the environment, approves a version; the decision's id.
 
@@ -255,7 +250,7 @@ def _require_gates(run: Run, version: Version) -> None:
 
 
 def _require_person(run: Run, version: Version, kind: Kind, approved_by: str | None) -> None:
-    if asks_person(run) and not approved_by:
+    if getattr(run.spec.approval, run.settings.environment) == "person" and not approved_by:
         _refuse(
             run,
             version,

@@ -82,7 +82,7 @@ STEPS: Mapping[str, Step] = {
     "registry.check_drift": Step(("promote_model.check_drift",), reads_all=(TRAINING_SETS,)),
     "registry.smoke_score": Step(("roll_back_model.smoke_score",), reads_all=(TRAINING_SETS,)),
     "registry.roll_back": Step(("roll_back_model.roll_back",), writes=(ALIAS_HISTORY,)),
-    "scoring.choose_version": Step(("score_batch.find_production",), (PREDICTIONS,), (ALIAS_HISTORY,)),
+    "scoring.choose_version": Step(("score_batch.find_production",), reads_all=(PREDICTIONS, ALIAS_HISTORY)),
     "scoring.score_rows": Step(("score_batch.score_rows",), (CLEAN, FEATURES), writes=(PREDICTIONS,)),
     "scoring.skip_scoring": Step(("score_batch.skip_scoring",)),
     "monitoring.measure_window": Step(

@@ -57,7 +57,7 @@ check: $(VENV)/.ready ## Lint, layering and types
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
-bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion)
+bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion|growth|parsing)
 	@$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)
 
 format: $(VENV)/.ready ## Format the code and sort its imports

@@ -14,18 +14,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
 import duckdb
 
 from include.core import catalogue
-from include.core.settings import PROJECT_ROOT, Places
+from include.core.partition import Partition
+from include.core.settings import PROJECT_ROOT, Settings
 from include.ingestion.delivery import Delivery
+from include.lakehouse.run import Run
 from include.lakehouse.tables import Lakehouse
 from include.models.california_housing import sample
 
-MODEL, DAY = "california_housing", date(2025, 1, 1)
+MODEL = "california_housing"
 ROWS, RUNS = 10_000_000, 3
 SIDES = ("duckdb", "flightline")
 LIMIT = 2.0
@@ -40,7 +41,7 @@ _WRITE = """
 _CHECK = """
     CREATE TEMP TABLE delivered AS SELECT * FROM read_csv('{file}');
     CREATE TEMP TABLE repeated AS SELECT listing_id FROM delivered GROUP BY listing_id HAVING count(*) > 1;
-    CREATE TEMP VIEW judged AS
+    CREATE TEMP VIEW validated AS
         SELECT *, coalesce(
             longitude BETWEEN -124.5 AND -114 AND latitude BETWEEN 32.5 AND 42.1
             AND housing_median_age BETWEEN 0 AND 100 AND total_rooms BETWEEN 1 AND 1e6
@@ -49,8 +50,8 @@ _CHECK = """
             AND ocean_proximity IN ('<1H OCEAN', 'INLAND', 'ISLAND', 'NEAR BAY', 'NEAR OCEAN')
             AND listing_id NOT IN (FROM repeated), false) AS good
         FROM delivered;
-    COPY (FROM judged WHERE good) TO '{folder}/clean.parquet';
-    COPY (FROM judged WHERE NOT good) TO '{folder}/quarantine.parquet';
+    COPY (FROM validated WHERE good) TO '{folder}/clean.parquet';
+    COPY (FROM validated WHERE NOT good) TO '{folder}/quarantine.parquet';
 """
 
 
@@ -102,7 +103,8 @@ def _deliver(folder: Path, rows: int) -> Path:
     housing = Path(named) if named else folder / "housing.csv"
     if not named:
         sample.generate().to_csv(housing, index=False)
-    delivery = Delivery.expected(_places(folder), catalogue.load(MODEL), "batches", DAY)
+    run = _open(folder)
+    delivery = Delivery.expected(run.settings, run.spec, "batches", run.partition)
     delivery.write("california_housing.csv", b"")
     file = Path(delivery.folder) / "california_housing.csv"
     with duckdb.connect() as connection:
@@ -110,15 +112,16 @@ def _deliver(folder: Path, rows: int) -> Path:
     return file
 
 
-def _places(folder: Path) -> Places:
-    return Places("dev", str(folder / "landing"), str(folder / "lakehouse"), "unused")
+def _open(folder: Path) -> Run:
+    spec, settings = catalogue.load(MODEL), Settings(landing_uri=str(folder / "landing"))
+    return Run(spec, settings, Lakehouse(str(folder / "lakehouse")), "bench", Partition.parse("2025-01-01", spec.grain))
 
 
 def _side(side: str, file: Path, folder: Path) -> None:
     """Run one side and print its figures; the imports, which Airflow's tasks find done, do not count."""
-    from include.ingestion import batch, intake
+    from include.ingestion import raw_loader, steps
 
-    del intake  # imported for its libraries: Great Expectations takes seconds
+    del raw_loader  # imported for its libraries: Great Expectations takes seconds
     began = time.perf_counter()
     if side == "duckdb":
         with duckdb.connect() as connection:
@@ -126,12 +129,11 @@ def _side(side: str, file: Path, folder: Path) -> None:
             ((accepted,),) = connection.sql(f"SELECT count(*) FROM '{folder}/clean.parquet'").fetchall()
         parts = {}
     else:
-        spec, places = catalogue.load(MODEL), _places(folder)
-        lake = Lakehouse(places)
+        run = _open(folder)
         shutil.rmtree(folder / "lakehouse", ignore_errors=True)
-        batch.validate(spec, lake, Delivery.expected(places, spec, "batches", DAY))
+        steps.validate_batch(run)
         parts = {"validate": round(time.perf_counter() - began, 1)}
-        accepted = batch.load(spec, lake, DAY).accepted
+        accepted = steps.load_batch(run).accepted
     figures = {
         "seconds": round(time.perf_counter() - began, 1),
         **parts,

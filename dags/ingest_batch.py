@@ -1,15 +1,15 @@
 """
-Takes a day's delivery into the lakehouse, row by row.
+Takes a partition's delivery into the lakehouse, row by row.
 
-**Runs when:** each day; or backfilled over a range of days, or triggered with a day as partition key.
+**Runs when:** each partition (by default a day); or backfilled over a range, or triggered with a partition key.
 
-**Reads:** `<landing>/<model>/batches/batch_date=<day>/`, once its `_SUCCESS` marker is there.
+**Reads:** `<landing>/<model>/batches/batch_date=<key>/`, once its `_SUCCESS` marker is there.
 
-**Writes:** that day's partition of `raw_`, `quarantine_` and `clean_<model>`, its profile in `profiles_`, a row
+**Writes:** that partition of `raw_`, `quarantine_` and `clean_<model>`, its profile in `profiles_`, a row
 for each expectation in `metrics_<model>`, a page of Data Docs (the run's tab *Data quality*), a row in `decisions`.
 
-**Safe to re-run:** yes, each write replaces the day's partition in one commit. For a corrected delivery backfill its
-day, with completed runs reprocessed: features, predictions and metrics of the day follow.
+**Safe to re-run:** yes, each write replaces the partition in one commit. For a corrected delivery backfill its
+partition, with completed runs reprocessed: features, predictions and metrics of it follow.
 
 **When it fails:** no delivery before the deadline: the message names the marker that was expected.
 A warning comes before that, after half of the time (`deliveries.warn_minutes`), in the triggerer's log.
@@ -27,8 +27,8 @@ from flightline.sensors import DeliverySensor
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults, daily, delivery_deadline
-from include.orchestration.runs import day_of, workspace_of
+from include.orchestration.defaults import Tag, dag_defaults, delivery_deadline, each_partition
+from include.orchestration.runs import run_of
 
 
 def ingest_batch(model: str) -> None:
@@ -36,7 +36,7 @@ def ingest_batch(model: str) -> None:
 
     @dag(
         **dag_defaults(spec, "ingest_batch", Tag.INGESTION),
-        schedule=daily(spec),
+        schedule=each_partition(spec),
         deadline=delivery_deadline(spec),
         doc_md=__doc__,
     )
@@ -50,32 +50,29 @@ def ingest_batch(model: str) -> None:
 
         @task.branch
         def validate_batch(**context) -> str:
-            from include.ingestion import audit
+            from include.ingestion import steps
 
-            verdict = audit.validate(workspace_of(context), day_of(context), context["run_id"])
+            verdict = steps.validate_batch(run_of(context))
             context["ti"].xcom_push("batch_reasons", list(verdict.batch_reasons))
-            return verdict.outcome
+            return verdict.outcome.value
 
         @task(outlets=[assets.clean])
         def accept_batch(**context) -> dict:
-            from include.ingestion import batch
+            from include.ingestion import steps
 
-            workspace = workspace_of(context)
-            return asdict(batch.load(workspace.spec, workspace.lake, day_of(context)))
+            return asdict(steps.load_batch(run_of(context)))
 
         @task(outlets=[assets.clean])
         def accept_and_quarantine(**context) -> dict:
-            from include.ingestion import batch
+            from include.ingestion import steps
 
-            workspace = workspace_of(context)
-            return asdict(batch.load(workspace.spec, workspace.lake, day_of(context)))
+            return asdict(steps.load_batch(run_of(context)))
 
         @task
         def reject_batch(reasons: list, **context) -> dict:
-            from include.ingestion import batch
+            from include.ingestion import steps
 
-            workspace = workspace_of(context)
-            return asdict(batch.reject(workspace.spec, workspace.lake, day_of(context), reasons))
+            return asdict(steps.reject_batch(run_of(context), reasons))
 
         verdict = validate_batch()
         wait_for_delivery >> verdict

@@ -1,13 +1,14 @@
 """
-Takes the labels of a day's rows into the lakehouse. They arrive later than the rows.
+Takes the labels of a partition's rows into the lakehouse. They arrive later than the rows.
 
-**Runs when:** each day, for the day before; or backfilled, or triggered with a day as partition key.
+**Runs when:** once a partition, `deliveries.label_delay` partitions later; or backfilled, or triggered with a
+partition key.
 
-**Reads:** `<landing>/<model>/labels/batch_date=<day>/`, once its `_SUCCESS` marker is there.
+**Reads:** `<landing>/<model>/labels/batch_date=<key>/`, once its `_SUCCESS` marker is there.
 
-**Writes:** that day's partition of `labels_<model>`.
+**Writes:** that partition of `labels_` and `quarantine_labels_<model>`.
 
-**Safe to re-run:** yes, the write replaces the day's partition in one commit.
+**Safe to re-run:** yes, each write replaces the partition in one commit.
 
 **When it fails:** no labels before the deadline: the message names the marker that was expected.
 """
@@ -23,8 +24,8 @@ from flightline.sensors import DeliverySensor
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults, daily
-from include.orchestration.runs import day_of, workspace_of
+from include.orchestration.defaults import Tag, dag_defaults, each_partition
+from include.orchestration.runs import run_of
 
 
 def ingest_labels(model: str) -> None:
@@ -32,7 +33,7 @@ def ingest_labels(model: str) -> None:
 
     @dag(
         **dag_defaults(spec, "ingest_labels", Tag.INGESTION),
-        schedule=daily(spec, days_later=spec.deliveries.label_delay_days),
+        schedule=each_partition(spec, later=spec.deliveries.label_delay),
         doc_md=__doc__,
     )
     def build() -> None:
@@ -45,12 +46,9 @@ def ingest_labels(model: str) -> None:
 
         @task(outlets=[assets.labels])
         def load_labels(**context) -> dict:
-            from include.ingestion import labels
-            from include.ingestion.delivery import Delivery
+            from include.ingestion import steps
 
-            workspace, day = workspace_of(context), day_of(context)
-            delivery = Delivery.expected(workspace.places, workspace.spec, "labels", day)
-            return asdict(labels.load(workspace.spec, workspace.lake, delivery))
+            return asdict(steps.load_labels(run_of(context)))
 
         wait_for_labels >> load_labels()
 

@@ -1,16 +1,17 @@
 """
-Measures drift and performance of a day's predictions, and decides what follows from them.
+Measures drift and performance of what was served for a partition, and decides what follows from them.
 
-**Runs when:** a day's `predictions` are there (drift alone), and again when its `labels` are.
+**Runs when:** a partition's `predictions` are there (drift alone), and again when its `labels` are.
 
-**Reads:** the day's features, predictions and labels; the training set of the version that predicted; the profiles
-of the day's batch and of those it was trained on.
+**Reads:** the partition's features, labels and served predictions; the training set of the version that was served; the
+profiles of the partition's batch and of those that version was trained on; the last windows and requests.
 
-**Writes:** that day's partition of `metrics_<model>`, and a row in `decisions`.
+**Writes:** that partition of `metrics_<model>`, and a row in `decisions`.
 
-**Safe to re-run:** yes. The same tables give the same metrics and the same branch.
+**Safe to re-run:** yes. The same tables give the same metrics and the same branch; a partition that another version
+scored again keeps its own, and no version is measured on rows that it was trained on.
 
-**When it fails:** a table of the day is missing; the message says which DAG writes it.
+**When it fails:** a table of the partition is missing; the message says which DAG writes it.
 `alert_root_cause` fails on purpose: performance fell and no feature drifted, so a person has to look.
 """
 
@@ -24,7 +25,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import day_of, workspace_of
+from include.orchestration.runs import run_of
 
 
 def monitor_model(model: str) -> None:
@@ -38,15 +39,15 @@ def monitor_model(model: str) -> None:
     def build() -> None:
         @task
         def measure_window(**context) -> dict:
-            from include.monitoring import review
+            from include.monitoring import steps
 
-            return asdict(review.measure(workspace_of(context), day_of(context)))
+            return asdict(steps.measure_window(run_of(context)))
 
         @task.branch
         def decide(**context) -> str:
-            from include.monitoring import review
+            from include.monitoring import steps
 
-            return review.decide(workspace_of(context), day_of(context), context["run_id"]).branch
+            return steps.decide(run_of(context)).outcome.value
 
         @task
         def no_action() -> None:
@@ -58,13 +59,13 @@ def monitor_model(model: str) -> None:
 
         @task(outlets=[assets.retraining_requested])
         def request_retraining() -> None:
-            print("A training is asked for, with the data known after this day.")
+            print("A training is asked for, with the data known after this partition.")
 
         @task(retries=0)
         def alert_root_cause(**context) -> None:
-            from include.monitoring import review
+            from include.monitoring import steps
 
-            review.alert(workspace_of(context), day_of(context))
+            steps.alert(run_of(context))
 
         decision = decide()
         measure_window() >> decision

@@ -5,7 +5,8 @@ Takes a registered version through the gates into production, or says why not.
 
 **Reads:** the version in the registry; the test rows of its training set; the version in production.
 
-**Writes:** aliases and the tag `stage` in the registry, `alias_history`, a row in `decisions` for each gate.
+**Writes:** aliases, tags and the description in the registry, `alias_history`, a row in `decisions` for each gate, the
+approval, and what was done.
 
 **Safe to re-run:** yes. Moving the alias is the one step that counts, and moving it twice changes nothing.
 
@@ -15,6 +16,7 @@ rejects when nobody answers.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 
 from airflow.sdk import Label, PartitionedAssetTimetable, TriggerRule, dag, task
@@ -24,7 +26,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import version_of, workspace_of
+from include.orchestration.runs import run_of, version_of
 
 
 def promote_model(model: str) -> None:
@@ -40,28 +42,27 @@ def promote_model(model: str) -> None:
     def build() -> None:
         @task.branch
         def check_staging_gate(**context) -> str:
-            from include.registry import stages
+            from include.registry import steps
 
-            verdict = stages.check_staging(workspace_of(context), version_of(context), context["run_id"])
+            verdict = steps.check_staging(run_of(context), version_of(context))
             return "move_to_staging" if verdict.passed else "reject_candidate"
 
         @task
-        def move_to_staging(**context) -> None:
-            from include.registry import stages
+        def move_to_staging(**context) -> str:
+            from include.registry import steps
 
-            stages.move_to_staging(workspace_of(context), version_of(context))
+            return steps.move_to_staging(run_of(context), version_of(context))
 
         @task.branch
         def check_production_gate(**context) -> str:
-            from include.registry import stages
+            from include.registry import gates, steps
 
-            workspace = workspace_of(context)
-            verdict = stages.check_production(workspace, version_of(context), context["run_id"])
-            context["ti"].xcom_push("evidence", stages.evidence(verdict))
+            run = run_of(context)
+            verdict = steps.check_production(run, version_of(context))
+            context["ti"].xcom_push("evidence", verdict.table)
             if not verdict.passed:
                 return "reject_candidate"
-            approver = getattr(workspace.spec.approval, workspace.places.environment)
-            return "wait_for_approval" if approver == "person" else "approve_automatically"
+            return "wait_for_approval" if gates.asks_person(run.spec, run.settings) else "approve_automatically"
 
         wait_for_approval = ApprovalBranchOperator(
             task_id="wait_for_approval",
@@ -72,30 +73,34 @@ def promote_model(model: str) -> None:
             response_timeout=timedelta(days=3),
         )
 
+        def answer(context, who: str) -> dict:
+            pulled = context["ti"].xcom_pull
+            name, comment = (pulled(task_ids="wait_for_approval", key=key) for key in ("answered_by", "comment"))
+            return {who: name, "comment": comment or ""}
+
         @task
-        def approve_automatically() -> None:
-            print("model.yaml asks for no person's approval in this environment.")
+        def approve_automatically(**context) -> str:
+            from include.registry import steps
+
+            return steps.approve(run_of(context), version_of(context))
 
         @task(outlets=[assets.production], trigger_rule=any_branch)
-        def promote_version(**context) -> None:
-            from include.registry import stages
+        def promote_version(**context) -> dict:
+            from include.registry import steps
 
-            answered_by = context["ti"].xcom_pull(task_ids="wait_for_approval", key="answered_by")
-            actor = answered_by or "policy"
-            stages.promote(workspace_of(context), version_of(context), context["run_id"], actor)
+            return asdict(steps.promote(run_of(context), version_of(context), **answer(context, "approved_by")))
 
         @task(trigger_rule=any_branch)
-        def reject_candidate(**context) -> None:
-            from include.registry import stages
+        def reject_candidate(**context) -> list[str]:
+            from include.registry import steps
 
-            answered_by = context["ti"].xcom_pull(task_ids="wait_for_approval", key="answered_by")
-            stages.reject(workspace_of(context), version_of(context), context["run_id"], answered_by or "gate")
+            return steps.reject(run_of(context), version_of(context), **answer(context, "rejected_by"))
 
         @task
         def check_drift(**context) -> list[str]:
-            from include.registry import stages
+            from include.registry import steps
 
-            return stages.check_drift(workspace_of(context), version_of(context), context["run_id"])
+            return steps.check_drift(run_of(context), version_of(context))
 
         staging_gate, production_gate = check_staging_gate(), check_production_gate()
         automatic, promoted, rejected = approve_automatically(), promote_version(), reject_candidate()

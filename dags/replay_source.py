@@ -1,5 +1,5 @@
 """
-Plays the outside system: delivers one day of the source file, as a supplier would. For the demo and for tests.
+Plays the outside system: delivers one partition of the source file, as a supplier would. For the demo and for tests.
 
 **Runs when:** by hand, or by `make demo`.
 
@@ -7,9 +7,10 @@ Plays the outside system: delivers one day of the source file, as a supplier wou
 
 **Writes:** files and `_SUCCESS` markers below `<landing>/<model>/`. It emits no asset: the sensors find the files.
 
-**Safe to re-run:** yes, the same day delivers the same bytes.
+**Safe to re-run:** yes, the same partition delivers the same bytes.
 
-**When it fails:** the file named by the environment variable is not there; the message names it.
+**When it fails:** the file named by the environment variable is not there, or model.yaml has no `replay` (or no
+`replay.drift` and a `drift_day` is given); the message names it.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from airflow.sdk import Param, dag, task
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import workspace_of
+from include.orchestration.runs import run_of
 
 
 def replay_source(model: str) -> None:
     spec = catalogue.load(model)
+    drift_day = 4 if spec.replay and spec.replay.drift else None
 
     @dag(
         **dag_defaults(spec, "replay_source", Tag.DEMO),
@@ -31,10 +33,10 @@ def replay_source(model: str) -> None:
         doc_md=__doc__,
         params={
             "file": Param(None, type=["string", "null"], description="CSV file; empty: as model.yaml says."),
-            "batch": Param(0, type=["integer", "null"], minimum=0, description="Day whose rows come; 0: history."),
-            "labels": Param(None, type=["integer", "null"], minimum=0, description="Day whose labels come."),
-            "days": Param(10, type="integer", minimum=1, maximum=364, description="Days after the history."),
-            "drift_day": Param(4, type=["integer", "null"], minimum=1, description="First day that drifts."),
+            "batch": Param(0, type=["integer", "null"], minimum=0, description="Number of its partition; 0: history."),
+            "labels": Param(None, type=["integer", "null"], minimum=0, description="Number of their partition."),
+            "days": Param(10, type="integer", minimum=1, maximum=364, description="Partitions after the history."),
+            "drift_day": Param(drift_day, type=["integer", "null"], minimum=1, description="First one that drifts."),
         },
     )
     def build() -> None:
@@ -42,7 +44,7 @@ def replay_source(model: str) -> None:
         def deliver(params: dict, **context) -> list[str]:
             from include.demo import replay
 
-            return replay.deliver(workspace_of(context), **params)
+            return replay.deliver(run_of(context), **params)
 
         deliver()
 

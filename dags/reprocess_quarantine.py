@@ -1,15 +1,15 @@
 """
-Judges the quarantined rows of a day again, after a rule or model.yaml changed, and takes back those that pass.
+Validates the quarantined rows of a partition again, after a rule or model.yaml changed, and takes back those that pass.
 
-**Runs when:** by hand, with a day as partition key. A dry run by default: it says what would be taken back.
+**Runs when:** by hand, with a partition key. A dry run by default: it says what would be taken back.
 
-**Reads:** that day's partition of `raw_` and `quarantine_<model>`.
+**Reads:** that partition of `raw_` and `quarantine_<model>`.
 
-**Writes:** (no dry run) that day's partition of `quarantine_` and `clean_<model>`, and a row in `decisions`.
+**Writes:** (no dry run) that partition of `quarantine_` and `clean_<model>`, and a row in `decisions`.
 
 **Safe to re-run:** yes: a row that was taken back is in quarantine no more.
 
-**When it fails:** no batch of that day is there, or the trigger had no partition key; nothing has changed then.
+**When it fails:** no batch of that partition is there, or the trigger had no partition key; nothing has changed then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import day_of, workspace_of
+from include.orchestration.runs import run_of
 
 
 def reprocess_quarantine(model: str) -> None:
@@ -37,10 +37,9 @@ def reprocess_quarantine(model: str) -> None:
     def build() -> None:
         @task
         def judge_again(**context) -> dict:
-            from include.ingestion import reprocess
+            from include.ingestion import steps
 
-            workspace = workspace_of(context)
-            return asdict(reprocess.preview(workspace.spec, workspace.lake, day_of(context)))
+            return asdict(steps.preview_quarantine(run_of(context)))
 
         @task.branch
         def choose_action(found: dict, params: dict) -> str:
@@ -58,9 +57,9 @@ def reprocess_quarantine(model: str) -> None:
 
         @task(outlets=[assets.clean])
         def take_rows_back(**context) -> dict:
-            from include.ingestion import reprocess
+            from include.ingestion import steps
 
-            return asdict(reprocess.take_back(workspace_of(context), day_of(context), context["run_id"]))
+            return asdict(steps.take_rows_back(run_of(context)))
 
         found = judge_again()
         action = choose_action(found)

@@ -5,7 +5,8 @@ Puts an earlier version back into production, after it has scored rows of its tr
 
 **Reads:** the version in the registry, the test rows of its training set.
 
-**Writes:** (no dry run) the alias `production`, the tag `stage`, `alias_history`, a row in `decisions`.
+**Writes:** (no dry run) the alias `production`, the tag `stage`, `alias_history`, a row in `decisions`; of a
+refusal that row alone.
 
 **Safe to re-run:** yes.
 
@@ -14,13 +15,15 @@ Puts an earlier version back into production, after it has scored rows of its tr
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from airflow.sdk import Label, Param, dag, task
 
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import workspace_of
+from include.orchestration.runs import run_of
 
 
 def roll_back_model(model: str) -> None:
@@ -32,17 +35,16 @@ def roll_back_model(model: str) -> None:
         doc_md=__doc__,
         params={
             "version": Param(1, type="integer", minimum=1, description="Number of the version to go back to."),
-            "reason": Param("", type="string", description="Why; kept in the decisions."),
+            "comment": Param("", type="string", description="Why; kept in the decisions."),
             "dry_run": Param(True, type="boolean", description="Only say what would change."),
         },
     )
     def build() -> None:
         @task
-        def smoke_score(params: dict) -> dict:
-            from include.lakehouse.run import open_workspace
-            from include.registry import stages
+        def smoke_score(params: dict, **context) -> dict:
+            from include.registry import steps
 
-            return stages.smoke_score(open_workspace(model), str(params["version"]))
+            return asdict(steps.smoke_score(run_of(context), str(params["version"])))
 
         @task.branch
         def choose_action(params: dict) -> str:
@@ -53,16 +55,10 @@ def roll_back_model(model: str) -> None:
             print(f"Dry run: version {params['version']} scores; run again with dry_run off to put it in production.")
 
         @task(outlets=[assets.production])
-        def roll_back(params: dict, **context) -> None:
-            from include.registry import stages
+        def roll_back(params: dict, **context) -> dict:
+            from include.registry import steps
 
-            stages.roll_back(
-                workspace_of(context),
-                str(params["version"]),
-                at=context["dag_run"].run_after,
-                run_id=context["run_id"],
-                reason=params["reason"],
-            )
+            return asdict(steps.roll_back(run_of(context), str(params["version"]), comment=params["comment"]))
 
         action = choose_action()
         smoke_score() >> action

@@ -1,16 +1,18 @@
 """
-Predicts for every row of a day, with the version that is in production.
+Predicts for every row of a partition, with the version that was in production then.
 
-**Runs when:** a day's `features` partition is there, offline and online.
+**Runs when:** a `features` partition is there, offline and online.
 
-**Reads:** the day's keys, their features through Feast, the version behind the alias `production`.
+**Reads:** the partition's keys, their features through Feast, the version behind the alias `production`,
+`alias_history`, and which version the partition was served by.
 
-**Writes:** that day's partition of `predictions_<model>`; every row carries the version that made it.
+**Writes:** the rows of that partition and version in `predictions_<model>`; a row in `decisions`.
 
-**Safe to re-run:** yes. A re-run predicts with the version that is in production now.
+**Safe to re-run:** yes. What was served stays served: a re-run or a backfill predicts with the version of then. With
+`as_of: current` it predicts with the version that is in production now; those rows stand beside, and are not served.
 
-**When it fails:** `wait_for_features`: the features of that day never came. Before the first promotion nothing can
-be predicted: that is the branch `skip_scoring`, no failure.
+**When it fails:** `wait_for_features`: the features of that partition never came. Before the first promotion nothing
+can be predicted: that is the branch `skip_scoring`, no failure.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import timedelta
 
-from airflow.sdk import Label, PartitionedAssetTimetable, dag, task
+from airflow.sdk import Label, Param, PartitionedAssetTimetable, dag, task
 from flightline.sensors import FeatureFreshnessSensor
 
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import day_of, workspace_of
+from include.orchestration.runs import run_of
 
 
 def score_batch(model: str) -> None:
@@ -35,6 +37,14 @@ def score_batch(model: str) -> None:
         **dag_defaults(spec, "score_batch", Tag.SCORING),
         schedule=PartitionedAssetTimetable(assets=assets.features),
         doc_md=__doc__,
+        params={
+            "as_of": Param(
+                "history",
+                type="string",
+                enum=["history", "current"],
+                description="Which version scores: the one of then, or the one in production now, as rows beside.",
+            )
+        },
     )
     def build() -> None:
         wait_for_features = FeatureFreshnessSensor(
@@ -42,31 +52,26 @@ def score_batch(model: str) -> None:
         )
 
         @task.branch
-        def find_production(**context) -> str:
-            from include.registry import versions
+        def find_production(params: dict, **context) -> str:
+            from include.scoring import steps
 
-            version = versions.production(workspace_of(context).spec)
-            context["ti"].xcom_push("version", version and version.version)
-            return "score_rows" if version else "skip_scoring"
+            return "score_rows" if steps.choose_version(run_of(context), params["as_of"]) else "skip_scoring"
 
         @task(outlets=[assets.predictions])
-        def score_rows(version: str, **context) -> dict:
-            from include.features import store
-            from include.scoring import batch
+        def score_rows(params: dict, **context) -> dict:
+            from include.scoring import steps
 
-            workspace, day = workspace_of(context), day_of(context)
-            counts = batch.score(workspace.spec, workspace.lake, store.open_store(), day, version, context["run_id"])
-            return asdict(counts)
+            return asdict(steps.score_rows(run_of(context), params["as_of"]))
 
         @task
         def skip_scoring(**context) -> None:
-            from include.scoring import batch
+            from include.scoring import steps
 
-            batch.skip(workspace_of(context), day_of(context), context["run_id"])
+            steps.skip_scoring(run_of(context))
 
         found = find_production()
         wait_for_features >> found
-        found >> Label("a version is in production") >> score_rows(found["version"])
+        found >> Label("a version is in production") >> score_rows()
         found >> Label("none yet") >> skip_scoring()
 
     build()

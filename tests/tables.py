@@ -20,7 +20,7 @@ def day(key: str) -> Partition:
 def put(
     lake: Lakehouse, table: ModelTable, rows: pd.DataFrame | pa.Table, partition: Partition | Mapping[str, Any]
 ) -> int:
-    """Make rows a partition of a table; declared columns that they lack are null, those of the partition are filled in."""
+    """Make rows a partition of a table; columns that they lack are null, those of the partition are filled in."""
     values = {PARTITION: partition.key} if isinstance(partition, Partition) else dict(partition)
     given = pa.Table.from_pandas(rows, preserve_index=False) if isinstance(rows, pd.DataFrame) else rows
     for name, value in values.items():

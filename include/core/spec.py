@@ -223,7 +223,7 @@ class Approval(Section):
     prod: Literal["automatic", "person"]
 
 
-class DriftTest(Section):
+class DriftRule(Section):
     """How columns of one kind are tested."""
 
     test: Chosen
@@ -232,7 +232,7 @@ class DriftTest(Section):
 
 
 class Drift(Section):
-    tests: dict[Literal["number", "category", "nulls"], DriftTest]
+    tests: dict[Literal["number", "category", "nulls"], DriftRule]
     """By kind of column."""
     correction: Chosen
     alpha: Annotated[float, Field(gt=0, lt=1)]

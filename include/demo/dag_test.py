@@ -18,20 +18,20 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from include.core import catalogue
 from include.core.errors import ConfigError, DataError, FlightlineError
+from include.core.partition import Partition
 from include.core.settings import PROJECT_ROOT
 from include.core.spec import ModelSpec
 from include.runtime.postgres import Postgres
 
-SAMPLE_DAYS = 30
-"""The sample is delivered as a history and so many days: a partition later than that has no data."""
+SAMPLE_PARTITIONS = 30
+"""The sample is delivered as a history and so many partitions: one later than that has no data."""
 
 Say = Callable[[str], None]
 
@@ -51,29 +51,29 @@ def needs(step: Step, history: str) -> list[Step]:
     """The steps that come directly before one, in order.
 
     Args:
-        history: the first day, whose rows a model is trained on.
+        history: the first partition, whose rows a model is trained on.
     """
-    day = step.partition
+    key = step.partition
     return {
-        "build_features": [Step("ingest_batch", day)],
-        "ingest_labels": [Step("ingest_batch", day)],
-        "reprocess_quarantine": [Step("ingest_batch", day)],
+        "build_features": [Step("ingest_batch", key)],
+        "ingest_labels": [Step("ingest_batch", key)],
+        "reprocess_quarantine": [Step("ingest_batch", key)],
         "train_model": [
             Step(verb_noun, on)
-            for on in dict.fromkeys([history, day])
+            for on in dict.fromkeys([history, key])
             for verb_noun in ("ingest_labels", "build_features")
         ],
         "promote_model": [Step("train_model", history)],
         "roll_back_model": [Step("promote_model", "1")],
-        "score_batch": [Step("promote_model", "1"), Step("build_features", day)],
-        "monitor_model": [Step("score_batch", day), Step("ingest_labels", day)],
+        "score_batch": [Step("promote_model", "1"), Step("build_features", key)],
+        "monitor_model": [Step("score_batch", key), Step("ingest_labels", key)],
     }.get(step.verb_noun, [])
 
 
 DELIVERIES = {"ingest_batch": ("batches", "batch"), "ingest_labels": ("labels", "labels")}
 """By DAG the folder that it waits for, and the parameter of replay_source that has it delivered."""
 VERSIONS = ("promote_model", "roll_back_model")
-"""The DAGs whose partition is a version, not a day."""
+"""The DAGs whose partition key is a version."""
 
 
 @dataclass
@@ -103,9 +103,6 @@ class DagTest:
         self._prepare(step)
         return self._run(step, conf or {})
 
-    def first_day(self) -> date:
-        return self.spec.deliveries.first_day
-
     def file_of(self, step: Step) -> Path:
         """The file of a step's DAG.
 
@@ -124,7 +121,7 @@ class DagTest:
     # -- what comes before -------------------------------------------------------------------------
 
     def _prepare(self, step: Step) -> None:
-        for earlier in needs(step, self.first_day().isoformat()):
+        for earlier in needs(step, self.spec.first_partition.key):
             if not self._is_done(earlier):
                 self._prepare(earlier)
                 self._run(earlier, {})
@@ -147,21 +144,32 @@ class DagTest:
         folder = self.home / "landing" / self.model / kind / f"batch_date={step.partition}"
         if (folder / "_SUCCESS").exists():
             return
-        number = (_day(step) - self.first_day()).days
-        if not 0 <= number <= SAMPLE_DAYS:
-            last = self.first_day() + timedelta(days=SAMPLE_DAYS)
+        first = self.spec.first_partition
+        last = first.shift(SAMPLE_PARTITIONS)
+        partition = Partition.parse(str(step.partition), self.spec.grain)
+        if not first <= partition <= last:
             raise DataError(
                 f"the sample has no {kind} of {step.partition}",
-                fix=f"Take a day from {self.first_day()} to {last}, or put files and _SUCCESS into {folder}",
+                fix=f"Take a partition from {first} to {last}, or put files and _SUCCESS into {folder}",
             )
-        conf = {"file": str(self._sample()), "batch": None, "labels": None, "days": SAMPLE_DAYS, "drift_day": None}
+        number = list(first.to(last)).index(partition)
+        conf = {
+            "file": str(self._sample()),
+            "batch": None,
+            "labels": None,
+            "days": SAMPLE_PARTITIONS,
+            "drift_day": None,
+        }
         self._run(Step("replay_source", None), conf | {parameter: number})
 
     def _sample(self) -> Path:
         path = self.home / f"{self.model}.csv"
         if not path.exists():
-            module, _, function = self.spec.replay.sample.partition(":")
-            getattr(import_module(module), function)().to_csv(path, index=False, lineterminator="\n")
+            if self.spec.replay is None:
+                raise ConfigError(
+                    "model.yaml has no replay, whose sample is delivered", where=self.model, fix="Deliver by hand"
+                )
+            resolve_name(self.spec.replay.sample)().to_csv(path, index=False, lineterminator="\n")
         return path
 
     # -- one run -----------------------------------------------------------------------------------
@@ -276,18 +284,11 @@ def where(error: BaseException, *folders: Path) -> str:
     return f"{path.relative_to(PROJECT_ROOT) if PROJECT_ROOT in path.parents else path}:{frames[-1].lineno}"
 
 
-def _day(step: Step) -> date:
-    try:
-        return date.fromisoformat(str(step.partition))
-    except ValueError:
-        raise DataError(f"PARTITION={step.partition} is no day", where=str(step), fix="Such as 2025-01-02") from None
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dag-test", description=__doc__)
     parser.add_argument("dag", help="verb_noun, or <model>.<verb_noun>")
     parser.add_argument("--model", default="california_housing")
-    parser.add_argument("--partition", default="", help="the day after the history (or version 1) by default")
+    parser.add_argument("--partition", default="", help="the one after the history (or version 1) by default")
     parser.add_argument("--conf", default="{}", help="parameters of the run, as JSON")
     parser.add_argument("--dags", type=Path, default=PROJECT_ROOT / "dags", help="the folder of the DAGs")
     parser.add_argument("--reset", action="store_true", help="delete what earlier runs left")
@@ -298,7 +299,7 @@ def main(arguments: list[str] | None = None) -> int:
         shutil.rmtree(home, ignore_errors=True)
     test = DagTest(model or options.model, home, options.dags.resolve())
     try:
-        default = "1" if verb_noun in VERSIONS else (test.first_day() + timedelta(days=1)).isoformat()
+        default = "1" if verb_noun in VERSIONS else test.spec.first_partition.shift(1).key
         step = Step(verb_noun, options.partition or default)
         test.file_of(step)
         with stores(home, test.dags_folder):

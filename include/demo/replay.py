@@ -1,29 +1,29 @@
-"""The outside system that the demo plays: it owns one file and delivers it day by day."""
+"""The outside system that the demo plays: it owns one file and delivers it partition by partition."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import importlib
 import io
 import logging
 import os
 import urllib.request
 from dataclasses import dataclass
-from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 
 from include.core.errors import ConfigError, DataError, DeliveryError
-from include.core.settings import Places
+from include.core.partition import Partition
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.core.spec import Replay as ReplaySpec
 from include.ingestion.delivery import Delivery, Kind
-from include.lakehouse.run import Workspace
+from include.lakehouse.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,10 @@ def fetch(spec: ModelSpec, cache_folder: Path) -> SourceFile:
     downloaded once; delete it from the cache folder to download it again.
 
     Raises:
+        ConfigError: model.yaml has no section ``replay``.
         DeliveryError: the named file is not there, or the download is not the file that model.yaml pins.
     """
-    replay = spec.replay
+    replay = section(spec)
     cache_folder.mkdir(parents=True, exist_ok=True)
     named = os.environ.get(replay.file_variable, "").strip()
     if named:
@@ -62,60 +63,85 @@ def fetch(spec: ModelSpec, cache_folder: Path) -> SourceFile:
             content = _download(replay.url)
         except (OSError, HTTPException) as error:
             log.warning("%s cannot be reached (%s): using the generated sample", replay.url, error)
-            return _described(replay, _generate(spec, cache_folder), "generated sample")
+            return _described(
+                replay, _generate(replay, cache_folder / f"{spec.name}-generated-sample.csv"), "generated sample"
+            )
         _check(replay, content)
         _write(cached, content)
     return _described(replay, cached, "downloaded")
 
 
-class Replay:
-    """Deliver a source file as a history and then as daily batches, their labels apart.
+def section(spec: ModelSpec) -> ReplaySpec:
+    """The section ``replay`` of model.yaml.
 
-    The rows are shuffled with the seed of model.yaml. Day 0 is ``deliveries.first_day`` and has the history;
-    the batches of the following days are nearly equal in size. Texts are delivered as they are in the source.
+    Raises:
+        ConfigError: the model has none.
+    """
+    if spec.replay is None:
+        raise ConfigError(
+            "there is no section replay, so there is no source to play",
+            where=f"include/models/{spec.name}/model.yaml",
+            fix="Add one, or deliver files to the landing folder",
+        )
+    return spec.replay
+
+
+class Replay:
+    """Deliver a source file as a history and then as one batch a partition, their labels apart.
+
+    The rows are shuffled with the seed of model.yaml. Number 0 is the first partition and has the history;
+    the batches of those that follow are nearly equal in size. Texts are delivered as they are in the source.
     The same arguments give the same bytes.
     """
 
     def __init__(self, spec: ModelSpec, source_file: SourceFile, days: int, drift_from: int | None = None) -> None:
         """
         Args:
-            days: number of daily batches after the history.
-            drift_from: first day whose ``replay.drift.column`` is multiplied by the factor; None for none.
+            days: number of batches after the history, each of them one partition of the model's grain.
+            drift_from: first one whose ``replay.drift.column`` is multiplied by the factor; None for none.
 
         Raises:
-            ConfigError: more days than the deliveries of model.yaml have.
-            DeliveryError: the source cannot be read, or lacks the target or the drift column.
+            ConfigError: model.yaml has no section ``replay``, or none for the drift that is asked for, or more
+                batches are wanted than its deliveries have.
         """
-        last_day = spec.deliveries.last_day
-        if days < 0 or (last_day is not None and spec.deliveries.first_day + timedelta(days=days) > last_day):
+        self._replay = section(spec)
+        where, last_day = f"include/models/{spec.name}/model.yaml", spec.deliveries.last_day
+        if days < 0 or (last_day is not None and spec.first_partition.shift(days) > Partition.of(last_day, spec.grain)):
             raise ConfigError(
-                f"{days} days of replay do not fit between {spec.deliveries.first_day} and {last_day}",
-                where=f"include/models/{spec.name}/model.yaml: deliveries",
-                fix="Ask for fewer days",
+                f"{days} {spec.grain}s of replay do not fit between {spec.deliveries.first_day} and {last_day}",
+                where=f"{where}: deliveries",
+                fix=f"Ask for fewer {spec.grain}s",
+            )
+        if drift_from is not None and self._replay.drift is None:
+            raise ConfigError(
+                "there is no section replay.drift, so nothing can drift",
+                where=where,
+                fix="Add one, or ask for no drift_day",
             )
         self.days, self.drift_from = days, drift_from
         self._spec, self._source = spec, source_file
 
-    def day(self, n: int) -> date:
-        return self._spec.deliveries.first_day + timedelta(days=n)
+    def deliver_batch(self, settings: Settings, n: int) -> Delivery:
+        """Deliver the rows of partition n (0 is the history), without the target. Repeating it changes nothing."""
+        target, rows = self._column(self._spec.target), self._rows_of(n)
+        drift = self._replay.drift
+        if drift is not None and self.drift_from is not None and n >= self.drift_from:
+            drifting = self._column(drift.column)
+            rows = [[*row[:drifting], _times(row[drifting], drift.factor), *row[drifting + 1 :]] for row in rows]
+        return self._deliver(
+            settings, "batches", n, [row[:target] + row[target + 1 :] for row in [self._header, *rows]]
+        )
 
-    def deliver_batch(self, places: Places, n: int) -> Delivery:
-        """Deliver the rows of day n (0 is the history), without the target. Repeating it changes nothing."""
-        drifts = self.drift_from is not None and n >= self.drift_from
-        target = self._column(self._spec.target)
-        rows = [self._header, *(self._drifted(row) if drifts else row for row in self._rows_of(n))]
-        return self._deliver(places, "batches", n, [row[:target] + row[target + 1 :] for row in rows])
-
-    def deliver_labels(self, places: Places, n: int) -> Delivery:
-        """Deliver key and target of the rows of day n. Repeating it changes nothing."""
-        key, target = self._column(self._spec.entity.key), self._column(self._spec.target)
+    def deliver_labels(self, settings: Settings, n: int) -> Delivery:
+        """Deliver key and target of the rows of partition n. Repeating it changes nothing."""
+        columns = [self._column(name) for name in (*self._spec.entity.keys, self._spec.target)]
         rows = [self._header, *self._rows_of(n)]
-        return self._deliver(places, "labels", n, [[row[key], row[target]] for row in rows])
+        return self._deliver(settings, "labels", n, [[row[column] for column in columns] for row in rows])
 
     @cached_property
     def _table(self) -> list[list[str]]:
-        """The source, header first. Where it has no key column, the number of the row, from 1, is the key."""
-        where, key = self._source.path, self._spec.entity.key
+        """The source, header first. A column of the key that it lacks is the number of the row, from 1."""
+        where = self._source.path
         try:
             with Path(where).open(encoding="utf-8-sig", newline="") as file:
                 lines = [line for line in csv.reader(file) if line]
@@ -129,9 +155,10 @@ class Replay:
                     where=where,
                     fix="Mend the file",
                 )
-        if key in header:
+        missing = [key for key in self._spec.entity.keys if key not in header]
+        if len(missing) != 1:  # of several, what is delivered lacks them, and is rejected
             return lines
-        return [[key, *header], *([str(number), *line] for number, line in enumerate(lines[1:], start=1))]
+        return [[missing[0], *header], *([str(number), *line] for number, line in enumerate(lines[1:], start=1))]
 
     @property
     def _header(self) -> list[str]:
@@ -139,8 +166,8 @@ class Replay:
 
     @cached_property
     def _parts(self) -> list[list[int]]:
-        """Line numbers of the source by day."""
-        replay = self._spec.replay
+        """Line numbers of the source by partition."""
+        replay = self._replay
         lines = 1 + np.random.default_rng(replay.seed).permutation(len(self._table) - 1)
         history = round(len(lines) * replay.history_share)
         batches = np.array_split(lines[history:], self.days) if self.days else []
@@ -148,7 +175,10 @@ class Replay:
 
     def _rows_of(self, n: int) -> list[list[str]]:
         if not 0 <= n <= self.days:
-            raise DataError(f"day {n} is not part of a replay of {self.days} days", where=self._source.path)
+            raise DataError(
+                f"{self._spec.grain} {n} is not part of a replay of {self.days} {self._spec.grain}s",
+                where=self._source.path,
+            )
         return [self._table[line] for line in self._parts[n]]
 
     def _column(self, name: str) -> int:
@@ -160,21 +190,16 @@ class Replay:
             )
         return self._header.index(name)
 
-    def _drifted(self, row: list[str]) -> list[str]:
-        drift = self._spec.replay.drift
-        column = self._column(drift.column)
-        return [*row[:column], _times(row[column], drift.factor), *row[column + 1 :]]
-
-    def _deliver(self, places: Places, kind: Kind, n: int, rows: list[list[str]]) -> Delivery:
+    def _deliver(self, settings: Settings, kind: Kind, n: int, rows: list[list[str]]) -> Delivery:
         content = io.StringIO(newline="")
         csv.writer(content, lineterminator="\n").writerows(rows)
-        delivery = Delivery.expected(places, self._spec, kind, self.day(n))
+        delivery = Delivery.expected(settings, self._spec, kind, self._spec.first_partition.shift(n))
         delivery.write(Path(self._source.path).name, content.getvalue().encode())
         return delivery
 
 
 def deliver(
-    workspace: Workspace,
+    run: Run,
     *,
     file: str | None,
     batch: int | None,
@@ -182,21 +207,24 @@ def deliver(
     days: int,
     drift_day: int | None,
 ) -> list[str]:
-    """Deliver the batch of one day and the labels of another, as the replay DAG is asked to.
+    """Deliver the batch of one partition and the labels of another, as the replay DAG is asked to.
 
     Args:
         file: path of the source file; None: as `fetch` finds it.
-        batch: day whose rows are delivered, 0 being the history; None for none.
-        labels: day whose labels are delivered; None for none.
+        batch: number of the partition whose rows are delivered, 0 being the history; None for none.
+        labels: number of the partition whose labels are delivered; None for none.
+        days: number of partitions after the history.
+        drift_day: number of the first partition that drifts; None for none.
 
     Returns:
         The folders that were delivered.
     """
-    spec, places = workspace.spec, workspace.places
-    source = _described(spec.replay, Path(file), "given") if file else fetch(spec, Path(places.landing_uri) / ".cache")
+    spec, settings = run.spec, run.settings
+    cache_folder = Path(settings.landing_uri) / ".cache"
+    source = _described(section(spec), Path(file), "given") if file else fetch(spec, cache_folder)
     replay = Replay(spec, source, days, drift_day)
-    delivered = [] if batch is None else [replay.deliver_batch(places, batch)]
-    delivered += [] if labels is None else [replay.deliver_labels(places, labels)]
+    delivered = [] if batch is None else [replay.deliver_batch(settings, batch)]
+    delivered += [] if labels is None else [replay.deliver_labels(settings, labels)]
     for delivery in delivered:
         log.info("Delivered %s from %s", delivery.folder, source.path)
     return [delivery.folder for delivery in delivered]
@@ -248,10 +276,8 @@ def _check(replay: ReplaySpec, content: bytes) -> None:
         )
 
 
-def _generate(spec: ModelSpec, cache_folder: Path) -> Path:
-    module, function = spec.replay.sample.split(":")
-    sample = getattr(importlib.import_module(module), function)()
-    path = cache_folder / f"{spec.name}-generated-sample.csv"
+def _generate(replay: ReplaySpec, path: Path) -> Path:
+    sample = resolve_name(replay.sample)()
     _write(path, sample.to_csv(index=False, lineterminator="\n").encode())
     return path
 

@@ -1,61 +1,170 @@
 """Data drift: is a window drawn from the same distribution as the reference, column by column?
 
-Three things are kept apart: the test (how unlikely is the difference), the correction (how many tests there
-were), and the rule (a column has drifted when its corrected p-value is below ``alpha`` *and* the distance at
-least ``min_effect``). With thousands of rows a test finds differences too small to matter, hence the second
-condition.
+Three things are kept apart: the test (`TESTS`: how unlikely is the difference, and how large), the correction
+(`corrections.CORRECTIONS`: how many tests there were), and the rule (a column has drifted when its corrected p-value
+is below ``alpha`` *and* the distance at least the ``min_effect`` of its kind). With thousands of rows a test finds
+differences too small to matter, hence the second condition.
 
-What happens to values that are no plain numbers:
+What happens to what no test should have to think of:
 
-- null: counts as a value below all others, so a column that starts to arrive empty is drift;
-- constant in reference and window alike, or no rows in the window: distance 0, p-value 1, no drift;
-- two values over both samples (one-hot columns): the Kolmogorov-Smirnov distance is then the difference of
-  two shares, and Fisher's exact test gives its p-value, because ties make the other one far too large;
+- null in a column of numbers: counts as a value below all others, so a column that starts to arrive empty is drift;
+- constant in reference and window alike, or no rows on one side: distance 0, p-value 1, no drift;
+- two values over both samples (one-hot columns): the distance is the difference of two shares, and Fisher's exact test
+  gives the p-value, because ties make that of a test for numbers far too large;
 - a window of one or a few rows is tested like any other: a single row is drift only where it lies further
   out than all but about ``alpha / number of columns`` of the reference;
-- text: refused, features are numbers by the time they are monitored.
+- text among the features: refused, they are numbers by the time they are monitored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
-from scipy import stats
 
-from include.core.errors import DataError
-from include.core.spec import Drift
+from include.core.errors import ConfigError, DataError
+from include.core.registry import choose
+from include.core.spec import Drift, ModelSpec
+from include.evaluation.corrections import CORRECTIONS, Floats
 
-Floats = npt.NDArray[np.float64]
-TwoSampleTest = Callable[[Floats, Floats], tuple[float, float]]
-"""From the values of reference and window to (distance within 0..1, p-value)."""
-Correction = Callable[[Floats], Floats]
-"""From the p-values of all columns to their adjusted p-values, in the same order."""
+if TYPE_CHECKING:  # scipy and pandas take a second to import, and who checks model.yaml needs the names alone
+    import pandas as pd
+
+Compare = Callable[[Floats, Floats], tuple[float, float]]
+"""From reference and window to (distance within 0..1, p-value).
+
+Numbers: the values of each, at least three different ones over both; null is -inf. Categories and nulls: the counts
+of each, a place a category, in the same order, each category on at least one side, each side with rows."""
+PSI_BINS = 10
+PSI_LEAST_SHARE = 1e-4
+
+
+class ColumnKind(StrEnum):
+    """What about a column is tested."""
+
+    NUMBER = "number"
+    CATEGORY = "category"
+    NULLS = "nulls"
+    """How many of its values are null."""
 
 
 @dataclass(frozen=True)
-class FeatureDrift:
+class DriftTest:
+    """How different two samples of a column are, and how unlikely that is by chance."""
+
+    name: str
+    kinds: frozenset[ColumnKind]
+    compare: Compare
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Two samples of one column, as `Compare` describes them; categories may be on neither side, a side empty."""
+
+    column: str
+    kind: ColumnKind
+    reference: Floats
+    current: Floats
+
+
+@dataclass(frozen=True)
+class ColumnDrift:
     """The result of one column."""
 
-    feature: str
-    statistic: float
-    """Distance between the two distributions, 0 (same) to 1 (apart)."""
+    column: str
+    kind: ColumnKind
+    distance: float
+    """Between the two distributions, 0 (same) to 1 (apart)."""
     p_value: float
     adjusted_p: float
     """p-value after the correction for the number of columns tested."""
     drifted: bool
 
 
-def detect(reference: pd.DataFrame, current: pd.DataFrame, config: Drift) -> list[FeatureDrift]:
+def kolmogorov_smirnov(reference: Floats, current: Floats) -> tuple[float, float]:
+    """Two-sample Kolmogorov-Smirnov distance and its two-sided asymptotic p-value (Hodges, 1958).
+
+    Asymptotic at every size, so that a p-value does not jump where an exact method would take over. Ties make
+    it conservative: fewer false alarms than ``alpha`` promises.
+    """
+    from scipy import stats
+
+    result = stats.ks_2samp(reference, current, method="asymp")
+    return float(result.statistic), float(result.pvalue)
+
+
+def population_stability(reference: Floats, current: Floats) -> tuple[float, float]:
+    """Population stability index (Siddiqi, 2006), at most 1, over tenths of the reference; nulls are one more bin.
+
+    By custom 0.1 is a change to look at and 0.25 a large one. The p-value is Pearson's of the same bins, so it finds
+    what moves rows from bin to bin and nothing within one.
+    """
+    known = reference[np.isfinite(reference)]
+    cuts = np.unique(np.quantile(known, np.arange(1, PSI_BINS) / PSI_BINS)) if len(known) else np.array([])
+    edges = np.concatenate([[-np.inf], cuts])  # a bin is what lies above its edge, up to and with the next
+    counts = [
+        np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1).astype(float)
+        for values in (reference, current)
+    ]
+    before, now = (side[counts[0] + counts[1] > 0] for side in counts)
+    if len(before) < 2:
+        return 0.0, 1.0
+    p, q = (np.maximum(side / side.sum(), PSI_LEAST_SHARE) for side in (before, now))
+    return min(float(((q - p) * np.log(q / p)).sum()), 1.0), chi_squared(before, now)[1]
+
+
+def chi_squared(reference: Floats, current: Floats) -> tuple[float, float]:
+    """Total variation distance, and Pearson's chi-squared test of homogeneity (1900)."""
+    from scipy import stats
+
+    distance = np.abs(reference / reference.sum() - current / current.sum()).sum() / 2
+    return float(distance), float(stats.chi2_contingency([reference, current], correction=False).pvalue)
+
+
+def fisher(reference: Floats, current: Floats) -> tuple[float, float]:
+    """Difference of two shares, and Fisher's exact test (1922) of the table of two by two."""
+    from scipy import stats
+
+    distance = abs(reference[0] / reference.sum() - current[0] / current.sum())
+    counts = [[round(count) for count in side] for side in (reference, current)]
+    return float(distance), float(stats.fisher_exact(counts).pvalue)
+
+
+_NUMBERS = frozenset({ColumnKind.NUMBER})
+_COUNTS = frozenset({ColumnKind.CATEGORY, ColumnKind.NULLS})
+
+TESTS: Mapping[str, DriftTest] = {
+    test.name: test
+    for test in (
+        DriftTest("kolmogorov_smirnov", _NUMBERS, kolmogorov_smirnov),
+        DriftTest("population_stability", _NUMBERS, population_stability),
+        DriftTest("chi_squared", _COUNTS, chi_squared),
+        DriftTest("fisher", frozenset({ColumnKind.NULLS}), fisher),
+    )
+}
+
+
+def check(spec: ModelSpec) -> None:
+    """Refuse what model.yaml names and is not there.
+
+    Raises:
+        ConfigError: an unknown test or correction, or a test that is not for that kind of column.
+    """
+    file = f"include/models/{spec.name}/model.yaml: "
+    for kind in ColumnKind:
+        _test(spec.monitoring.drift, kind, file)
+    choose(CORRECTIONS, spec.monitoring.drift.correction, f"{file}monitoring.drift.correction")
+
+
+def detect(reference: pd.DataFrame, current: pd.DataFrame, config: Drift) -> list[ColumnDrift]:
     """Test every column of the reference, in its order, for drift of the current window.
 
     Args:
         reference: rows the model was trained on, one numeric column per feature; at least one row.
         current: rows of the window, with at least the reference's columns (others are ignored); may be empty.
-        config: the test, the correction, ``alpha`` and ``min_effect``.
 
     Raises:
         DataError: the reference is empty, or a column is absent or holds text.
@@ -68,64 +177,66 @@ def detect(reference: pd.DataFrame, current: pd.DataFrame, config: Drift) -> lis
         )
     if reference.empty and len(reference.columns):
         raise DataError("the drift reference has no rows", fix="Name a training set that exists")
-    test = TESTS[config.test]
-    results = [test(_values(reference, name), _values(current, name)) for name in reference.columns]
-    if not results:
+    return compare(
+        [
+            Samples(str(name), ColumnKind.NUMBER, _values(reference, name), _values(current, name))
+            for name in reference.columns
+        ],
+        config,
+    )
+
+
+def compare(samples: Sequence[Samples], config: Drift) -> list[ColumnDrift]:
+    """Test columns of any kind, in their order: each by the test of its kind, the p-values corrected together."""
+    if not samples:
         return []
-    adjusted = CORRECTIONS[config.correction](np.array([p_value for _, p_value in results]))
+    found = [_distance(config, item) for item in samples]
+    correct = choose(CORRECTIONS, config.correction, "model.yaml: monitoring.drift.correction")
+    adjusted = correct(np.array([p_value for _, p_value in found]))
     return [
-        FeatureDrift(
-            feature=str(name),
-            statistic=statistic,
+        ColumnDrift(
+            column=item.column,
+            kind=item.kind,
+            distance=distance,
             p_value=p_value,
             adjusted_p=float(adjusted_p),
-            drifted=bool(adjusted_p < config.alpha and statistic >= config.min_effect),
+            drifted=bool(adjusted_p < config.alpha and distance >= config.tests[item.kind.value].min_effect),
         )
-        for name, (statistic, p_value), adjusted_p in zip(reference.columns, results, adjusted, strict=True)
+        for item, (distance, p_value), adjusted_p in zip(samples, found, adjusted, strict=True)
     ]
 
 
-def kolmogorov_smirnov(reference: Floats, current: Floats) -> tuple[float, float]:
-    """Two-sample Kolmogorov-Smirnov distance and its two-sided asymptotic p-value (Hodges 1958).
-
-    Asymptotic at every size, so that a p-value does not jump where an exact method would take over. Ties make
-    it conservative: fewer false alarms than ``alpha`` promises. Two-valued samples go to Fisher's exact test.
-    """
-    if not len(current):
+def _distance(config: Drift, samples: Samples) -> tuple[float, float]:
+    test, reference, current = _test(config, samples.kind), samples.reference, samples.current
+    if samples.kind is ColumnKind.NUMBER:
+        if not (len(reference) and len(current)):
+            return 0.0, 1.0
+        distinct = np.unique(current)
+        if len(distinct) <= 2:  # or else there is no need to look at the reference, which is long
+            distinct = np.union1d(reference, current)
+        if len(distinct) > 2:
+            return test.compare(reference, current)
+        test = TESTS["fisher"]
+        reference, current = (
+            np.array([(side == value).sum() for value in distinct], dtype=np.float64) for side in (reference, current)
+        )
+    filled = reference + current > 0
+    reference, current = reference[filled], current[filled]
+    if len(reference) < 2 or not (reference.sum() and current.sum()):
         return 0.0, 1.0
-    distinct = np.union1d(reference, current)
-    if len(distinct) == 1:
-        return 0.0, 1.0
-    if len(distinct) == 2:
-        return _two_valued(reference == distinct[1], current == distinct[1])
-    result = stats.ks_2samp(reference, current, method="asymp")
-    return float(result.statistic), float(result.pvalue)
+    return test.compare(reference, current)
 
 
-TESTS: dict[str, TwoSampleTest] = {"kolmogorov_smirnov": kolmogorov_smirnov}
-
-
-def holm(p_values: Floats) -> Floats:
-    """Holm (1979): bounds the probability of even one false alarm among the columns by ``alpha``."""
-    order = np.argsort(p_values)
-    stepped = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
-
-
-def benjamini_hochberg(p_values: Floats) -> Floats:
-    """Benjamini and Hochberg (1995): bounds the expected share of false alarms among the columns found."""
-    return np.asarray(stats.false_discovery_control(p_values, method="bh"), dtype=np.float64)
-
-
-CORRECTIONS: dict[str, Correction] = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
-
-
-def _two_valued(reference: npt.NDArray[np.bool_], current: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    counts = [[int(sample.sum()), int((~sample).sum())] for sample in (reference, current)]
-    distance = abs(float(reference.mean()) - float(current.mean()))
-    return distance, float(stats.fisher_exact(counts).pvalue)
+def _test(config: Drift, kind: ColumnKind, file: str = "model.yaml: ") -> DriftTest:
+    where = f"{file}monitoring.drift.tests.{kind}.test"
+    name = config.tests[kind.value].test
+    test = choose(TESTS, name, where)
+    if kind not in test.kinds:
+        fitting = ", ".join(sorted(name for name, item in TESTS.items() if kind in item.kinds))
+        raise ConfigError(
+            f"{name} is for {', '.join(sorted(test.kinds))}, not for {kind}", where=where, fix=f"Use one of {fitting}"
+        )
+    return test
 
 
 def _values(frame: pd.DataFrame, column: str) -> Floats:

@@ -1,4 +1,4 @@
-"""The rules of a model's batches, and whether a batch keeps them."""
+"""Ingestion: a delivery is validated by the rules of its model, then loaded or rejected."""
 
 import logging
 

@@ -1,74 +1,52 @@
-"""One batch on its way in: validate it, then load its good rows, or reject all of them.
+"""The rows of one batch in ``raw_``, ``quarantine_`` and ``clean_``.
 
 Rows in = accepted + quarantined, always: a row of ``raw_`` is either in ``clean_`` or, with its reasons, in
-``quarantine_``. Each function replaces its partitions, so a retry or a backfill leaves the same rows. A delivery of
+``quarantine_``. Each function replaces its partitions, so a retry or a backfill leaves the same rows. A batch of
 any size goes through in bounded memory.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.core.errors import DataError
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.ingestion import casting, layout, summary
-from include.ingestion.delivery import Delivery
-from include.ingestion.explain import explain
-from include.ingestion.files import BadFile
-from include.ingestion.row_reasons import RowReasons
-from include.ingestion.sql import query
-from include.lakehouse.tables import Lakehouse
-
-if TYPE_CHECKING:
-    from include.ingestion.findings import RuleResult
-    from include.ingestion.intake import Intake
-    from include.ingestion.judgement import Judgement
+from include.ingestion import casting
+from include.ingestion.validation.result import RowReasons, Rows, ValidationResult
+from include.lakehouse.schemas import (
+    CLEAN,
+    EVENT_TIMESTAMP,
+    EXTRA_COLUMNS,
+    PARTITION,
+    QUARANTINE,
+    RAW,
+    REASONS,
+    ROW_NUMBER,
+    SOURCE_FILE,
+    TIMESTAMP,
+    typed_columns,
+)
+from include.lakehouse.tables import Lakehouse, within
 
 log = logging.getLogger(__name__)
 
-Outcome = Literal["accept_batch", "accept_and_quarantine", "reject_batch"]
-
-_REJECTED = """
+_REJECTED = f"""
     SELECT raw.*, list_concat(
-        $reasons, list_filter(coalesce(quarantine.reasons, []), lambda own: NOT list_contains($reasons, own))
-    ) AS reasons
-    FROM raw LEFT JOIN quarantine USING (source_file, row_number)
-    ORDER BY source_file, row_number
+        $reasons, list_filter(coalesce({REASONS}, []), lambda own: NOT list_contains($reasons, own))
+    ) AS {REASONS}
+    FROM raw LEFT JOIN quarantine USING ({SOURCE_FILE}, {ROW_NUMBER})
+    ORDER BY {SOURCE_FILE}, {ROW_NUMBER}
 """
-
-
-@dataclass(frozen=True)
-class BatchVerdict:
-    """What becomes of a batch."""
-
-    outcome: Outcome
-    rows: int
-    quarantined: int
-    """Rows that are not accepted: all of them where the batch is rejected."""
-    reasons: dict[str, int]
-    """Rows by their own reason; a row can have several."""
-    batch_reasons: tuple[str, ...]
-    """Why the whole batch is rejected: what ``reject`` is to be given."""
-    warnings: tuple[str, ...]
-    problems: tuple[str, ...] = ()
-    """For each reason of the batch: where, what happened, what to do."""
-    results: tuple[RuleResult, ...] = ()
-    """What became of each rule of expectations.yaml."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, BatchVerdict) and self._said() == other._said()
-
-    def _said(self) -> tuple[object, ...]:
-        return self.outcome, self.rows, self.quarantined, self.reasons, self.batch_reasons, self.warnings
 
 
 @dataclass(frozen=True)
@@ -80,184 +58,150 @@ class BatchCounts:
     quarantined: int
 
 
-def validate(spec: ModelSpec, lake: Lakehouse, delivery: Delivery, docs_folder: Path | None = None) -> BatchVerdict:
-    """Read a delivery, judge every row, write ``raw_``, ``quarantine_`` and ``profiles_``, and log a summary.
-
-    A file that cannot be read rejects the batch: nothing of it is in the tables then, and it stays where it is.
-
-    Args:
-        docs_folder: where to put the Data Docs page of the validation, none by default.
-
-    Raises:
-        DeliveryError: the delivery is incomplete.
-        ConfigError: expectations.yaml is wrong.
-    """
-    # Great Expectations takes seconds to import, and load and reject do without it.
-    from include.ingestion.intake import Intake
-
-    with Intake(spec, lake, delivery) as intake:
-        try:
-            intake.write_raw()
-        except BadFile as bad:
-            return _refuse(spec, lake, delivery, bad)
-        judgement = intake.judge(docs_folder)
-        _write_quarantine(spec, lake, intake, judgement)
-    lake.replace_partition(
-        spec.table("profiles"), judgement.profile.table(delivery.day, judgement.hidden), {"batch_date": delivery.day}
-    )
-    verdict = _verdict(delivery, intake.count, judgement)
-    log.info(
-        "%s",
-        summary.describe(
-            spec.name,
-            delivery.day,
-            verdict.outcome,
-            rows=verdict.rows,
-            quarantined=verdict.quarantined,
-            batch_reasons=[f"{reason}: {explain(reason)}" for reason in verdict.batch_reasons],
-            failures=judgement.failures,
-        ),
-    )
-    return verdict
+def raw_rows(spec: ModelSpec, partition: Partition, delivered: pa.Table) -> pa.Table:
+    """Delivered rows as ``raw_`` has them. Columns that model.yaml does not know are kept together, as JSON."""
+    schema = RAW.of(spec).schema
+    extra = [name for name in delivered.column_names if name not in schema.names]
+    rows = delivered.drop_columns(extra).append_column(PARTITION, pa.repeat(partition.key, delivered.num_rows))
+    if extra:
+        texts = pa.array([json.dumps(row) for row in delivered.select(extra).to_pylist()], pa.string())
+        rows = rows.append_column(EXTRA_COLUMNS, texts)
+    return _declared(rows, schema)
 
 
-def load(spec: ModelSpec, lake: Lakehouse, day: date) -> BatchCounts:
-    """Write ``clean_``: the raw rows of the day that are not quarantined, typed.
+def read_raw(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table:
+    """The raw rows of the partition, with the columns that model.yaml has today."""
+    return _declared(lake.read(RAW.of(spec), where=within(partition)), RAW.of(spec).schema)
 
-    Raises:
-        DataError: the day was never validated, or rows in = accepted + quarantined does not hold.
-    """
-    where = {"batch_date": day}
-    rows = lake.count(spec.table("raw"), where=where)
-    quarantined = lake.count(spec.table("quarantine"), where=where)
-    lake.replace_partition_by_stream(
-        spec.table("clean"), layout.clean_schema(spec), lambda: _accepted(spec, lake, day), where
-    )
-    counts = BatchCounts(rows, lake.count(spec.table("clean"), where=where), quarantined)
-    if not counts.rows or counts.rows != counts.accepted + counts.quarantined:
-        raise DataError(
-            f"{counts.rows} rows in = {counts.accepted} accepted + {counts.quarantined} quarantined: not so",
-            where=f"{spec.name}, batch of {day}",
-            fix="Validate the delivery again",
+
+def as_delivered(spec: ModelSpec, raw: pa.Table) -> pa.Table:
+    """Raw rows as their file had them: a column that model.yaml has come to know is where it belongs."""
+    if raw[EXTRA_COLUMNS].null_count == raw.num_rows:
+        return raw
+    extra = [json.loads(text) if text else {} for text in raw[EXTRA_COLUMNS].to_pylist()]
+    for name in {name for row in extra for name in row if name in spec.columns}:
+        own = raw[name].to_pylist() if name in raw.column_names else [None] * raw.num_rows
+        values = [row.get(name, value) for row, value in zip(extra, own, strict=True)]
+        raw = raw.drop_columns([name] if name in raw.column_names else []).append_column(
+            name, pa.array(values, pa.string())
         )
-    return counts
+    return raw
 
 
-def reject(spec: ModelSpec, lake: Lakehouse, day: date, reasons: Sequence[str]) -> BatchCounts:
-    """Quarantine every raw row of the day, each with these reasons before its own, and empty ``clean_``.
+def _declared(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with the columns of a schema; those that they lack are null."""
+    columns = [
+        rows[field.name] if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type) for field in schema
+    ]
+    return pa.Table.from_arrays(columns, names=schema.names).cast(schema)
+
+
+def write_quarantine(
+    spec: ModelSpec,
+    lake: Lakehouse,
+    partition: Partition,
+    rows: Callable[[Rows | None], Iterator[tuple[pa.Table, Rows]]],
+    result: ValidationResult,
+) -> None:
+    """Write the rows that are not accepted, each with its reasons; those of the batch come first.
 
     Args:
-        reasons: why the batch is rejected: ``BatchVerdict.batch_reasons``, or what a person says.
+        rows: reads raw rows and their positions, at least those asked for (`RawLoader.rows`).
     """
-    partition = {"batch_date": day}
-    if not _all_have(spec, lake, day, reasons):
-        layers = ("raw", "quarantine")
-        tables = {layer: lake.read(spec.table(layer), where=[("batch_date", "=", day)]) for layer in layers}
-        rejected = query(_REJECTED, tables, {"reasons": list(reasons)})
-        lake.replace_partition(spec.table("quarantine"), rejected, partition)
-    lake.replace_partition(spec.table("clean"), layout.clean_schema(spec).empty_table(), partition)
-    rows = lake.count(spec.table("raw"), where=partition)
-    log.info("%s, batch of %s: rejected, %d rows in quarantine", spec.name, day, rows)
-    return BatchCounts(rows, accepted=0, quarantined=rows)
+    listed = result.rows.rows()
 
-
-def _verdict(delivery: Delivery, rows: int, judgement: Judgement) -> BatchVerdict:
-    rejected = bool(judgement.batch_reasons)
-    quarantined = rows if rejected else int(judgement.own.rows().size)
-    outcome: Outcome = "accept_and_quarantine" if quarantined else "accept_batch"
-    return BatchVerdict(
-        outcome="reject_batch" if rejected else outcome,
-        rows=rows,
-        quarantined=quarantined,
-        reasons=judgement.own.counts(),
-        batch_reasons=judgement.batch_reasons,
-        warnings=judgement.warnings,
-        problems=tuple(f"{delivery.folder}: {reason}: {explain(reason)}" for reason in judgement.batch_reasons),
-        results=judgement.results,
-    )
-
-
-def _refuse(spec: ModelSpec, lake: Lakehouse, delivery: Delivery, bad: BadFile) -> BatchVerdict:
-    """The verdict on a file that cannot be read: nothing of it, nor of an earlier delivery, is in the tables."""
-    partition = {"batch_date": delivery.day}
-    lake.replace_partition(spec.table("raw"), layout.raw_schema(spec).empty_table(), partition)
-    lake.replace_partition(spec.table("quarantine"), layout.quarantine_schema(spec).empty_table(), partition)
-    log.error("%s, batch of %s: reject_batch, %s. %s", spec.name, delivery.day, bad.reason, bad)
-    return BatchVerdict("reject_batch", 0, 0, {}, (bad.reason,), (), (str(bad),))
-
-
-def _write_quarantine(spec: ModelSpec, lake: Lakehouse, intake: Intake, judgement: Judgement) -> None:
-    own, batch_reasons = judgement.own, judgement.batch_reasons
-    listed = own.rows()
-
-    def rows() -> Iterator[pa.RecordBatch]:
-        if not listed.size and not batch_reasons:
+    def quarantined() -> Iterator[pa.RecordBatch]:
+        if not listed.size and not result.batch_reasons:
             return
-        for laid_out, positions in intake.rows(None if batch_reasons else listed):
-            place = np.searchsorted(listed, positions)
-            chosen = np.arange(laid_out.num_rows)
-            if not batch_reasons:
-                chosen = np.flatnonzero(listed[np.clip(place, 0, listed.size - 1)] == positions)
+        for laid_out, positions in rows(None if result.batch_reasons else listed):
+            everything = np.arange(positions.size)
+            chosen = everything if result.batch_reasons else np.flatnonzero(np.isin(positions, listed))
             if not chosen.size:
                 continue
             reasons = RowReasons()
-            for reason in batch_reasons:
+            for reason in result.batch_reasons:
                 reasons.add(reason, np.arange(chosen.size))
-            reasons.add_all(own.of(positions[chosen]))
-            kept = laid_out.take(pa.array(chosen)).append_column(layout.REASONS, reasons.column())
-            yield from kept.to_batches()
+            reasons.add_all(result.rows.of(positions[chosen]))
+            yield from laid_out.take(pa.array(chosen)).append_column(REASONS, reasons.column()).to_batches()
 
-    lake.replace_partition_by_stream(
-        spec.table("quarantine"), layout.quarantine_schema(spec), rows, {"batch_date": intake.day}
-    )
+    lake.replace_stream(QUARANTINE.of(spec), quarantined, {PARTITION: partition.key})
 
 
-def _accepted(spec: ModelSpec, lake: Lakehouse, day: date) -> Iterator[pa.RecordBatch]:
-    where = {"batch_date": day}
-    quarantined = _row_numbers(
-        lake.stream(spec.table("quarantine"), where=where, columns=["source_file", "row_number"])
-    )
-    for batch in lake.reader(spec.table("raw"), where=where, encoded=True):
+def load(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> BatchCounts:
+    """Write ``clean_`` (`steps.load_batch`)."""
+    rows = lake.count(RAW.of(spec), where=within(partition))
+    quarantined = lake.count(QUARANTINE.of(spec), where=within(partition))
+    accepted = 0
+    if rows:
+        clean = CLEAN.of(spec)
+        lake.replace_stream(clean, lambda: _accepted(spec, lake, partition), {PARTITION: partition.key})
+        accepted = lake.count(clean, where=within(partition))
+    if not rows or rows != accepted + quarantined:
+        raise DataError(
+            f"{rows} rows in = {accepted} accepted + {quarantined} quarantined: not so",
+            where=f"{spec.name}, batch of {partition}",
+            fix="Validate the delivery again",
+        )
+    return BatchCounts(rows, accepted, quarantined)
+
+
+def reject(spec: ModelSpec, lake: Lakehouse, partition: Partition, reasons: Sequence[str]) -> BatchCounts:
+    """Quarantine every raw row of the partition, each with these reasons before its own, and empty ``clean_``."""
+    if not _all_have(spec, lake, partition, reasons):
+        columns = [SOURCE_FILE, ROW_NUMBER, REASONS]
+        with duckdb.connect() as connection:
+            connection.register("raw", read_raw(spec, lake, partition))
+            quarantine = lake.read(QUARANTINE.of(spec), where=within(partition), columns=columns)
+            connection.register("quarantine", quarantine)
+            rejected = connection.sql(_REJECTED, params={"reasons": list(reasons)}).to_arrow_table()
+        lake.replace(QUARANTINE.of(spec), rejected, {PARTITION: partition.key})
+    clean = CLEAN.of(spec)
+    lake.replace(clean, clean.schema.empty_table(), {PARTITION: partition.key})
+    rows = lake.count(RAW.of(spec), where=within(partition))
+    log.info("%s, batch of %s: rejected, %d rows in quarantine", spec.name, partition, rows)
+    return BatchCounts(rows, accepted=0, quarantined=rows)
+
+
+def _accepted(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> Iterator[pa.RecordBatch]:
+    quarantined = _quarantined_rows(spec, lake, partition)
+    for batch in lake.reader(RAW.of(spec), where=within(partition), encoded=True):
         keep = np.ones(batch.num_rows, dtype=bool)
-        files = batch.column("source_file").dictionary_encode()
-        numbers = batch.column("row_number").to_numpy()
+        files = batch.column(SOURCE_FILE).dictionary_encode()
         for place, file in enumerate(files.dictionary.to_pylist()):
             if file in quarantined:
-                listed = quarantined[file]
-                found = listed[np.clip(np.searchsorted(listed, numbers), 0, listed.size - 1)] == numbers
-                keep &= ~(found & (files.indices.to_numpy() == place))
+                of_file = files.indices.to_numpy() == place
+                keep &= ~(of_file & np.isin(batch.column(ROW_NUMBER).to_numpy(), quarantined[file]))
         accepted = pa.Table.from_batches([batch]).filter(pa.array(keep))
-        cast = casting.cast(accepted, casting.types(spec))
-        if cast.misfits:
+        cast = casting.cast(as_delivered(spec, accepted), typed_columns(spec))
+        if cast.errors:
             raise DataError(
-                f"accepted rows hold values that do not fit {', '.join(cast.misfits)}",
-                where=f"{spec.name}, batch of {day}",
+                f"accepted rows hold values that do not fit {', '.join(cast.errors)}",
+                where=f"{spec.name}, batch of {partition}",
                 fix="Validate again",
             )
-        yield from layout.clean(cast.columns, day).cast(layout.clean_schema(spec)).to_batches()
+        times = pa.repeat(pa.scalar(partition.start, TIMESTAMP), accepted.num_rows)
+        timed = cast.columns.append_column(EVENT_TIMESTAMP, times)
+        yield from timed.append_column(PARTITION, pa.repeat(pa.scalar(partition.key), accepted.num_rows)).to_batches()
 
 
-def _row_numbers(batches: Iterator[pa.RecordBatch]) -> dict[str, np.ndarray]:
+def _quarantined_rows(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> dict[str, Rows]:
     """Row numbers by source file."""
-    found: dict[str, list[np.ndarray]] = {}
-    for batch in batches:
-        files = batch.column("source_file").dictionary_encode()
+    found: dict[str, list[Rows]] = defaultdict(list)
+    columns = [SOURCE_FILE, ROW_NUMBER]
+    for batch in lake.reader(QUARANTINE.of(spec), where=within(partition), columns=columns):
+        files = batch.column(SOURCE_FILE).dictionary_encode()
         for place, file in enumerate(files.dictionary.to_pylist()):
-            of_file = pc.equal(files.indices, place)
-            found.setdefault(file, []).append(batch.column("row_number").filter(of_file).to_numpy())
-    return {file: np.sort(np.concatenate(parts)) for file, parts in found.items()}
+            found[file].append(batch.column(ROW_NUMBER).filter(pc.equal(files.indices, place)).to_numpy())
+    return {file: np.concatenate(parts) for file, parts in found.items()}
 
 
-def _all_have(spec: ModelSpec, lake: Lakehouse, day: date, reasons: Sequence[str]) -> bool:
-    """Whether every raw row of the day is in quarantine already, with these reasons first."""
-    where = {"batch_date": day}
-    if lake.count(spec.table("raw"), where=where) != lake.count(spec.table("quarantine"), where=where):
+def _all_have(spec: ModelSpec, lake: Lakehouse, partition: Partition, reasons: Sequence[str]) -> bool:
+    """Whether every raw row of the partition is in quarantine already, with these reasons first."""
+    where = within(partition)
+    if lake.count(RAW.of(spec), where=where) != lake.count(QUARANTINE.of(spec), where=where):
         return False
-    for batch in lake.stream(spec.table("quarantine"), where=where, columns=["reasons"]):
-        column = batch.column("reasons")
-        for number, reason in enumerate(reasons):
-            if pc.any(pc.less_equal(pc.list_value_length(column), number)).as_py():
-                return False
-            if not pc.all(pc.equal(pc.list_element(column, number), reason)).as_py():
-                return False
+    for batch in lake.reader(QUARANTINE.of(spec), where=where, columns=[REASONS]):
+        first = pc.list_slice(batch.column(REASONS), 0, len(reasons))
+        if not first.equals(pa.repeat(pa.scalar(list(reasons), first.type), batch.num_rows)):
+            return False
     return True

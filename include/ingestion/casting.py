@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.core.spec import ModelSpec
+from include.lakehouse.decisions import Reason
 
-ColumnType = Literal["integer", "number", "text"]
-
-_ARROW_TYPES: dict[ColumnType, pa.DataType] = {
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "text": pa.string(),
-}
-_REASONS: dict[ColumnType, str] = {
-    "integer": "not_an_integer",
-    "number": "not_a_number",
-    "text": "not_a_text",
-}
+_REASONS = {pa.int64(): Reason.NOT_AN_INTEGER, pa.float64(): Reason.NOT_A_NUMBER}
 
 # Plain decimal notation. Not taken: inf, nan, hexadecimal, thousands separators.
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -35,70 +23,66 @@ class Cast:
     """Typed columns, and the cells that are null there only because their value does not fit the type."""
 
     columns: pa.Table
-    misfits: dict[str, pa.BooleanArray]
+    errors: dict[str, pa.BooleanArray]
     """By column, one flag a row. Only columns that have such cells."""
 
 
-def types(spec: ModelSpec) -> dict[str, ColumnType]:
-    return {name: column.type for name, column in spec.columns.items()}
+def error_reason(type_: pa.DataType, column: str) -> str:
+    """The reason code of a cell of the column that does not fit its type, e.g. ``not_a_number:total_rooms``."""
+    return _REASONS[type_].about(column)
 
 
-def schema(columns: Mapping[str, ColumnType]) -> pa.Schema:
-    return pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in columns.items()])
-
-
-def reason(kind: ColumnType, column: str) -> str:
-    """The reason code of a misfit, e.g. ``not_a_number:total_rooms``."""
-    return f"{_REASONS[kind]}:{column}"
-
-
-def cast(table: pa.Table, columns: Mapping[str, ColumnType]) -> Cast:
+def cast(table: pa.Table, columns: Mapping[str, pa.DataType]) -> Cast:
     """Cast the named columns of a table of strings, plain or in dictionaries.
 
     Null stays null; a column that is absent is all null. Spaces around a number are ignored. A number that is not
     finite as float64 does not fit.
+
+    Args:
+        columns: int64, float64 or string, by name (`schemas.typed_columns`).
     """
     typed: dict[str, pa.Array] = {}
-    misfits: dict[str, pa.BooleanArray] = {}
-    for name, kind in columns.items():
+    errors: dict[str, pa.BooleanArray] = {}
+    for name, type_ in columns.items():
         if name not in table.column_names:
-            typed[name] = pa.nulls(table.num_rows, _ARROW_TYPES[kind])
+            typed[name] = pa.nulls(table.num_rows, type_)
             continue
         delivered = table[name].combine_chunks()
-        typed[name] = _typed(delivered, kind)
+        typed[name] = _typed(delivered, type_)
         if typed[name].null_count > delivered.null_count:
-            misfits[name] = pc.and_(pc.is_valid(delivered), pc.is_null(typed[name]))
-    return Cast(pa.table(typed, schema=schema(columns)), misfits)
+            errors[name] = pc.and_(pc.is_valid(delivered), pc.is_null(typed[name]))
+    return Cast(pa.table(typed, schema=pa.schema(list(columns.items()))), errors)
 
 
-def _typed(strings: pa.Array, kind: ColumnType) -> pa.Array:
+def _typed(strings: pa.Array, type_: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(strings.type):
-        return strings.cast(pa.string()) if kind == "text" else _typed(strings.dictionary, kind).take(strings.indices)
-    if kind == "text":
+        text = pa.types.is_string(type_)
+        return strings.cast(type_) if text else _typed(strings.dictionary, type_).take(strings.indices)
+    if pa.types.is_string(type_):
         return strings
-    plainly = _all_plain(strings, kind)
+    plainly = _all_plain(strings, type_)
     if plainly is not None:
         return plainly
     trimmed = pc.utf8_trim_whitespace(strings)
-    fits = pc.match_substring_regex(trimmed, _INTEGER if kind == "integer" else _NUMBER)
+    fits = pc.match_substring_regex(trimmed, _INTEGER if pa.types.is_integer(type_) else _NUMBER)
     plain = pc.replace_substring_regex(pc.if_else(fits, trimmed, None), r"^\+", "")
-    if kind == "integer":
-        return pc.replace_substring_regex(plain, r"\..*$", "").cast(pa.int64())
-    numbers = plain.cast(pa.float64())
+    if pa.types.is_integer(type_):
+        return pc.replace_substring_regex(plain, r"\..*$", "").cast(type_)
+    numbers = plain.cast(type_)
     return pc.if_else(pc.is_finite(numbers), numbers, None)
 
 
-def _all_plain(strings: pa.Array, kind: ColumnType) -> pa.Array | None:
+def _all_plain(strings: pa.Array, type_: pa.DataType) -> pa.Array | None:
     """The values where all are written in the plainest way, as nearly always: many times faster than patterns."""
     try:
-        if kind == "number":
-            numbers = strings.cast(pa.float64())
+        if pa.types.is_floating(type_):
+            numbers = strings.cast(type_)
             return numbers if pc.all(pc.is_finite(numbers)).as_py() in (True, None) else None
         longest = pc.max(pc.binary_length(strings)).as_py() or 0
         # Arrow also reads hexadecimal integers, and those of 19 digits.
         if longest > 18 or _may_be_hexadecimal(strings):
             return None
-        return strings.cast(pa.int64())
+        return strings.cast(type_)
     except pa.ArrowInvalid:
         return None
 

@@ -10,14 +10,14 @@ import json
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from great_expectations.core import ExpectationSuiteValidationResult
-from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-from great_expectations.render.view import DefaultJinjaPageView
-from great_expectations.util import convert_to_json_serializable
+from include.core.partition import Partition
+from include.core.settings import Settings
+from include.core.spec import ModelSpec
 
-PAGE = "index.html"
+if TYPE_CHECKING:
+    from great_expectations.core import ExpectationSuiteValidationResult
 
 _STYLE = """\
 <style>
@@ -40,8 +40,18 @@ _STYLE = """\
 _COLUMN_KEYS = ("column", "column_A", "column_B", "column_list", "column_set")
 
 
-def write(result: ExpectationSuiteValidationResult, hidden: Collection[str], folder: Path) -> None:
-    """Write ``index.html``; of the hidden columns counts are shown, and no value."""
+def page(settings: Settings, spec: ModelSpec, partition: Partition) -> Path | None:
+    """Where the page of a partition's batch is, if any are kept."""
+    return settings.docs_folder / spec.name / partition.key / "index.html" if settings.docs_folder else None
+
+
+def write(result: ExpectationSuiteValidationResult, hidden: Collection[str], page: Path) -> None:
+    """Write the page; of the hidden columns counts are shown, and no value."""
+    # Who only asks for the page does not wait for these.
+    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+    from great_expectations.render.view import DefaultJinjaPageView
+    from great_expectations.util import convert_to_json_serializable
+
     for outcome in result.results:
         outcome.result.pop("unexpected_index_list", None)
         # Through JSON to plain numbers: the renderer stumbles over those of numpy.
@@ -49,11 +59,11 @@ def write(result: ExpectationSuiteValidationResult, hidden: Collection[str], fol
         config = outcome.expectation_config
         if config is not None and set(hidden) & _columns(config.kwargs):
             outcome.result = {key: value for key, value in outcome.result.items() if _is_count(key)}
-    page = _self_contained(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result)))
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{PAGE}.partial"
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(folder / PAGE)
+    content = _self_contained(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result)))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    partial = page.with_name(f".{page.name}.partial")
+    partial.write_text(content, encoding="utf-8")
+    partial.replace(page)
 
 
 def _self_contained(page: str) -> str:

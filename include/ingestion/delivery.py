@@ -1,11 +1,10 @@
-"""A delivery: the files that an outside system puts into one folder for one day, closed by a marker file."""
+"""A delivery: the files that an outside system puts into one folder for one partition, closed by a marker file."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,9 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from include.core.errors import ConfigError, DeliveryError
-from include.core.settings import Places
+from include.core.partition import Partition
+from include.core.settings import Settings
 from include.core.spec import Deliveries, ModelSpec
 from include.ingestion.files import LET_READ, BadFile, DeliveredFile
+from include.lakehouse.decisions import Reason
+from include.lakehouse.schemas import ROW_NUMBER, SOURCE_FILE
 
 MARKER = "_SUCCESS"
 SUFFIXES = (".csv", ".parquet")
@@ -29,11 +31,11 @@ Kind = Literal["batches", "labels"]
 
 @dataclass(frozen=True)
 class Delivery:
-    """Where one day's files of one kind are expected, and what they hold."""
+    """Where the files of one kind of a partition are expected, and what they hold."""
 
     model: str
     kind: Kind
-    day: date
+    partition: Partition
     folder: str
     """Local folder or fsspec URL; it need not exist yet."""
     form: Deliveries
@@ -44,9 +46,10 @@ class Delivery:
     """By column the Arrow type it has in Parquet files, once they have been read."""
 
     @classmethod
-    def expected(cls, places: Places, spec: ModelSpec, kind: Kind, day: date) -> Delivery:
-        folder = f"{places.landing_uri}/{spec.name}/{kind}/batch_date={day.isoformat()}"
-        return cls(spec.name, kind, day, folder, spec.deliveries)
+    def expected(cls, settings: Settings, spec: ModelSpec, kind: Kind, partition: Partition) -> Delivery:
+        # The name of the folder is agreed with the outside systems.
+        folder = f"{settings.landing_uri}/{spec.name}/{kind}/batch_date={partition.key}"
+        return cls(spec.name, kind, partition, folder, spec.deliveries)
 
     @property
     def marker(self) -> str:
@@ -89,7 +92,7 @@ class Delivery:
         """
         if not self.is_complete():
             raise DeliveryError(
-                f"the delivery of {self.kind} for {self.day} is not complete: {MARKER} is missing",
+                f"the delivery of {self.kind} for {self.partition} is not complete: {MARKER} is missing",
                 where=self.folder,
                 fix=f"The sender writes the file there first, and an empty file {MARKER} last",
             )
@@ -102,7 +105,7 @@ class Delivery:
                 first = first if first is not None else rows.column_names
                 if rows.column_names != first:
                     raise BadFile(
-                        "files_differ",
+                        Reason.FILES_DIFFER,
                         f"{names[0]} and {name} differ in their columns",
                         where=self.folder,
                         fix="Deliver them alike",
@@ -171,11 +174,13 @@ class Delivery:
         except PermissionError:
             raise self._closed("may not be listed") from None
         if not names:
-            raise BadFile("no_file", f"{MARKER} is there, but no file", where=self.folder, fix="Deliver the file again")
+            raise BadFile(
+                Reason.NO_FILE, f"{MARKER} is there, but no file", where=self.folder, fix="Deliver the file again"
+            )
         for name in names:
             if not name.endswith(SUFFIXES):
                 raise BadFile(
-                    "foreign_file",
+                    Reason.FOREIGN_FILE,
                     "is no CSV file and no Parquet file",
                     where=f"{self.folder}/{name}",
                     fix="Deliver files named *.csv or *.parquet",
@@ -183,16 +188,16 @@ class Delivery:
         return names
 
     def _closed(self, what: str) -> BadFile:
-        return BadFile("no_permission", what, where=self.folder, fix=LET_READ)
+        return BadFile(Reason.NO_PERMISSION, what, where=self.folder, fix=LET_READ)
 
     def source_file(self, name: str) -> str:
         """How tables name a file: by its path below the landing folder."""
-        return f"{self.model}/{self.kind}/batch_date={self.day.isoformat()}/{name}"
+        return f"{self.model}/{self.kind}/batch_date={self.partition.key}/{name}"
 
     def _numbered(self, name: str, rows: pa.Table, before: int) -> pa.Table:
         added = {
-            "source_file": pa.repeat(self.source_file(name), rows.num_rows),
-            "row_number": pa.array(np.arange(before + 1, before + rows.num_rows + 1, dtype=np.int64)),
+            SOURCE_FILE: pa.repeat(self.source_file(name), rows.num_rows),
+            ROW_NUMBER: pa.array(np.arange(before + 1, before + rows.num_rows + 1, dtype=np.int64)),
         }
         return pa.table({**added, **{column: rows[column] for column in rows.column_names}})
 

@@ -1,20 +1,20 @@
-"""The rules of one model: ``expectations.yaml``, checked against vocabulary and columns."""
+"""The rules of one model: ``expectations.yaml``, checked against the types of expectations and the columns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
 from include.core.yaml_file import read_yaml
-from include.ingestion.findings import Severity
-from include.ingestion.vocabulary import KINDS, NEEDS_SQL, Kind
+from include.ingestion.expectation_types import KINDS, NEEDS_SQL, Kind
+from include.lakehouse.decisions import Reason
 
 FILE = "expectations.yaml"
 
-DUPLICATE_KEY = "duplicate_key"
+Severity = Literal["reject_batch", "quarantine_row", "warn"]
 
 _ONE_COLUMN = ("column", "column_A", "column_B")
 _MANY_COLUMNS = ("column_list", "column_set")
@@ -39,7 +39,7 @@ def load(spec: ModelSpec) -> list[Rule]:
     """Read and check the rules of a model.
 
     Whether a value fits its key, e.g. ``min_value`` is a number, only Great Expectations knows:
-    ``validation.suite`` checks that.
+    ``validation.rules.suite`` checks that.
 
     Raises:
         ConfigError: a type that Great Expectations does not have, a column that the model does not have, an
@@ -142,9 +142,10 @@ def _columns(spec: ModelSpec, place: str, arguments: Mapping[str, Any]) -> Itera
 
 
 def _reason(spec: ModelSpec, type_: str, columns: tuple[str, ...]) -> str:
-    code = KINDS[type_].reason
+    reason = KINDS[type_].reason
     if type_.startswith("expect_table_") or not columns:
-        return code
-    if code == "duplicate_value" and columns == (spec.entity.key,):
-        code = DUPLICATE_KEY
-    return f"{code}:{','.join(columns)}"
+        return reason.value
+    unique = (Reason.DUPLICATE_VALUE, Reason.DUPLICATE_COMBINATION)
+    if reason in unique and sorted(columns) == sorted(spec.entity.keys):
+        reason = Reason.DUPLICATE_KEY
+    return reason.about(",".join(columns))

@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 
 from include.core.errors import DeliveryError
 from include.core.spec import Deliveries
+from include.lakehouse.decisions import Reason
+from include.lakehouse.schemas import EXTRA_COLUMNS, PARTITION, ROW_NUMBER, SOURCE_FILE
 
 BLOCK_BYTES = 4 << 20
 """Of a CSV file that is parsed at a time; no row can be longer."""
 PARQUET_ROWS = 200_000
-RESERVED = ("batch_date", "source_file", "row_number", "extra_columns")
+RESERVED = (PARTITION, SOURCE_FILE, ROW_NUMBER, EXTRA_COLUMNS)
 """Columns that ingestion adds; a file cannot have them."""
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
@@ -37,7 +39,7 @@ class BadFile(DeliveryError):
 
     def __init__(self, reason: str, what: str, *, where: str, fix: str) -> None:
         super().__init__(what, where=where, fix=fix)
-        self.reason = reason
+        self.reason = str(reason)
         """The reason code, e.g. ``malformed_csv``."""
 
 
@@ -73,7 +75,7 @@ class DeliveredFile:
                 else:
                     yield from self._csv(file, head)
         except PermissionError:
-            raise self._bad("no_permission", "may not be read", LET_READ) from None
+            raise self._bad(Reason.NO_PERMISSION, "may not be read", LET_READ) from None
 
     def _csv(self, file: Any, head: bytes) -> Iterator[pa.Table]:
         self._check_text(head)
@@ -93,7 +95,7 @@ class DeliveredFile:
             raise self._malformed(str(error).splitlines()[0]) from None
         # The parser takes an open quote for one value up to the end: all rows in it would be lost.
         if watched.quotes % 2 and last is not None and _has_line_end(last.slice(last.num_rows - 1)):
-            raise self._bad("malformed_csv", "cannot be read as CSV in UTF-8: a quoted value does not end")
+            raise self._bad(Reason.MALFORMED_CSV, "cannot be read as CSV in UTF-8: a quoted value does not end")
         self.unfinished = self._form.final_newline and watched.last not in b"\r\n"
 
     def _open_csv(self, file: _Watched, head: bytes) -> pacsv.CSVStreamingReader:
@@ -127,30 +129,34 @@ class DeliveredFile:
         except (pa.ArrowInvalid, OSError) as error:
             if isinstance(error, PermissionError):
                 raise
-            raise self._bad("malformed_parquet", f"is no Parquet file, or breaks off: {_first(error)}") from None
+            raise self._bad(Reason.MALFORMED_PARQUET, f"is no Parquet file, or breaks off: {_first(error)}") from None
 
     def _check_text(self, head: bytes) -> None:
         for magic, name in _OTHER_FORMATS.items():
             if head.startswith(magic):
-                raise self._bad("compressed_file", f"cannot be read as CSV in UTF-8: it is {name}", "Deliver it as CSV")
+                raise self._bad(
+                    Reason.COMPRESSED_FILE, f"cannot be read as CSV in UTF-8: it is {name}", "Deliver it as CSV"
+                )
         if head.startswith(b"PAR1"):
-            raise self._bad("misnamed_file", "is a Parquet file", "Name it *.parquet")
+            raise self._bad(Reason.MISNAMED_FILE, "is a Parquet file", "Name it *.parquet")
         if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in head:
             raise self._bad(
-                "not_utf8", "cannot be read as CSV in UTF-8: it is UTF-16, or binary", "Deliver it in UTF-8"
+                Reason.NOT_UTF8, "cannot be read as CSV in UTF-8: it is UTF-16, or binary", "Deliver it in UTF-8"
             )
 
     def _check_columns(self, names: list[str]) -> None:
         for name in names:
             if name in RESERVED:
-                raise self._bad(f"reserved_column:{name}", f"column {name!r} is reserved", "Rename it")
+                raise self._bad(Reason.RESERVED_COLUMN.about(name), f"column {name!r} is reserved", "Rename it")
             if names.count(name) > 1:
-                raise self._bad(f"repeated_column:{name}", f"column {name!r} occurs more than once", "Rename one")
+                raise self._bad(
+                    Reason.REPEATED_COLUMN.about(name), f"column {name!r} occurs more than once", "Rename one"
+                )
         if len(names) == 1:
             for other, called in DELIMITERS.items():
                 if other in names[0] and other != self._form.delimiter:
                     raise self._bad(
-                        "wrong_delimiter",
+                        Reason.WRONG_DELIMITER,
                         f"is not delimited by {self._form.delimiter!r} but, it seems, by {called}",
                         f"Deliver it with {self._form.delimiter!r}, or set deliveries.delimiter in model.yaml",
                     )
@@ -159,19 +165,21 @@ class DeliveredFile:
         for field in schema:
             if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
                 raise self._bad(
-                    f"unsupported_type:{field.name}", f"column {field.name!r} is {field.type}", "Deliver plain values"
+                    Reason.UNSUPPORTED_TYPE.about(field.name),
+                    f"column {field.name!r} is {field.type}",
+                    "Deliver plain values",
                 )
             self.retyped[field.name] = str(field.type)
 
     def _malformed(self, problem: str) -> BadFile:
         if "invalid UTF8" in problem or "utf-8" in problem:
-            return self._bad("not_utf8", "cannot be read as CSV in UTF-8: a value is in another encoding")
+            return self._bad(Reason.NOT_UTF8, "cannot be read as CSV in UTF-8: a value is in another encoding")
         # What follows is the line itself, with whatever it holds.
         short = problem.partition(": ")[2] or problem
         short = short.split(": ")[0] + ": " + short.split(": ")[1] if short.startswith("Row #") else short
         if "straddl" in short:
             short = "a quoted value does not end"
-        return self._bad("malformed_csv", f"cannot be read as CSV in UTF-8: {short}")
+        return self._bad(Reason.MALFORMED_CSV, f"cannot be read as CSV in UTF-8: {short}")
 
     def _bad(self, reason: str, what: str, fix: str = _REDELIVER) -> BadFile:
         return BadFile(reason, what, where=self._where, fix=fix)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from datetime import date
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.lakehouse.schemas import PROFILES
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 SAMPLE_ROWS = 100_000
@@ -18,16 +19,6 @@ SAMPLE_ROWS = 100_000
 CATEGORIES = 50
 """The most frequent ones that are kept; the statistic ``categories`` counts all, up to a limit."""
 _MOST_CATEGORIES = 10_000
-
-SCHEMA = pa.schema(
-    [
-        ("batch_date", pa.date32()),
-        ("column", pa.string()),
-        ("statistic", pa.string()),
-        ("category", pa.string()),
-        ("value", pa.float64()),
-    ]
-)
 
 
 class Profile:
@@ -44,7 +35,7 @@ class Profile:
             name: [] for name, column in spec.columns.items() if column.type != "text"
         }
 
-    def see(self, typed: pa.Table) -> None:
+    def update(self, typed: pa.Table) -> None:
         """Count in the next rows: the columns of model.yaml, typed."""
         start, self._rows = self._rows, self._rows + typed.num_rows
         taken = np.arange((-start) % self._stride, typed.num_rows, self._stride)
@@ -67,13 +58,12 @@ class Profile:
         self._stride *= 2
         self._sampled = (self._sampled + 1) // 2
 
-    def table(self, day: date, hidden: Collection[str] = ()) -> pa.Table:
+    def table(self, partition: Partition, hidden: Collection[str] = ()) -> pa.Table:
         """Statistics as ``profiles_<model>`` has them. Of hidden columns, and those with ``pii: true``, only counts."""
         self._hidden = self._spec.personal_columns.union(hidden)
-        rows = [(name, *line) for name in self._columns for line in self._lines(name)]
-        columns = list(zip(*rows, strict=True))
-        dates = pa.repeat(pa.scalar(day, pa.date32()), len(rows))
-        return pa.Table.from_arrays([dates, *(pa.array(list(values)) for values in columns)], schema=SCHEMA)
+        rows = [(partition.key, name, *line) for name in self._columns for line in self._lines(name)]
+        schema = PROFILES.of(self._spec).schema
+        return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
 
     def _lines(self, name: str) -> list[tuple[str, str | None, float]]:
         seen = self._columns[name]
@@ -86,8 +76,8 @@ class Profile:
         if name in self._samples and seen.count:
             sample = np.concatenate(self._samples[name])
             lines += [
-                ("min", None, seen.least),
-                ("max", None, seen.greatest),
+                ("min", None, float(seen.least)),
+                ("max", None, float(seen.greatest)),
                 ("mean", None, seen.total / seen.count),
                 *((f"quantile_{q:g}", None, float(np.nanquantile(sample, q))) for q in QUANTILES if len(sample)),
             ]
@@ -109,7 +99,7 @@ class _Column:
             return
         bounds = pc.min_max(column).as_py()
         self.count += valid
-        self.total += float(pc.sum(column.cast(pa.float64())).as_py())
+        self.total += float(pc.sum(column.cast(pa.float64(), safe=False)).as_py())
         self.least, self.greatest = min(self.least, bounds["min"]), max(self.greatest, bounds["max"])
 
     def add_texts(self, column: pa.ChunkedArray) -> None:
@@ -120,5 +110,5 @@ class _Column:
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """Without nulls: a sample of the values."""
-    return column.cast(pa.float64()).drop_null().to_numpy()
+    """The values that are not null; an integer above 2^53 is rounded."""
+    return column.cast(pa.float64(), safe=False).drop_null().to_numpy()

@@ -26,8 +26,8 @@ from include.lakehouse.decisions import canonical_json
 from include.lakehouse.run import open_run
 from include.orchestration.steps import STEPS, function_of
 
-FROM_DAG = ("approved_by",)
-"""What only a DAG may bring: the name of the person whom it has asked."""
+FROM_DAG = ("approved_by", "rejected_by")
+"""What only a DAG may bring: the name of the person whom it has asked (`registry.steps.FROM_PERSON`)."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,9 +1,13 @@
-"""Which version was in production, from when to when: periods without gap or overlap."""
+"""Which version was in production, from when to when: periods without gap or overlap.
+
+A period begins when it was begun, by the clock. Beside it stands the time of the model: the moment whose data the
+version knew. Who asks for a partition of the past asks in that time: a replayed source lives years before the clock.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
@@ -13,6 +17,7 @@ from include.lakehouse.schemas import ALIAS_HISTORY
 from include.lakehouse.tables import Lakehouse
 
 PRODUCTION = "production"
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,10 @@ class AliasPeriod:
     alias: str
     version: str
     valid_from: datetime
+    """By the clock, UTC."""
     valid_to: datetime | None
+    model_time: datetime
+    """The moment whose data the version knew, UTC."""
     decision_id: str
 
 
@@ -39,34 +47,37 @@ def current(lake: Lakehouse, model: str, alias: str = PRODUCTION) -> AliasPeriod
 
 
 def as_of(lake: Lakehouse, model: str, at: datetime, alias: str = PRODUCTION) -> AliasPeriod | None:
-    """The period that was running at a moment (UTC), or None before the first."""
-    running = [
-        period
-        for period in periods(lake, model, alias)
-        if period.valid_from <= at and (period.valid_to is None or at < period.valid_to)
-    ]
-    return running[-1] if running else None
-
-
-def check(lake: Lakehouse, model: str, at: datetime, alias: str = PRODUCTION) -> None:
-    """Refuse a moment at which no period can begin.
-
-    Raises:
-        DataError: ``at`` has no time zone, or lies before the running period began.
-    """
-    _check(current(lake, model, alias), at)
+    """The last period of a version that knew nothing after a moment of the data (UTC), or None before the first."""
+    known = [period for period in periods(lake, model, alias) if period.model_time <= at]
+    return known[-1] if known else None
 
 
 def begin(
-    lake: Lakehouse, spec: ModelSpec, version: str, at: datetime, decision_id: str, alias: str = PRODUCTION
+    lake: Lakehouse,
+    spec: ModelSpec,
+    version: str,
+    *,
+    model_time: datetime,
+    decision_id: str,
+    at: datetime | None = None,
+    alias: str = PRODUCTION,
 ) -> None:
-    """In one commit, end the running period at ``at`` and begin one of ``version``, unless it runs already.
+    """In one commit, end the running period and begin one of ``version``, unless it runs already.
 
-    What runs is read in the commit that ends it: of two that begin at once none is lost.
+    What runs is read in the commit that ends it: of two that begin at once none is lost. Where the clock of this
+    machine is behind the one that began the running period, the new one begins right after it.
+
+    Args:
+        model_time: the moment whose data the version knew; in any order, also before the running period's.
+        at: now by default.
 
     Raises:
-        DataError: as `check`.
+        DataError: a time has no zone.
     """
+    asked = at or datetime.now(UTC)
+    for moment in (asked, model_time):
+        if moment.tzinfo is None:
+            raise DataError(f"{moment.isoformat()} has no time zone", fix="Hand in a UTC time")
     table = ALIAS_HISTORY.of(spec)
 
     def with_period(rows: pa.Table) -> pa.Table:
@@ -74,26 +85,13 @@ def begin(
         running = next((period for period in known if period.alias == alias and period.valid_to is None), None)
         if running and running.version == version:
             return rows
-        _check(running, at)
-        closed = [replace(period, valid_to=at) if period is running else period for period in known]
-        begun = AliasPeriod(spec.name, alias, version, at, None, decision_id)
-        return pa.Table.from_pylist([asdict(period) for period in [*closed, begun]], schema=table.schema)
+        moment = max(asked, running.valid_from + _TICK) if running else asked
+        ended = [replace(period, valid_to=moment) if period is running else period for period in known]
+        begun = AliasPeriod(spec.name, alias, version, moment, None, model_time, decision_id)
+        return pa.Table.from_pylist([asdict(period) for period in [*ended, begun]], schema=table.schema)
 
     lake.update(table, {"model": spec.name}, with_period)
 
 
-def _check(running: AliasPeriod | None, at: datetime) -> None:
-    if at.tzinfo is None:
-        raise DataError(f"{at.isoformat()} has no time zone", fix="Hand in a UTC time")
-    if running and at < running.valid_from:
-        raise DataError(
-            f"version {running.version} is {running.alias} since {running.valid_from.isoformat()}, after {at}",
-            where=ALIAS_HISTORY.layer,
-            fix="Take the time of every promotion and roll-back from the same clock",
-        )
-
-
 def _periods(table: pa.Table) -> list[AliasPeriod]:
-    rows = [AliasPeriod(**row) for row in table.to_pylist()]
-    # Of two periods that begin together the ended one came first.
-    return sorted(rows, key=lambda row: (row.valid_from, row.valid_to is None))
+    return sorted((AliasPeriod(**row) for row in table.to_pylist()), key=lambda period: period.valid_from)

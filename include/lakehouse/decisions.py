@@ -155,9 +155,16 @@ class Reason(StrEnum):
     NOT_APPROVED = "not_approved"
     APPROVED_BY_POLICY = "approved_by_policy"
     APPROVED_BY_PERSON = "approved_by_person"
+    GATE_NOT_PASSED = "gate_not_passed"
     NEVER_IN_PRODUCTION = "never_in_production"
+    ALREADY_IN_PRODUCTION = "already_in_production"
     DRIFTED = "drifted"
     ASKED_FOR = "asked_for"
+    # which version scores a partition
+    SERVED_BEFORE = "served_before"
+    IN_PRODUCTION = "in_production"
+    IN_PRODUCTION_THEN = "in_production_then"
+    BEFORE_FIRST_PROMOTION = "before_first_promotion"
     # a window
     NO_PRODUCTION_VERSION = "no_production_version"
     NOTHING_SCORED = "nothing_scored"

@@ -291,12 +291,14 @@ ALIAS_HISTORY = Table(
         version=_TEXT,
         valid_from=TIMESTAMP,
         valid_to=TIMESTAMP,
+        model_time=TIMESTAMP,
         decision_id=_TEXT,
     ),
     _named("model", "alias", "version", "valid_from"),
     ("model",),
     writer="registry.promote, registry.roll_back",
-    promise="Periods without gap or overlap, in which an alias named a version; valid_to is null in the running one.",
+    promise="Periods of the clock without gap or overlap, in which an alias named a version; valid_to is null in the "
+    "running one. model_time is the moment whose data the version knew.",
     retention_days=365,
     shared=True,
 )

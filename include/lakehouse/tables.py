@@ -22,6 +22,8 @@ Scalar = str | int
 Where = Sequence[tuple[str, str, object]]
 """``(column, operator, value)``: all of them hold for the rows that are read."""
 STREAM_ROWS = 100_000
+CHECKPOINT_COMMITS = 10
+"""Who opens a table reads the commits since the last checkpoint one by one: at Delta's 100, 26 ms instead of 6."""
 
 # With more than one writer Delta takes in a stream faster than it writes it, and keeps what waits in memory.
 os.environ.setdefault("DELTARS_MAX_CONCURRENT_WRITERS", "1")
@@ -60,12 +62,12 @@ class Lakehouse:
         Raises:
             DataError: the table has never been written.
         """
-        try:
-            return DeltaTable(self.uri(table), version=version)
-        except TableNotFoundError:
+        found = self._find(table, version)
+        if found is None:
             raise DataError(
                 f"table {_name(table)} does not exist", where=self._root, fix="Run the DAG that writes it first"
-            ) from None
+            )
+        return found
 
     def exists(self, table: ModelTable | str) -> bool:
         return DeltaTable.is_deltatable(self.uri(table))
@@ -83,12 +85,13 @@ class Lakehouse:
         version: int | None = None,
     ) -> pa.Table:
         """Read a table, or some of its rows; of columns that files are laid out by, only the files that are meant."""
-        return _dataset(self.open(table, version), where).to_table(columns=columns, filter=_expression(where))
+        return _read(self.open(table, version), where, columns)
 
     def read_if_exists(
         self, table: ModelTable | str, *, where: Where = (), columns: list[str] | None = None
     ) -> pa.Table | None:
-        return self.read(table, where=where, columns=columns) if self.exists(table) else None
+        found = self._find(table)
+        return None if found is None else _read(found, where, columns)
 
     def reader(
         self, table: ModelTable | str, *, where: Where, columns: list[str] | None = None, encoded: bool = False
@@ -113,9 +116,8 @@ class Lakehouse:
 
     def count(self, table: ModelTable | str, *, where: Where = ()) -> int:
         """How many rows there are; 0 where there is no table."""
-        if not self.exists(table):
-            return 0
-        return int(_dataset(self.open(table), where).count_rows(filter=_expression(where)))
+        found = self._find(table)
+        return 0 if found is None else int(_dataset(found, where).count_rows(filter=_expression(where)))
 
     def rows_by_partition(self, table: ModelTable | str) -> dict[str, int]:
         """How many rows each partition has, by its key, from the table's own record; in the order of the keys."""
@@ -127,6 +129,23 @@ class Lakehouse:
         for key, count in sorted(zip(keys, rows, strict=True)):
             counts[key] = counts.get(key, 0) + int(count)
         return counts
+
+    def partitions_with(self, table: ModelTable | str, values: Mapping[str, object]) -> list[str]:
+        """The keys of the partitions of which a file may hold these values together, in order; no file is read.
+
+        The table's own record knows the least and the greatest value of each column of a file, so a file with other
+        values on both sides counts, too.
+        """
+        found = self._find(table)
+        if found is None:
+            return []
+        actions = pa.table(found.get_add_actions(flatten=True))
+        for column, value in values.items():
+            if f"min.{column}" in actions.column_names:
+                least, greatest = actions[f"min.{column}"], actions[f"max.{column}"]
+                outside = pc.or_(pc.greater(least, value), pc.less(greatest, value))
+                actions = actions.filter(pc.invert(pc.fill_null(outside, False)))
+        return sorted(set(actions[f"partition.{PARTITION}"].to_pylist()))
 
     def replace(self, table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) -> int:
         """Make ``rows`` the whole content of one partition, in one commit; other partitions stay.
@@ -176,6 +195,12 @@ class Lakehouse:
         write_deltalake(opened, wanted, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
         return opened.version()
 
+    def _find(self, table: ModelTable | str, version: int | None = None) -> DeltaTable | None:
+        try:
+            return DeltaTable(self.uri(table), version=version)
+        except TableNotFoundError:
+            return None
+
     @_again
     def _overwrite(
         self, table: ModelTable, batches: Callable[[], Iterator[pa.RecordBatch]], partition: Mapping[str, Scalar]
@@ -196,7 +221,17 @@ class Lakehouse:
         if not self.exists(table):
             try:
                 DeltaTable.create(
-                    self.uri(table), table.schema, mode="ignore", partition_by=list(table.layout), name=table.name
+                    self.uri(table),
+                    table.schema,
+                    mode="ignore",
+                    partition_by=list(table.layout),
+                    name=table.name,
+                    configuration={
+                        "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+                        # A checkpoint removes commits that are older, by default than 30 days.
+                        "delta.logRetentionDuration": f"interval {table.table.retention_days} days",
+                        "delta.deletedFileRetentionDuration": f"interval {table.table.retention_days} days",
+                    },
                 )
             except DeltaError:  # another writer has made it at the same moment
                 if not self.exists(table):
@@ -256,6 +291,10 @@ def _dataset(table: DeltaTable, where: Where, dictionaries: set[str] | None = No
     chosen = [(column, operator, value) for column, operator, value in where if column in laid_out]
     options = ParquetReadOptions(dictionary_columns=dictionaries) if dictionaries is not None else None
     return table.to_pyarrow_dataset(file_pruning_predicate=chosen or None, parquet_read_options=options)
+
+
+def _read(table: DeltaTable, where: Where, columns: list[str] | None) -> pa.Table:
+    return _dataset(table, where).to_table(columns=columns, filter=_expression(where))
 
 
 def _expression(where: Where) -> pc.Expression:

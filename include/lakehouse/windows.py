@@ -17,6 +17,9 @@ ALL = "all"
 SOURCE = "monitoring"
 """Of a metric; the rows of other sources, such as ``ingestion``, are not ours."""
 
+COUNTS = ("rows", "labelled_rows", "in_training")
+"""Metrics that count rows of the whole window; its other metrics are measured on them."""
+
 
 @dataclass(frozen=True)
 class WindowMetrics:
@@ -28,7 +31,7 @@ class WindowMetrics:
     rows: int
     """Rows scored."""
     labelled_rows: int
-    """Rows scored whose label had arrived."""
+    """Rows scored whose label had arrived: those that the version was measured on."""
     metric: float | None
     """The model's metric; None while fewer labels are there than it needs, or it is undefined on them."""
     values: dict[str, float]
@@ -37,8 +40,10 @@ class WindowMetrics:
     """Sorted by name."""
     prediction_drifted: bool | None
     """None where there is no earlier window of the same version to compare with."""
-    shifted_columns: tuple[str, ...] = ()
+    drifted_columns: tuple[str, ...] = ()
     """Delivered columns whose nulls or categories are not what they were, sorted by name."""
+    in_training: int = 0
+    """Labelled rows that the version was trained on, so that it is not measured on them."""
 
     @property
     def labelled(self) -> bool:
@@ -67,9 +72,9 @@ def from_rows(spec: ModelSpec, partition: Partition, rows: pd.DataFrame) -> Wind
     whole = {str(name): float(value) for name, value in rows[rows["slice"] == ALL].set_index("metric")["value"].items()}
     drifted = rows[rows["metric"] == "drifted"].set_index("slice")["value"].gt(0).to_dict()
     prediction = drifted.pop(PREDICTION, None)
-    shifted = rows[rows["metric"].str.endswith("_shifted") & rows["value"].gt(0)]["slice"]
+    columns = rows[rows["metric"].str.endswith("_drifted") & rows["value"].gt(0)]["slice"]
     version = rows[MODEL_VERSION].iloc[0]
-    counts = {name: int(whole.pop(name)) for name in ("rows", "labelled_rows")}
+    counts = {name: int(whole.pop(name, 0)) for name in COUNTS}
     values = {name: value for name, value in whole.items() if math.isfinite(value)}
     return WindowMetrics(
         partition=partition,
@@ -79,5 +84,5 @@ def from_rows(spec: ModelSpec, partition: Partition, rows: pd.DataFrame) -> Wind
         values=values,
         drifted_features=tuple(sorted(str(name) for name, found in drifted.items() if found)),
         prediction_drifted=None if prediction is None else bool(prediction),
-        shifted_columns=tuple(sorted(set(shifted))),
+        drifted_columns=tuple(sorted(set(columns))),
     )

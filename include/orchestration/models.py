@@ -37,16 +37,20 @@ def problem(name: str, root: Path = MODELS) -> ConfigError | None:
 def _check(spec: catalogue.ModelSpec) -> None:
     """Raise what is wrong with a model that its model.yaml alone does not show."""
     # Imported here: who parses a DAG file of a model that is known to be in order needs none of it.
-    from include.evaluation import metrics
+    from include.evaluation import drift, metrics
     from include.features import query
     from include.ingestion import expectations
+    from include.registry import checks
     from include.training import algorithms, splits
 
     features = query.feature_schema(spec)
     expectations.load(spec)
     metrics.of(spec)
+    drift.check(spec)
     algorithms.of(spec)
     splits.of(spec, features)
+    checks.problems(spec)
+    drift.check(spec)
 
 
 def _remembered(folder: Path) -> Path | None:

@@ -48,7 +48,6 @@ class Step:
 STEPS: Mapping[str, Step] = {
     "ingestion.validate_batch": Step(
         ("ingest_batch.validate_batch",),
-        reads_all=(RAW, CLEAN),
         writes=(RAW, QUARANTINE, PROFILES, METRICS),
         delivery="batches",
     ),
@@ -77,11 +76,13 @@ STEPS: Mapping[str, Step] = {
     "registry.check_staging": Step(("promote_model.check_staging_gate",)),
     "registry.move_to_staging": Step(("promote_model.move_to_staging",)),
     "registry.check_production": Step(("promote_model.check_production_gate",), reads_all=(TRAINING_SETS,)),
+    "registry.approve": Step(("promote_model.approve_automatically",)),
     "registry.promote": Step(("promote_model.promote_version",), writes=(ALIAS_HISTORY,)),
     "registry.reject": Step(("promote_model.reject_candidate",)),
     "registry.check_drift": Step(("promote_model.check_drift",), reads_all=(TRAINING_SETS,)),
     "registry.smoke_score": Step(("roll_back_model.smoke_score",), reads_all=(TRAINING_SETS,)),
     "registry.roll_back": Step(("roll_back_model.roll_back",), writes=(ALIAS_HISTORY,)),
+    "scoring.choose_version": Step(("score_batch.find_production",), reads_all=(PREDICTIONS, ALIAS_HISTORY)),
     "scoring.score_rows": Step(("score_batch.score_rows",), (CLEAN, FEATURES), writes=(PREDICTIONS,)),
     "scoring.skip_scoring": Step(("score_batch.skip_scoring",)),
     "monitoring.measure_window": Step(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
-
 from feast import FeatureStore
 from feast.saved_dataset import SavedDataset
 
 from feast_delta.source import SavedDatasetDeltaStorage
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.lakehouse.schemas import TRAINING_SET, TRAINING_SETS
 from include.registry.versions import Version
 from include.training.training_set import TrainingSetRef
 
@@ -23,12 +23,14 @@ def record(store: FeatureStore, spec: ModelSpec, version: Version, ref: Training
 
     Feast reads them back, also after the training set was built again: ``store.get_saved_dataset(name).to_df()``.
     """
-    table = f"{store.config.offline_store.lakehouse_uri}/{spec.table('training_sets')}"
+    table = TRAINING_SETS.of(spec).name
     dataset = SavedDataset(
         name=dataset_name(spec, version.version),
         features=_references(store, ref),
-        join_keys=[spec.entity.key],
-        storage=SavedDatasetDeltaStorage(table, ref.table_version, {"training_set": ref.training_set}),
+        join_keys=list(spec.entity.keys),
+        storage=SavedDatasetDeltaStorage(
+            f"{store.config.offline_store.lakehouse_uri}/{table}", ref.table_version, {TRAINING_SET: ref.training_set}
+        ),
         feature_service_name=ref.feature_service,
         tags={
             "model": spec.name,
@@ -38,11 +40,11 @@ def record(store: FeatureStore, spec: ModelSpec, version: Version, ref: Training
             "feature_table": ref.feature_table,
             "data.version": ref.data_version,
             "training_set": ref.training_set,
-            "training_set.table": f"{spec.table('training_sets')}@{ref.table_version}",
+            "training_set.table": f"{table}@{ref.table_version}",
         },
     )
     dataset.min_event_timestamp, dataset.max_event_timestamp = (
-        datetime.combine(date.fromisoformat(window), time(), UTC) for window in (ref.first_window, ref.last_window)
+        Partition.parse(key, spec.grain).start for key in (ref.first_partition, ref.last_partition)
     )
     store.registry.apply_saved_dataset(dataset, store.project)
     return dataset

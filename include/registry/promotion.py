@@ -1,4 +1,4 @@
-"""Putting a version into production, and going back to an earlier one.
+"""Putting a version into production, whether it is new or was there before.
 
 The alias ``production`` moves in one call to the registry. What comes before only checks, what comes
 after only describes, so a crash at any point leaves exactly one version in production, and a retry
@@ -8,11 +8,9 @@ completes the rest.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from mlflow import MlflowClient
 
-from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.lakehouse import alias_history
 from include.lakehouse.tables import Lakehouse
@@ -28,60 +26,45 @@ class Transition:
     former: str | None
     """In production before; None if none was, or nothing changed."""
     changed: bool
+    """Whether the alias was moved."""
+    by_this_decision: bool
+    """Whether the version is in production by the decision that asked: also where an earlier attempt had moved it."""
 
 
-def promote(spec: ModelSpec, lake: Lakehouse, version: str | int, at: datetime, decision_id: str) -> Transition:
+def put_in_production(spec: ModelSpec, lake: Lakehouse, version: str, decision_id: str) -> Transition:
     """Make a version the one in production; the former one becomes Archived.
 
     Safe to repeat. A repetition of a promotion that has been superseded since changes nothing: a cleared task
     must not undo a later roll-back.
 
     Args:
-        at: UTC, from the run; never before the running version's own promotion.
-        decision_id: of the decision that allowed it.
+        decision_id: of the decision that this is.
 
     Raises:
-        DataError: no such version, or ``at`` is too early.
+        DataError: no such version.
     """
-    return _move(spec, lake, versions.get(spec, version).version, at, decision_id)
-
-
-def roll_back(spec: ModelSpec, lake: Lakehouse, version: str | int, at: datetime, decision_id: str) -> Transition:
-    """Put a version that has been in production before into production again.
-
-    Arguments and errors as `promote`.
-
-    Raises:
-        DataError: the version has never been in production.
-    """
-    target = versions.get(spec, version).version
-    served = {tenure.version for tenure in alias_history.tenures(lake, spec.name)}
-    if target not in served:
-        raise DataError(
-            f"version {target} has never been in production, only {', '.join(sorted(served)) or 'none'}",
-            where=spec.name,
-            fix="Choose one of them, or promote it through the gates",
-        )
-    return _move(spec, lake, target, at, decision_id)
-
-
-def _move(spec: ModelSpec, lake: Lakehouse, version: str, at: datetime, decision_id: str) -> Transition:
-    former = versions.production(spec)
+    found, former = versions.get(spec, version), versions.production(spec)
     if former and _superseded(lake, spec.name, decision_id):
-        return Transition(former.version, None, changed=False)
-    alias_history.check(lake, spec.name, at)
-    changed = former is None or former.version != version
+        return Transition(former.version, None, changed=False, by_this_decision=False)
+    changed = former is None or former.version != found.version
     if changed:
-        MlflowClient().set_registered_model_alias(spec.name, versions.PRODUCTION, version)
-    _describe(spec, version)
-    alias_history.begin(lake, spec.name, version, at, decision_id)
-    return Transition(version, former.version if former and changed else None, changed)
+        MlflowClient().set_registered_model_alias(spec.name, versions.PRODUCTION, found.version)
+    _describe(spec, found.version)
+    alias_history.begin(lake, spec, found.version, model_time=found.known_at, decision_id=decision_id)
+    running = alias_history.current(lake, spec.name)
+    ours = running is not None and running.decision_id == decision_id
+    return Transition(found.version, former.version if former and changed else None, changed, ours)
+
+
+def served(spec: ModelSpec, lake: Lakehouse) -> list[str]:
+    """The versions that are or have been in production, sorted."""
+    return sorted({period.version for period in alias_history.periods(lake, spec.name)}, key=int)
 
 
 def _superseded(lake: Lakehouse, model: str, decision_id: str) -> bool:
     return any(
-        tenure.decision_id == decision_id and tenure.valid_to is not None
-        for tenure in alias_history.tenures(lake, model)
+        period.decision_id == decision_id and period.valid_to is not None
+        for period in alias_history.periods(lake, model)
     )
 
 

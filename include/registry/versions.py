@@ -1,16 +1,22 @@
 """Versions of a model in MLflow's registry.
 
-A version's stage is one of None, Staging, Production, Archived, held as its tag ``stage`` and, for the two
-that others look up, as the aliases ``staging`` and ``production``. The alias decides; the tag is for people.
+A version's stage is one of None, Staging, Production, Archived (was in production once) and Rejected, held as its tag
+``stage`` and, for the two that others look up, as the aliases ``staging`` and ``production``. The alias decides; the
+tag is for people.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -18,11 +24,18 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_
 
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
+from include.evaluation import metrics
+from include.evaluation.metrics import METRICS, Floats
+from include.training import algorithms, splits
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
 
-Stage = Literal["None", "Staging", "Production", "Archived"]
+Stage = Literal["None", "Staging", "Production", "Archived", "Rejected"]
 STAGING, PRODUCTION = "staging", "production"
+Predictor = Callable[[pd.DataFrame], Floats]
+"""From rows of a version's features to one prediction a row, by the task's convention (`evaluation.metrics`)."""
+_NOTES = "\n\n---\n"
+"""Stands between what a version is described by and what the gates said of it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,8 @@ class Version:
     run_id: str
     """Of the MLflow run that made it."""
     tags: Mapping[str, str]
+    created_at: datetime
+    """By the clock, UTC."""
 
     @property
     def uri(self) -> str:
@@ -44,6 +59,21 @@ class Version:
     @property
     def feature_service(self) -> str:
         return self.tag("feature_service")
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features that it was fitted to, in its order."""
+        return tuple(json.loads(self.tag("features")))
+
+    @property
+    def known_at(self) -> datetime:
+        """The moment, UTC, up to which it knew labels; of one that somebody registered by hand, when that was."""
+        return datetime.fromisoformat(self.tags["known_at"]) if "known_at" in self.tags else self.created_at
+
+    @property
+    def own_description(self) -> str:
+        """The description without what the gates have said."""
+        return self.description.partition(_NOTES)[0].strip()
 
     def tag(self, name: str) -> str:
         """The value of a tag.
@@ -68,7 +98,7 @@ def register(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> Version:
         source=run_ref.model_uri,
         run_id=run_ref.mlflow_run_id,
         model_id=run_ref.model_id,
-        description=describe(run_ref, ref),
+        description=describe(spec, run_ref, ref),
         tags=_tags(spec, run_ref, ref),
     )
     return _version(made)
@@ -142,23 +172,64 @@ def set_stage(spec: ModelSpec, version: str | int, stage: Stage) -> Version:
     return get(spec, asked.version)
 
 
-def describe(run_ref: RunRef, ref: TrainingSetRef) -> str:
+def note(spec: ModelSpec, version: str, title: str, text: str, tags: Mapping[str, str]) -> None:
+    """Say something of a version to whoever looks at it in MLflow: a line of its description, and tags.
+
+    Args:
+        title: begins the line; said again, the line of that title is replaced.
+    """
+    client, found = MlflowClient(), get(spec, version)
+    for name, value in tags.items():
+        client.set_model_version_tag(spec.name, version, name, value)
+    body, _, notes = found.description.partition(_NOTES)
+    lines = [line for line in notes.splitlines() if line and not line.startswith(f"- **{title}:**")]
+    lines.append(f"- **{title}:** {text}")
+    client.update_model_version(spec.name, version, description=body + _NOTES + "\n".join(lines))
+
+
+def predictor(spec: ModelSpec, version: Version, folder: Path | None = None) -> Predictor:
+    """Load a version by its algorithm, to predict with it.
+
+    Args:
+        folder: where its files were downloaded to; they are fetched otherwise.
+    """
+    algorithm = version.tag("algorithm")
+    model = algorithms.load(spec, algorithm, folder or version.uri)
+    return lambda rows: algorithms.predict(spec, algorithm, model, rows)
+
+
+def predict(spec: ModelSpec, version: Version, rows: pd.DataFrame) -> Floats:
+    """One prediction a row; the rows have the version's features among their columns."""
+    return predictor(spec, version)(rows[list(version.features)])
+
+
+def held_out(spec: ModelSpec, version: Version, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which rows were test rows for a version, by the split that it was fitted with."""
+    return splits.held_out(spec, version.tag("split"), rows)
+
+
+def describe(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> str:
     """What a person should know of a version before anything else."""
     measured = run_ref.metrics
-    recent = f" ({', '.join(ref.recent)} drifted and drifted and weigh more)" if ref.recent else ""
+    recent = f" ({', '.join(ref.recent)} drifted and weigh more)" if ref.recent else ""
     text = (
-        f"LightGBM, {run_ref.run_name}. Fitted to {ref.train_rows + ref.validation_rows:,} rows of "
-        f"training set {ref.training_set}: windows {ref.first_window} to {ref.last_window}{recent}; "
+        f"{spec.training.algorithm}, {run_ref.run_name}. Fitted to {ref.train_rows + ref.validation_rows:,} rows of "
+        f"training set {ref.training_set}: {spec.grain}s {ref.first_partition} to {ref.last_partition}{recent}; "
         f"{len(ref.features)} features of {ref.feature_service}.\n\n"
-        f"On {ref.test_rows:,} test rows: adjusted R2 {measured['adjusted_r2']:.4f}, "
-        f"RMSE {measured['rmse']:,.0f}, MAE {measured['mae']:,.0f}."
+        f"On {ref.test_rows:,} test rows: {_figures(spec, measured, '')}."
     )
-    if "recent_adjusted_r2" in measured:
+    if f"recent_{spec.metric}" in measured:
         text += (
-            f" On the {measured['recent_rows']:,.0f} of them in drifted windows: adjusted R2 "
-            f"{measured['recent_adjusted_r2']:.4f}, RMSE {measured['recent_rmse']:,.0f}."
+            f" On the {measured['recent_rows']:,.0f} of them in drifted windows: {_figures(spec, measured, 'recent_')}."
         )
     return text
+
+
+def _figures(spec: ModelSpec, measured: Mapping[str, float], prefix: str) -> str:
+    """All metrics of the task that were measured, the model's own first."""
+    chosen = {spec.metric: metrics.of(spec), **METRICS}
+    found = [(item, prefix + name) for name, item in chosen.items() if item.task is spec.task]
+    return ", ".join(f"{item.title} {item.shown(measured[name])}" for item, name in found if name in measured)
 
 
 def _ensure_model(client: MlflowClient, spec: ModelSpec) -> None:
@@ -170,18 +241,22 @@ def _ensure_model(client: MlflowClient, spec: ModelSpec) -> None:
 
 
 def _tags(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, str]:
+    measured = {prefix + name for name in (spec.metric, *METRICS) for prefix in ("", "recent_")}
     return {
         "stage": "None",
         "candidate": run_ref.run_name,
+        "algorithm": spec.training.algorithm,
+        "task": spec.task.value,
+        "metric": spec.metric,
+        "split": ref.split,
         "training_set": ref.training_set,
         "training_set.version": str(ref.table_version),
+        "known_at": ref.known_at,
         "data.version": ref.data_version,
         "features": json.dumps(list(ref.features)),
         "feature_service": ref.feature_service,
         "feature_table": ref.feature_table,
-        "split.seed": str(spec.training.seed),
-        "split.test_share": str(spec.training.test_share),
-        **{name: f"{value:.6g}" for name, value in run_ref.metrics.items() if name.endswith(("adjusted_r2", "rmse"))},
+        **{name: f"{value:.6g}" for name, value in run_ref.metrics.items() if name in measured},
     }
 
 
@@ -195,4 +270,5 @@ def _version(found: ModelVersion) -> Version:
         description=found.description or "",
         run_id=found.run_id or "",
         tags=dict(found.tags),
+        created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
     )

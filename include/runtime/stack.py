@@ -170,7 +170,11 @@ class Stack:
         yield "AIRFLOW__API__WORKERS", "1"
         yield "AIRFLOW__API_AUTH__JWT_SECRET", settings["jwt_secret"]
         yield "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url("airflow")
-        yield "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL", "30"
+        # An edited DAG file is read at once, and is to be seen at once; a new one is found within seconds.
+        yield "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL", "0"
+        yield "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL", "1"
+        yield "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL", "5"
+        # What did not change is read again for the sake of the models' folders.
         yield "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL", "60"
         yield "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME", "0.25"
         yield "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK", "False"

@@ -11,14 +11,17 @@ log = logging.getLogger(__name__)
 
 async def warn_of_late_delivery(model: str, context: dict[str, Any] | None = None, **_: Any) -> None:
     """Say which run waits for what; the sensor goes on waiting until its own deadline."""
-    from include.ingestion import conditions
+    from include.core import catalogue
+    from include.core.partition import Partition
+    from include.ingestion import readiness
 
     run = (context or {}).get("dag_run") or {}
     key = run.get("partition_key") if isinstance(run, dict) else getattr(run, "partition_key", None)
-    day = str(key)[:10] if key else None
-    delivered = await asyncio.to_thread(conditions.batch_delivered, model, day) if day else False
-    if delivered:
-        log.warning("%s: the batch of %s is there, but its run is not done. See where it stands", model, day)
-        return
-    expected = conditions.batch_marker(model, day) if day else "the batch of a run without a day"
+    expected = "the batch of a run without a partition"
+    if key:
+        key = Partition.parse(str(key), catalogue.load(model).grain).key
+        if await asyncio.to_thread(readiness.batch_delivered, model, key):
+            log.warning("%s: the batch of %s is there, but its run is not done. See where it stands", model, key)
+            return
+        expected = readiness.batch_marker(model, key)
     log.warning("%s: late. Expected: %s. Ask the supplier for it; the run goes on waiting", model, expected)

@@ -11,7 +11,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from flightline.triggers import ConditionTrigger
 from include.core.errors import DeliveryError
-from include.orchestration.runs import day_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,11 +21,11 @@ class MissedDeadline(DeliveryError, AirflowFailException):
 
 
 class ConditionSensor(BaseOperator):
-    """Waits, without a worker slot, until a function of the model and the run's day returns True.
+    """Waits, without a worker slot, until a function of the model and the run's partition returns True.
 
     Args:
-        condition: import path of ``(model: str, day: str) -> bool``.
-        expected: import path of ``(model: str, day: str) -> str``, which names what is waited for, and where.
+        condition: import path of ``(model: str, partition: str) -> bool``.
+        expected: import path of ``(model: str, partition: str) -> str``, which names what is waited for, and where.
         deadline: how long to wait before the task fails, saying what was expected.
         poll_seconds: pause between two looks.
     """
@@ -52,7 +51,7 @@ class ConditionSensor(BaseOperator):
         self.poll_seconds = poll_seconds
 
     def execute(self, context: Context) -> None:
-        arguments = {"model": self.model, "day": day_of(context).isoformat()}
+        arguments = self._arguments(context)
         if resolve_name(self.condition)(**arguments):
             return
         self.log.info("Waiting for %s", resolve_name(self.expected)(**arguments))
@@ -64,11 +63,14 @@ class ConditionSensor(BaseOperator):
         if "problem" in event:
             raise DeliveryError(event["problem"])
         if not event["met"]:
-            expected = resolve_name(self.expected)(model=self.model, day=day_of(context).isoformat())
+            expected = resolve_name(self.expected)(**self._arguments(context))
             raise MissedDeadline(
                 f"not there after {self.deadline}: {expected}",
                 fix=self.fix,
             )
+
+    def _arguments(self, context: Context) -> dict[str, Any]:
+        return {"model": self.model, "partition": context["dag_run"].partition_key}
 
 
 class DeliverySensor(ConditionSensor):
@@ -76,17 +78,17 @@ class DeliverySensor(ConditionSensor):
 
     def __init__(self, *, kind: str, **kwargs: Any) -> None:
         super().__init__(
-            condition=f"include.ingestion.conditions:{kind}_delivered",
-            expected=f"include.ingestion.conditions:{kind}_marker",
+            condition=f"include.ingestion.readiness:{kind}_delivered",
+            expected=f"include.ingestion.readiness:{kind}_marker",
             **kwargs,
         )
         self.kind = kind
 
 
 class FeatureFreshnessSensor(ConditionSensor):
-    """Waits until the features of the run's day are in the table and, by Feast's registry, online."""
+    """Waits until the features of the run's partition are in the table and, by Feast's registry, online."""
 
-    fix = "Run build_features for that day, then clear this task"
+    fix = "Run build_features for that partition, then clear this task"
 
     def __init__(self, *, poll_seconds: float = 5, **kwargs: Any) -> None:
         super().__init__(

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from include.core import catalogue
-from include.core.settings import Places
+from include.core.partition import Partition
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.demo import loop
 from include.demo.loop import Plan
+from include.ingestion.delivery import Delivery, Kind
+from include.lakehouse.schemas import PARTITION, Table
 from include.lakehouse.tables import Lakehouse
 from include.runtime.airflow_api import AirflowApi, Run
 from include.runtime.stack import Stack
@@ -43,7 +47,7 @@ class Played:
         return bool(self.summary["data"]["verified"])
 
     def day(self, number: int) -> str:
-        return loop.day_of(self.spec, number).isoformat()
+        return self.spec.first_partition.shift(number).key
 
     def trigger(self, verb_noun: str, **arguments: Any) -> Run:
         return self.airflow.trigger(f"{self.spec.name}.{verb_noun}", **arguments)
@@ -60,6 +64,14 @@ class Played:
         ended = self.airflow.run(run.dag_id, run.run_id)
         assert ended.state == "success", self.airflow.task_states(ended)
         return ended
+
+    def rows(self, table: Table, key: str) -> pa.Table:
+        """The rows of a partition."""
+        return self.lake.read(table.of(self.spec), where=[(PARTITION, "=", key)])
+
+    def delivery(self, kind: Kind, key: str) -> Delivery:
+        settings = Settings(landing_uri=str(self.stack.home / "landing"))
+        return Delivery.expected(settings, self.spec, kind, Partition.parse(key, self.spec.grain))
 
     def environment(self) -> dict[str, str]:
         return self.stack.environment()
@@ -84,9 +96,8 @@ def played() -> Iterator[Played]:
                 if name.startswith(("FLIGHTLINE", "MLFLOW")):
                     environment.setenv(name, value)
             spec = catalogue.load(loop.MODEL)
-            places = Places("dev", str(stack.home / "landing"), str(stack.home / "lakehouse"), stack.mlflow_url)
             airflow = AirflowApi(stack.airflow_url, "admin", stack.password())
-            yield Played(stack, airflow, spec, Lakehouse(places), summary, said)
+            yield Played(stack, airflow, spec, Lakehouse(str(stack.home / "lakehouse")), summary, said)
         finally:
             stack.down()
             shutil.rmtree(folder, ignore_errors=True)

@@ -6,15 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
 import pytest
 
-from include.demo.dag_test import Step, needs
-from include.lakehouse.tables import Lakehouse
 from include.core import catalogue
-from include.core.settings import PROJECT_ROOT, Places
+from include.core.settings import PROJECT_ROOT
+from include.demo.dag_test import Step, needs
+from include.lakehouse.schemas import FEATURES
+from include.lakehouse.tables import Lakehouse
 
 MODEL, DAY = "california_housing", "2025-01-02"
 HISTORY = "2025-01-01"
@@ -49,14 +49,13 @@ def test_a_dag_runs_with_its_partition_after_what_it_needs_and_a_mistake_has_its
     said = [line for line in done.stdout.splitlines() if f" {DAY}: " in line]
     assert [line.split(" ")[0] for line in said] == ["ingest_batch", "build_features"]
     home = tmp_path / "var" / "dag-test"
-    lake = Lakehouse(Places("dev", str(home / "landing"), str(home / "lakehouse"), ""))
-    features = lake.read(catalogue.load(MODEL).table("features"), where=[("batch_date", "=", date.fromisoformat(DAY))])
-    assert features.num_rows > 100
+    features = FEATURES.of(catalogue.load(MODEL))
+    assert Lakehouse(str(home / "lakehouse")).count(features, where=[("partition_key", "=", DAY)]) > 100
 
     file = dags / "build_features.py"
     good = file.read_text()
-    mistake = "            workspace, feast = workspace_of(context), store.open_stor()"
-    file.write_text(good.replace("store.open_store()", "store.open_stor()", 1))
+    mistake = "            steps.materialize_feature(run_of(context))"
+    file.write_text(good.replace("steps.materialize_features(", "steps.materialize_feature(", 1))
     done = dag_test(tmp_path, "build_features", "--dags", str(dags))
     assert done.returncode == 1
     assert done.stdout.count(f" {DAY}: ") == 0, "ingest_batch is done, and is not run again"

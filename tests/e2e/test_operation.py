@@ -15,16 +15,14 @@ from mlflow import MlflowClient
 
 from include.core.settings import PROJECT_ROOT
 from include.demo import loop
-from include.ingestion.delivery import Delivery
 from include.lakehouse import alias_history
+from include.lakehouse.schemas import CLEAN, FEATURES, LABELS, METRICS, PREDICTIONS, QUARANTINE, RAW, Table
 from tests.e2e.conftest import PLAN, Played, wait_for
 
 
-def content(played: Played, layer: str, day: str) -> pa.Table:
-    column = "window" if layer == "metrics" else "batch_date"
-    rows = played.lake.read(played.spec.table(layer), where=[(column, "=", loop.date.fromisoformat(day))])
-    drop = [name for name in ("run_id",) if name in rows.column_names]
-    rows = rows.drop_columns(drop)
+def content(played: Played, table: Table, key: str) -> pa.Table:
+    rows = played.rows(table, key)
+    rows = rows.drop_columns([name for name in ("run_id",) if name in rows.column_names])
     return rows.sort_by([(name, "ascending") for name in rows.column_names if not pa.types.is_list(rows[name].type)])
 
 
@@ -38,36 +36,41 @@ def test_a_second_demo_finds_the_first_one_and_plays_nothing_again(played: Playe
 
 
 @pytest.mark.parametrize(
-    ("job", "layers"),
+    ("steps", "tables"),
     [
-        ("ingest_batch", ("raw", "quarantine", "clean")),
-        ("ingest_labels", ("labels",)),
-        ("build_features", ("features",)),
-        ("monitor_model", ("metrics",)),
+        (("ingestion.validate_batch", "ingestion.load_batch"), (RAW, QUARANTINE, CLEAN)),
+        (("ingestion.load_labels",), (LABELS,)),
+        (("features.compute_features",), (FEATURES,)),
+        (("scoring.score_rows",), (PREDICTIONS,)),
+        (("monitoring.measure_window",), (METRICS,)),
     ],
+    ids=lambda given: given[0] if isinstance(given[0], str) else "",
 )
-def test_a_job_on_the_command_line_gives_what_the_dag_gave(played: Played, job: str, layers: tuple[str, ...]) -> None:
-    day = played.day(2)
-    before = {layer: content(played, layer, day) for layer in layers}
-    versions = {layer: played.lake.version(played.spec.table(layer)) for layer in layers}
-    done = subprocess.run(
-        [sys.executable, "-m", f"include.jobs.{job}", "--model", played.spec.name, "--partition", day],
-        env=played.environment(),
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout.splitlines()[-1])
-    for layer in layers:
-        assert played.lake.version(played.spec.table(layer)) > versions[layer]
-        assert content(played, layer, day).equals(before[layer]), layer
+def test_steps_on_the_command_line_give_what_the_dag_gave(
+    played: Played, steps: tuple[str, ...], tables: tuple[Table, ...]
+) -> None:
+    key = played.day(2)
+    before = {table: content(played, table, key) for table in tables}
+    versions = {table: played.lake.version(table.of(played.spec)) for table in tables}
+    for step in steps:
+        done = subprocess.run(
+            [sys.executable, "-m", "include.jobs", step, "--model", played.spec.name, "--partition", key],
+            env=played.environment(),
+            cwd=PROJECT_ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert json.loads(done.stdout.splitlines()[-1])
+    for table in tables:
+        assert played.lake.version(table.of(played.spec)) > versions[table]
+        assert content(played, table, key).equals(before[table]), table.layer
 
 
 def test_a_backfill_flows_through_and_leaves_no_duplicate(played: Played) -> None:
     first, last = played.day(2), played.day(3)
-    before = {layer: content(played, layer, day).num_rows for layer in ("clean", "features") for day in (first, last)}
+    before = {layer: content(played, layer, day).num_rows for layer in (CLEAN, FEATURES) for day in (first, last)}
     seen = {run.run_id for run in played.airflow.runs(f"{played.spec.name}.score_batch")}
     played.backfill("ingest_batch", first, last)
 
@@ -76,10 +79,10 @@ def test_a_backfill_flows_through_and_leaves_no_duplicate(played: Played) -> Non
         return {run.partition for run in runs if run.state == "success"} == {first, last}
 
     wait_for(scored, "the backfilled days to be scored")
-    after = {layer: content(played, layer, day).num_rows for layer in ("clean", "features") for day in (first, last)}
+    after = {layer: content(played, layer, day).num_rows for layer in (CLEAN, FEATURES) for day in (first, last)}
     assert after == before
-    predictions = content(played, "predictions", first)
-    assert predictions.num_rows == content(played, "clean", first).num_rows
+    predictions = content(played, PREDICTIONS, first)
+    assert predictions.num_rows == content(played, CLEAN, first).num_rows
 
 
 def test_the_sensor_waits_without_a_slot_until_the_delivery_is_complete(played: Played) -> None:
@@ -88,28 +91,23 @@ def test_the_sensor_waits_without_a_slot_until_the_delivery_is_complete(played: 
     wait_for(
         lambda: played.airflow.task_states(run).get("wait_for_delivery") == "deferred", "the sensor to be deferred"
     )
-    rows = played.lake.read(played.spec.table("raw"), where=[("batch_date", "=", loop.date(2025, 1, 2))])
+    rows = played.rows(RAW, played.day(1))
     lines = [",".join(played.spec.columns)]
     lines += [",".join(str(row[name] or "") for name in played.spec.columns) for row in rows.slice(0, 50).to_pylist()]
-    places = demo_places(played)
-    Delivery.expected(places, played.spec, "batches", loop.date.fromisoformat(day)).write(
-        "late.csv", ("\n".join(lines) + "\n").encode()
-    )
+    played.delivery("batches", day).write("late.csv", ("\n".join(lines) + "\n").encode())
     played.finish(run)
-    assert content(played, "raw", day).num_rows == 50
+    assert content(played, RAW, day).num_rows == 50
 
 
 def test_a_bad_batch_is_rejected_without_a_trace_in_the_clean_table(played: Played) -> None:
     day = played.day(21)
-    Delivery.expected(demo_places(played), played.spec, "batches", loop.date.fromisoformat(day)).write(
-        "broken.csv", b"listing_id,longitude\n1,-120.0\n2,-121.0\n"
-    )
+    played.delivery("batches", day).write("broken.csv", b"listing_id,longitude\n1,-120.0\n2,-121.0\n")
     run = played.finish(played.trigger("ingest_batch", partition=day))
     states = played.airflow.task_states(run)
     assert states["reject_batch"] == "success"
     assert states["accept_batch"] == states["accept_and_quarantine"] == "skipped"
-    assert content(played, "clean", day).num_rows == 0
-    assert content(played, "quarantine", day).num_rows == 2
+    assert content(played, CLEAN, day).num_rows == 0
+    assert content(played, QUARANTINE, day).num_rows == 2
     assert not [r for r in played.airflow.runs(f"{played.spec.name}.build_features") if r.partition == day]
 
 
@@ -132,12 +130,12 @@ def test_roll_back_is_a_dry_run_first_and_then_moves_the_alias(played: Played) -
     assert played.airflow.task_states(dry)["roll_back"] == "skipped"
     assert str(client.get_registered_model(name).aliases["production"]) == serving
 
-    real = {"version": 1, "dry_run": False, "reason": "a test of the way back"}
+    real = {"version": 1, "dry_run": False, "comment": "a test of the way back"}
     played.finish(played.trigger("roll_back_model", conf=real))
     assert str(client.get_registered_model(name).aliases["production"]) == "1"
     played.finish(played.trigger("roll_back_model", conf={**real, "version": int(serving)}))
     assert str(client.get_registered_model(name).aliases["production"]) == serving
-    assert [tenure.version for tenure in alias_history.tenures(played.lake, name)][-2:] == ["1", serving]
+    assert [period.version for period in alias_history.periods(played.lake, name)][-2:] == ["1", serving]
 
 
 def test_maintenance_runs_and_loses_no_row(played: Played) -> None:
@@ -164,10 +162,3 @@ def test_in_production_a_person_is_asked_and_no_is_an_answer(played: Played, mon
     assert states["promote_version"] == "skipped"
     assert states["reject_candidate"] == states["check_drift"] == "success"
     assert str(client.get_registered_model(name).aliases["production"]) == serving
-
-
-def demo_places(played: Played):
-    from include.core.settings import Places
-
-    home = played.stack.home
-    return Places("dev", str(home / "landing"), str(home / "lakehouse"), played.stack.mlflow_url)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from include.core import catalogue
-from include.core.settings import Places
-from include.ingestion.delivery import Delivery
+from include.lakehouse.schemas import CLEAN, FEATURES, METRICS, PREDICTIONS, QUARANTINE, RAW, Table
 from tests.e2e.conftest import LATE_MODEL, Played, wait_for
 
 CORRECTED_ROWS = 20
@@ -55,7 +53,7 @@ def test_lineage_of_a_batch_has_schema_and_quality_with_the_numbers_of_its_day(p
     quality = read["inputFacets"]["dataQualityMetrics"]
     assert quality["rowCount"] == line["rows"]
     assert quality["columnMetrics"]["total_bedrooms"]["nullCount"] == line["quarantined"] > 0
-    raw = played.lake.read(played.spec.table("raw"), where=[("batch_date", "=", date.fromisoformat(line["date"]))])
+    raw = played.rows(RAW, line["date"])
     assert quality["columnMetrics"]["latitude"]["max"] == pc.max(raw["latitude"].cast(pa.float64())).as_py()
     held = {
         (item["assertion"], item.get("column")): item["success"]
@@ -65,7 +63,7 @@ def test_lineage_of_a_batch_has_schema_and_quality_with_the_numbers_of_its_day(p
     assert held["quarantine_row:out_of_range:latitude", "latitude"] is True
     assert {name for (name, _), success in held.items() if not success} == {"quarantine_row:null:total_bedrooms"}
     written = by_table(event["outputs"])
-    assert set(written) == {played.spec.table(layer) for layer in ("raw", "quarantine", "profiles")}
+    assert set(written) == {played.spec.table(layer) for layer in ("raw", "quarantine", "profiles", "metrics")}
     assert counted(written[played.spec.table("raw")]) == line["rows"]
     assert counted(written[played.spec.table("quarantine")]) == line["quarantined"]
 
@@ -94,7 +92,7 @@ def test_lineage_of_a_training_names_its_training_set_and_its_rows(played: Playe
     first = played.summary["days"][0]["date"]
     name = played.spec.table("training_sets")
     (event,) = events(played, "train_model.build_training_set", first)
-    assert set(by_table(event["inputs"])) == {played.spec.table(layer) for layer in ("labels", "features")}
+    assert set(by_table(event["inputs"])) == {played.spec.table(layer) for layer in ("labels", "features", "metrics")}
     key = played.summary["versions"][0]["training_set"]
     rows = played.lake.read(name, where=[("training_set", "=", key)], columns=["training_set"]).num_rows
     assert counted(by_table(event["outputs"])[name]) == rows > 0
@@ -104,9 +102,8 @@ def test_lineage_of_a_training_names_its_training_set_and_its_rows(played: Playe
         assert played.spec.target in columns(by_table(fitted["inputs"])[name])
 
 
-def day_of(played: Played, layer: str, day: str) -> pa.Table:
-    column = "window" if layer == "metrics" else "batch_date"
-    rows = played.lake.read(played.spec.table(layer), where=[(column, "=", date.fromisoformat(day))])
+def content(played: Played, table: Table, key: str) -> pa.Table:
+    rows = played.rows(table, key)
     rows = rows.drop_columns([name for name in ("run_id", "extra_columns") if name in rows.column_names])
     plain = [name for name in rows.column_names if not pa.types.is_nested(rows[name].type)]
     return rows.select(plain).sort_by([(name, "ascending") for name in plain])
@@ -129,25 +126,23 @@ def rerun(played: Played, day: str) -> None:
 
 def test_a_corrected_delivery_replaces_its_day_all_the_way_down(played: Played) -> None:
     day, others = played.day(2), [played.day(n) for n in (1, 3)]
-    layers = ("raw", "quarantine", "clean", "features", "predictions", "metrics")
+    tables = (RAW, QUARANTINE, CLEAN, FEATURES, PREDICTIONS, METRICS)
     rerun(played, day)  # first as it was: what changes after this comes from the correction, not from the version
-    before = {(layer, on): day_of(played, layer, on) for layer in layers for on in (day, *others)}
+    before = {(table, on): content(played, table, on) for table in tables for on in (day, *others)}
 
-    key = played.spec.entity.key
-    raw = played.lake.read(played.spec.table("raw"), where=[("batch_date", "=", date.fromisoformat(day))]).to_pandas()
-    good = set(before["clean", day][key].to_pylist())
+    (key,) = played.spec.entity.keys
+    raw = played.rows(RAW, day).to_pandas()
+    good = set(before[CLEAN, day][key].to_pylist())
     chosen = [place for place in raw.index if int(raw.loc[place, key]) in good][:CORRECTED_ROWS]
     corrected = {int(raw.loc[place, key]): float(raw.loc[place, "median_income"]) / 2 for place in chosen}
     raw.loc[chosen, "median_income"] = [repr(value) for value in corrected.values()]
-    home = played.stack.home
-    places = Places("dev", str(home / "landing"), str(home / "lakehouse"), played.stack.mlflow_url)
-    delivery = Delivery.expected(places, played.spec, "batches", date.fromisoformat(day))
+    delivery = played.delivery("batches", day)
     (file,) = Path(delivery.folder).glob("*.csv")
     delivery.write(file.name, raw[list(played.spec.columns)].to_csv(index=False).encode())
     rerun(played, day)
 
-    after = {place: day_of(played, *place) for place in before}
-    for layer in ("clean", "features"):
+    after = {place: content(played, *place) for place in before}
+    for layer in (CLEAN, FEATURES):
         income = dict(
             zip(after[layer, day][key].to_pylist(), after[layer, day]["median_income"].to_pylist(), strict=True)
         )
@@ -156,17 +151,17 @@ def test_a_corrected_delivery_replaces_its_day_all_the_way_down(played: Played) 
         assert income == old | corrected
     was, is_now = (
         dict(zip(table[key].to_pylist(), table["prediction"].to_pylist(), strict=True))
-        for table in (before["predictions", day], after["predictions", day])
+        for table in (before[PREDICTIONS, day], after[PREDICTIONS, day])
     )
     assert was.keys() == is_now.keys()
     changed = {row for row in was if was[row] != is_now[row]}
     assert changed <= set(corrected)
     assert len(changed) > CORRECTED_ROWS / 2
-    assert performance(after["metrics", day]) != performance(before["metrics", day])
-    assert after["quarantine", day].num_rows == before["quarantine", day].num_rows
-    for layer in layers:
+    assert performance(after[METRICS, day]) != performance(before[METRICS, day])
+    assert after[QUARANTINE, day].num_rows == before[QUARANTINE, day].num_rows
+    for table in tables:
         for other in others:
-            assert after[layer, other].equals(before[layer, other]), (layer, other)
+            assert after[table, other].equals(before[table, other]), (table.layer, other)
 
 
 def performance(rows: pa.Table) -> list[float]:

@@ -1,22 +1,23 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import functools
 import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from include.core.errors import ConfigError, DataError, DeliveryError
-from include.core.settings import Places
+from include.core.partition import Grain
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.demo import replay
 from include.ingestion.delivery import Delivery
+from include.lakehouse.run import Run
 
 CSV = b"x,median_income,median_house_value\n1,2.5,100\n2,8.3252,200\n3,,300\n4,n/a,400\n5,100000.0,500\n"
 
@@ -136,7 +137,7 @@ def replay_of(spec: ModelSpec, tmp_path: Path, content: bytes = CSV, **arguments
     return replay.Replay(spec, replay.SourceFile(str(path), "test", "", verified=False), **arguments)
 
 
-def test_replay_delivers_every_row_once(spec: ModelSpec, places: Places, housing: replay.SourceFile) -> None:
+def test_replay_delivers_every_row_once(spec: ModelSpec, places: Settings, housing: replay.SourceFile) -> None:
     played = replay.Replay(spec, housing, days=7)
     batches = [rows_of(played.deliver_batch(places, n)) for n in range(8)]
     labels = [rows_of(played.deliver_labels(places, n)) for n in range(8)]
@@ -151,7 +152,7 @@ def test_replay_delivers_every_row_once(spec: ModelSpec, places: Places, housing
     assert sorted(map(int, keys)) == list(range(1, 20641))
 
 
-def test_replay_keeps_texts_and_numbers_rows_from_one(spec: ModelSpec, places: Places, tmp_path: Path) -> None:
+def test_replay_keeps_texts_and_numbers_rows_from_one(spec: ModelSpec, places: Settings, tmp_path: Path) -> None:
     played = replay_of(spec, tmp_path, days=1)
     rows = [row for n in range(2) for row in rows_of(played.deliver_batch(places, n))[1:]]
     expected = [
@@ -164,7 +165,7 @@ def test_replay_keeps_texts_and_numbers_rows_from_one(spec: ModelSpec, places: P
     assert sorted(rows) == expected
 
 
-def test_drift_scales_one_column_from_its_day_on(spec: ModelSpec, places: Places, tmp_path: Path) -> None:
+def test_drift_scales_one_column_from_its_day_on(spec: ModelSpec, places: Settings, tmp_path: Path) -> None:
     def incomes(drift_from: int | None) -> list[dict[str, str]]:
         played = replay_of(spec, tmp_path, days=2, drift_from=drift_from)
         batches = [rows_of(played.deliver_batch(places, n)) for n in range(3)]
@@ -177,9 +178,9 @@ def test_drift_scales_one_column_from_its_day_on(spec: ModelSpec, places: Places
     assert incomes(2)[2] == drifting[2]
 
 
-def test_replay_again_gives_the_same_bytes(spec: ModelSpec, places: Places, tmp_path: Path) -> None:
+def test_replay_again_gives_the_same_bytes(spec: ModelSpec, places: Settings, tmp_path: Path) -> None:
     def play(folder: str) -> dict[str, bytes]:
-        there = dataclasses.replace(places, landing_uri=str(tmp_path / folder))
+        there = places.model_copy(update={"landing_uri": str(tmp_path / folder)})
         played = replay_of(spec, tmp_path, days=2, drift_from=1)
         for n in range(3):
             played.deliver_batch(there, n)
@@ -189,13 +190,56 @@ def test_replay_again_gives_the_same_bytes(spec: ModelSpec, places: Places, tmp_
     assert play("one") == play("two") == play("one")
 
 
-def test_days_follow_the_first_day(spec: ModelSpec, places: Places, tmp_path: Path) -> None:
+def test_days_follow_the_first_day(spec: ModelSpec, places: Settings, tmp_path: Path) -> None:
     played = replay_of(spec, tmp_path, days=2)
-    assert played.deliver_labels(places, 2).day == date(2025, 1, 3)
+    assert played.deliver_labels(places, 2).partition.key == "2025-01-03"
     with pytest.raises(DataError, match="day 3 is not part of a replay of 2 days"):
         played.deliver_batch(places, 3)
     with pytest.raises(ConfigError, match="365 days of replay do not fit"):
         replay_of(spec, tmp_path, days=365)
+
+
+@pytest.mark.parametrize(
+    ("grain", "key"), [(Grain.HOUR, "2025-01-01T02"), (Grain.WEEK, "2025-W03"), (Grain.MONTH, "2025-03")]
+)
+def test_what_is_replayed_are_partitions_of_the_grain(
+    spec: ModelSpec, places: Settings, tmp_path: Path, grain: Grain, key: str
+) -> None:
+    played = replay_of(spec.model_copy(update={"grain": grain}), tmp_path, days=2)
+    assert played.deliver_batch(places, 2).folder.endswith(f"/batches/batch_date={key}")
+
+
+def test_labels_of_a_composite_key_have_all_its_columns(spec: ModelSpec, places: Settings, tmp_path: Path) -> None:
+    entity = spec.entity.model_copy(update={"keys": ("listing_id", "median_income")})
+    played = replay_of(spec.model_copy(update={"entity": entity}), tmp_path, days=0)
+    assert rows_of(played.deliver_labels(places, 0))[0] == ["listing_id", "median_income", "median_house_value"]
+
+
+def test_a_run_delivers_what_it_is_asked_for(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "source.csv"
+    path.write_bytes(CSV)
+    folders = replay.deliver(run, file=str(path), batch=1, labels=0, days=2, drift_day=None)
+    assert [folder.removeprefix(run.settings.landing_uri) for folder in folders] == [
+        "/california_housing/batches/batch_date=2025-01-02",
+        "/california_housing/labels/batch_date=2025-01-01",
+    ]
+
+
+@pytest.mark.parametrize("file", ["source.csv", None])
+def test_a_model_without_a_replay_says_so(run: Run, tmp_path: Path, file: str | None) -> None:
+    without = replace(run, spec=run.spec.model_copy(update={"replay": None}))
+    path = tmp_path / "source.csv"
+    path.write_bytes(CSV)
+    with pytest.raises(ConfigError, match=r"california_housing/model\.yaml: there is no section replay, so"):
+        replay.deliver(without, file=file and str(path), batch=0, labels=None, days=1, drift_day=None)
+
+
+def test_drift_that_no_section_describes_is_refused(spec: ModelSpec, tmp_path: Path) -> None:
+    assert spec.replay is not None
+    steady = spec.model_copy(update={"replay": spec.replay.model_copy(update={"drift": None})})
+    assert replay_of(steady, tmp_path, days=1)
+    with pytest.raises(ConfigError, match=r"no section replay\.drift"):
+        replay_of(steady, tmp_path, days=1, drift_from=1)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +253,7 @@ def test_days_follow_the_first_day(spec: ModelSpec, places: Places, tmp_path: Pa
     ],
 )
 def test_broken_source_is_one_clear_error(
-    spec: ModelSpec, places: Places, tmp_path: Path, content: bytes, message: str
+    spec: ModelSpec, places: Settings, tmp_path: Path, content: bytes, message: str
 ) -> None:
     played = replay_of(spec, tmp_path, content, days=0, drift_from=0)
     with pytest.raises(DeliveryError, match=message):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from feast import Entity, FeatureView, Field, ValueType
-from feast.types import Int64, String
+from feast.types import Float64, Int64, String
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -166,3 +166,17 @@ def test_a_row_in_the_part_of_a_millisecond_that_the_log_leaves_out_is_found(tmp
     source = DeltaSource(path=path, name="table", timestamp_field="at")
     assert values(source, at, at) == [1]
     assert values(source, at + timedelta(microseconds=1), None) == []
+
+
+def test_a_key_that_arrow_and_duckdb_compare_differently_is_left_to_the_join(tmp_path):
+    path = str(tmp_path / "table")
+    at = pa.array([START], TIMESTAMP)
+    write_deltalake(path, pa.table({"height": [0.0], "at": at, "value": [1]}))
+    height = Entity(name="height", join_keys=["height"], value_type=ValueType.DOUBLE)
+    fields = [Field(name="height", dtype=Float64), Field(name="value", dtype=Int64)]
+    source = DeltaSource(path=path, name="table", timestamp_field="at")
+    view = FeatureView(name="view", entities=[height], schema=fields, source=source)
+    frame = pd.DataFrame({"height": [-0.0], "event_timestamp": [pd.Timestamp(START)]})
+    with patch.object(module, "FEW", 0):
+        job = DeltaOfflineStore.get_historical_features(CONFIG, [view], ["view:value"], frame, REGISTRY, "project")
+        assert job.to_arrow()["value"].to_pylist() == [1]

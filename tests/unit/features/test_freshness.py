@@ -40,7 +40,7 @@ def test_a_day_is_fresh_when_it_is_in_the_table_and_online(feast_environment, sp
 @pytest.fixture
 def sensor():
     return FeatureFreshnessSensor(
-        task_id="wait_for_features", model="california_housing", deadline=timedelta(seconds=1), poll_seconds=0.05
+        task_id="wait_for_features", model="california_housing", deadline=timedelta(minutes=5), poll_seconds=0.05
     )
 
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from include.ingestion import files, intake
-from include.ingestion.batch import Outcome
+from include.ingestion import expectations, files, raw_loader, steps
+from include.ingestion.batch import BatchCounts
+from include.ingestion.verdict import BatchVerdict
+from include.lakehouse.decisions import Outcome
+from include.lakehouse.run import Run
+from tests.tables import day
 
+DAY = day("2025-01-02")
 ROWS = 400
 Rows = list[list[str]]
 
@@ -25,8 +33,33 @@ def as_csv(rows: Sequence[Sequence[str]], delimiter: str = ",") -> bytes:
 
 def in_chunks(monkeypatch: pytest.MonkeyPatch, block_bytes: int = 500) -> None:
     """Have even a small delivery take the path of the large ones: several chunks, none of which is the whole."""
-    monkeypatch.setattr(intake, "WHOLE_ROWS", 5)
+    monkeypatch.setattr(raw_loader, "WHOLE_ROWS", 5)
     monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
+
+
+def ingest(run: Run) -> tuple[BatchVerdict, BatchCounts]:
+    """What the DAG does with a delivery."""
+    verdict = steps.validate_batch(run)
+    if verdict.outcome == Outcome.REJECT_BATCH:
+        return verdict, steps.reject_batch(run, verdict.batch_reasons)
+    return verdict, steps.load_batch(run)
+
+
+def with_ingestion(run: Run, **changed: object) -> Run:
+    """The run of a model whose section ``ingestion`` is another."""
+    spec = run.spec.model_copy(update={"ingestion": run.spec.ingestion.model_copy(update=changed)})
+    return replace(run, spec=spec)
+
+
+def with_rules(run: Run, *rules: Mapping[str, Any], and_own: bool = True) -> Run:
+    """The run of a model with more, or other, expectations; they are in a folder beside its landing folder."""
+    own = yaml.safe_load((run.spec.folder / expectations.FILE).read_text())["expectations"] if and_own else []
+    folder = Path(run.settings.landing_uri).parent / "edited"
+    folder.mkdir(exist_ok=True)
+    (folder / expectations.FILE).write_text(yaml.safe_dump({"expectations": [*own, *rules]}))
+    spec = run.spec.model_copy()
+    spec._folder = folder
+    return replace(run, spec=spec)
 
 
 @dataclass(frozen=True)
@@ -44,11 +77,11 @@ class Broken:
 
 
 def rejected(content: Callable[[Rows], bytes], reason: str, rows: int = ROWS, days_before: int = 0) -> Broken:
-    return Broken(content, "reject_batch", (reason,), rows, rows, days_before)
+    return Broken(content, Outcome.REJECT_BATCH, (reason,), rows, rows, days_before)
 
 
 def quarantined(content: Callable[[Rows], bytes], *reasons: str, rows: int = ROWS, quarantined: int = 1) -> Broken:
-    return Broken(content, "accept_and_quarantine", reasons, rows, quarantined)
+    return Broken(content, Outcome.ACCEPT_AND_QUARANTINE, reasons, rows, quarantined)
 
 
 def cell(column: str, value: str) -> Callable[[Rows], bytes]:
@@ -112,5 +145,5 @@ CASES = {
     ),
     "duplicate row": quarantined(lambda rows: as_csv([*rows, rows[3]]), "duplicate_row", rows=ROWS + 1),
     "duplicate key": quarantined(cell("listing_id", "3"), "duplicate_key:listing_id", quarantined=2),
-    "byte order mark": Broken(lambda rows: b"\xef\xbb\xbf" + as_csv(rows), "accept_batch"),
+    "byte order mark": Broken(lambda rows: b"\xef\xbb\xbf" + as_csv(rows), Outcome.ACCEPT_BATCH),
 }

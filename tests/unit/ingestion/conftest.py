@@ -5,23 +5,23 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Sequence
-from datetime import date
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from include.core import catalogue
-from include.core.settings import Places
+from include.core.partition import Partition
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.demo import replay
 from include.ingestion.delivery import Delivery
+from include.lakehouse.run import Run
 from include.lakehouse.tables import Lakehouse
 from include.models.california_housing import sample
-from tests.unit.ingestion.cases import ROWS, Rows, as_csv
+from tests.unit.ingestion.cases import DAY, ROWS, Rows, as_csv
 
-DAY = date(2025, 1, 2)
-
-Deliver = Callable[..., Delivery]
+Deliver = Callable[..., Run]
 
 
 @pytest.fixture
@@ -30,13 +30,22 @@ def spec() -> ModelSpec:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places("dev", str(tmp_path / "landing"), str(tmp_path / "lakehouse"), "http://localhost:5000")
+def places(tmp_path: Path) -> Settings:
+    return Settings(
+        landing_uri=str(tmp_path / "landing"),
+        lakehouse_uri=str(tmp_path / "lakehouse"),
+        mlflow_uri="http://localhost:5000",
+    )
 
 
 @pytest.fixture
-def lake(places: Places) -> Lakehouse:
-    return Lakehouse(places)
+def lake(places: Settings) -> Lakehouse:
+    return Lakehouse(places.lakehouse_uri)
+
+
+@pytest.fixture
+def run(spec: ModelSpec, places: Settings, lake: Lakehouse) -> Run:
+    return Run(spec, places, lake, "run", DAY)
 
 
 @pytest.fixture(scope="session")
@@ -73,14 +82,20 @@ def good_rows(real: Rows) -> Rows:
 
 
 @pytest.fixture
-def deliver(places: Places, spec: ModelSpec) -> Deliver:
-    """Put bytes, or rows with their header, where the day's delivery is expected."""
+def deliver(run: Run) -> Deliver:
+    """Put bytes, or rows with their header, where the delivery of a partition is expected; returns the run for it."""
 
-    def put(content: bytes | Sequence[Sequence[str]], day: date = DAY, kind: str = "batches") -> Delivery:
+    def put(
+        content: bytes | Sequence[Sequence[str]],
+        partition: Partition = DAY,
+        kind: str = "batches",
+        *,
+        file: str = "california_housing.csv",
+        of: Run = run,
+    ) -> Run:
         if not isinstance(content, bytes):
             content = as_csv(content)
-        delivery = Delivery.expected(places, spec, kind, day)
-        delivery.write("california_housing.csv", content)
-        return delivery
+        Delivery.expected(of.settings, of.spec, kind, partition).write(file, content)
+        return replace(of, asked_for=partition)
 
     return put

@@ -6,8 +6,8 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
-from pathlib import Path
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
@@ -15,21 +15,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.core.errors import DataError
-from include.core.settings import PROJECT_ROOT, Places
-from include.core.spec import ModelSpec
+from include.core.settings import PROJECT_ROOT
 from include.demo import replay
-from include.ingestion import batch
-from include.ingestion.delivery import Delivery
-from include.lakehouse.tables import Lakehouse
+from include.ingestion import steps
+from include.ingestion.batch import BatchCounts
+from include.ingestion.verdict import BatchVerdict
+from include.lakehouse.decisions import Outcome
+from include.lakehouse.run import Run
+from include.lakehouse.schemas import CLEAN, PROFILES, QUARANTINE, RAW, Table
+from include.lakehouse.tables import within
+from tests.tables import put
+from tests.unit.ingestion.cases import DAY, Rows, ingest, with_ingestion, with_rules
 
-DAY = date(2025, 1, 2)
-Rows = list[list[str]]
-Deliver = Callable[..., Delivery]
+Deliver = Callable[..., Run]
 
 
-def table(lake: Lakehouse, spec: ModelSpec, layer: str, day: date = DAY) -> list[dict[str, object]]:
-    rows = lake.read(spec.table(layer), where=[("batch_date", "=", day)])
-    return rows.sort_by("row_number" if "row_number" in rows.column_names else spec.entity.key).to_pylist()
+def table(run: Run, table: Table) -> list[dict[str, object]]:
+    rows = run.lake.read(run.table(table), where=within(run.partition))
+    return rows.sort_by([(name, "ascending") for name in run.table(table).key]).to_pylist()
 
 
 def changed(rows: Rows, row: int, column: str, value: str) -> Rows:
@@ -39,19 +42,18 @@ def changed(rows: Rows, row: int, column: str, value: str) -> Rows:
     return copy
 
 
-def reasons_by_row(lake: Lakehouse, spec: ModelSpec) -> dict[object, object]:
-    return {row["row_number"]: row["reasons"] for row in table(lake, spec, "quarantine")}
+def reasons_by_row(run: Run) -> dict[object, object]:
+    return {row["row_number"]: row["reasons"] for row in table(run, QUARANTINE)}
 
 
-def test_real_file_has_exactly_its_null_bedrooms_in_quarantine(
-    spec: ModelSpec, places: Places, lake: Lakehouse, housing: replay.SourceFile
-) -> None:
-    played = replay.Replay(spec, housing, days=1)
+def test_real_file_has_exactly_its_null_bedrooms_in_quarantine(run: Run, housing: replay.SourceFile) -> None:
+    played = replay.Replay(run.spec, housing, days=1)
     verdicts, counts = [], []
     for n in range(2):
-        delivery = played.deliver_batch(places, n)
-        verdicts.append(batch.validate(spec, lake, delivery))
-        counts.append(batch.load(spec, lake, delivery.day))
+        delivery = played.deliver_batch(run.settings, n)
+        verdict, count = ingest(replace(run, asked_for=delivery.partition))
+        verdicts.append(verdict)
+        counts.append(count)
     assert {verdict.outcome for verdict in verdicts} == {"accept_and_quarantine"}
     assert sum(verdict.reasons["null:total_bedrooms"] for verdict in verdicts) == 207
     assert all(set(verdict.reasons) == {"null:total_bedrooms"} for verdict in verdicts)
@@ -63,26 +65,26 @@ def test_real_file_has_exactly_its_null_bedrooms_in_quarantine(
     ]
 
 
-def test_clean_rows_are_typed_and_timed(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows) -> None:
-    verdict = batch.validate(spec, lake, deliver(good_rows))
-    assert verdict == batch.BatchVerdict("accept_batch", 40, 0, {}, (), ())
-    assert batch.load(spec, lake, DAY) == batch.BatchCounts(40, 40, 0)
-    clean = lake.read(spec.table("clean"))
+def test_clean_rows_are_typed_and_timed(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    verdict = steps.validate_batch(deliver(good_rows))
+    assert verdict == BatchVerdict(Outcome.ACCEPT_BATCH, 40, 0, {}, (), ())
+    assert steps.load_batch(run) == BatchCounts(40, 40, 0)
+    clean = run.lake.read(run.table(CLEAN))
     assert {field.name: field.type for field in clean.schema} == {
         "listing_id": pa.int64(),
-        **{name: pa.float64() for name, column in spec.columns.items() if column.type == "number"},
+        **{name: pa.float64() for name, column in run.spec.columns.items() if column.type == "number"},
         "ocean_proximity": pa.string(),
         "event_timestamp": pa.timestamp("us", tz="UTC"),
-        "batch_date": pa.date32(),
+        "partition_key": pa.string(),
     }
-    first = table(lake, spec, "clean")[0]
+    first = table(run, CLEAN)[0]
     assert first["event_timestamp"] == datetime(2025, 1, 2, tzinfo=UTC)
     assert [first[name] for name in good_rows[0][1:-1]] == [float(text) for text in good_rows[1][1:-1]]
 
 
-def test_raw_rows_are_kept_as_delivered(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows) -> None:
-    batch.validate(spec, lake, deliver(changed(good_rows, 3, "total_rooms", " 1e3 ")))
-    raw = table(lake, spec, "raw")
+def test_raw_rows_are_kept_as_delivered(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    steps.validate_batch(deliver(changed(good_rows, 3, "total_rooms", " 1e3 ")))
+    raw = table(run, RAW)
     assert raw[2]["total_rooms"] == " 1e3 "
     assert [row["row_number"] for row in raw] == list(range(1, 41))
     assert {row["source_file"] for row in raw} == {
@@ -106,42 +108,38 @@ BAD_CELLS = [
 ]
 
 
-def test_bad_cell_quarantines_its_row_for_one_reason(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows
-) -> None:
-    spec = spec.model_copy(update={"ingestion": spec.ingestion.model_copy(update={"quarantine_budget": 0.5})})
+def test_bad_cell_quarantines_its_row_for_one_reason(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    run = with_ingestion(run, quarantine_budget=0.5)
     rows = good_rows
     for row, (column, value, _) in enumerate(BAD_CELLS, start=1):
         rows = changed(rows, row, column, value)
-    verdict = batch.validate(spec, lake, deliver(rows))
+    verdict = steps.validate_batch(deliver(rows, of=run))
     assert verdict.outcome == "accept_and_quarantine"
-    assert reasons_by_row(lake, spec) == {row: [reason] for row, (_, _, reason) in enumerate(BAD_CELLS, start=1)}
-    kept = table(lake, spec, "quarantine")
+    assert reasons_by_row(run) == {row: [reason] for row, (_, _, reason) in enumerate(BAD_CELLS, start=1)}
+    kept = table(run, QUARANTINE)
     assert [row[column] for row, (column, _, _) in zip(kept, BAD_CELLS, strict=True)] == [
         value or None for _, value, _ in BAD_CELLS
     ]
-    assert batch.load(spec, lake, DAY) == batch.BatchCounts(40, 28, 12)
+    assert steps.load_batch(run) == BatchCounts(40, 28, 12)
 
 
-def test_row_keeps_all_its_reasons(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows) -> None:
+def test_row_keeps_all_its_reasons(run: Run, deliver: Deliver, good_rows: Rows) -> None:
     rows = changed(changed(good_rows, 3, "total_rooms", "many"), 3, "latitude", "0")
-    verdict = batch.validate(spec, lake, deliver(rows))
+    verdict = steps.validate_batch(deliver(rows))
     assert verdict.quarantined == 1
-    assert reasons_by_row(lake, spec) == {3: ["not_a_number:total_rooms", "out_of_range:latitude"]}
+    assert reasons_by_row(run) == {3: ["not_a_number:total_rooms", "out_of_range:latitude"]}
 
 
-def test_of_equal_rows_the_first_is_kept(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows) -> None:
-    batch.validate(spec, lake, deliver([*good_rows, good_rows[3], good_rows[3]]))
-    assert reasons_by_row(lake, spec) == {41: ["duplicate_row"], 42: ["duplicate_row"]}
-    assert batch.load(spec, lake, DAY) == batch.BatchCounts(42, 40, 2)
+def test_of_equal_rows_the_first_is_kept(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    steps.validate_batch(deliver([*good_rows, good_rows[3], good_rows[3]]))
+    assert reasons_by_row(run) == {41: ["duplicate_row"], 42: ["duplicate_row"]}
+    assert steps.load_batch(run) == BatchCounts(42, 40, 2)
 
 
-def test_rows_that_differ_under_one_key_are_all_quarantined(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows
-) -> None:
-    batch.validate(spec, lake, deliver(changed(good_rows, 7, "listing_id", "3")))
+def test_rows_that_differ_under_one_key_are_all_quarantined(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    steps.validate_batch(deliver(changed(good_rows, 7, "listing_id", "3")))
     reason = ["duplicate_key:listing_id"]
-    assert reasons_by_row(lake, spec) == {3: reason, 7: reason}
+    assert reasons_by_row(run) == {3: reason, 7: reason}
 
 
 def with_nulls(rows: Rows, count: int) -> Rows:
@@ -167,112 +165,94 @@ def without(column: int) -> Callable[[Rows], Rows]:
     ids=["missing column", "extra column", "renamed column", "header only", "empty file", "over budget"],
 )
 def test_rejected_batch_leaves_nothing_in_clean(
-    spec: ModelSpec,
-    lake: Lakehouse,
+    run: Run,
     deliver: Deliver,
     good_rows: Rows,
     broken: Callable[[Rows], Rows],
     batch_reasons: Sequence[str],
 ) -> None:
-    batch.validate(spec, lake, deliver(good_rows))
-    batch.load(spec, lake, DAY)
+    steps.validate_batch(deliver(good_rows))
+    steps.load_batch(run)
     content = broken(good_rows)
-    verdict = batch.validate(spec, lake, deliver(content))
+    verdict = steps.validate_batch(deliver(content))
     rows = max(len(content) - 1, 0)
     assert (verdict.outcome, verdict.batch_reasons) == ("reject_batch", batch_reasons)
     assert (verdict.rows, verdict.quarantined) == (rows, rows)
     for _ in range(2):
-        assert batch.reject(spec, lake, DAY, verdict.batch_reasons) == batch.BatchCounts(rows, 0, rows)
-        assert table(lake, spec, "clean") == []
-        quarantine = table(lake, spec, "quarantine")
+        assert steps.reject_batch(run, verdict.batch_reasons) == BatchCounts(rows, 0, rows)
+        assert table(run, CLEAN) == []
+        quarantine = table(run, QUARANTINE)
         assert len(quarantine) == rows
         assert all(row["reasons"][: len(batch_reasons)] == list(batch_reasons) for row in quarantine)
 
 
-def test_budget_itself_is_still_accepted(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows) -> None:
+def test_budget_itself_is_still_accepted(run: Run, deliver: Deliver, good_rows: Rows) -> None:
     rows = with_nulls(good_rows, 4)  # of 40: the budget is 10 %
-    assert batch.validate(spec, lake, deliver(rows)).outcome == "accept_and_quarantine"
+    assert steps.validate_batch(deliver(rows)).outcome == "accept_and_quarantine"
 
 
-def test_extra_column_is_kept_in_raw(spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows) -> None:
-    batch.validate(spec, lake, deliver([[*row, f"x; {n}"] for n, row in enumerate(good_rows)]))
-    assert table(lake, spec, "raw")[1]["extra_columns"] == '{"x; 0": "x; 2"}'
+def test_extra_column_is_kept_in_raw(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    steps.validate_batch(deliver([[*row, f"x; {n}"] for n, row in enumerate(good_rows)]))
+    assert table(run, RAW)[1]["extra_columns"] == '{"x; 0": "x; 2"}'
 
 
-def test_rejecting_by_hand_keeps_the_own_reasons(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows
-) -> None:
-    batch.validate(spec, lake, deliver(changed(good_rows[:15], 3, "total_rooms", "")))
-    batch.reject(spec, lake, DAY, ["withdrawn_by_sender"])
-    reasons = reasons_by_row(lake, spec)
-    assert reasons[2] == ["withdrawn_by_sender"]
-    assert reasons[3] == ["withdrawn_by_sender", "null:total_rooms"]
+def test_rejecting_by_hand_keeps_the_own_reasons(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    steps.validate_batch(deliver(changed(good_rows[:15], 3, "total_rooms", "")))
+    steps.reject_batch(run, ["stale_rows:listed_at"])
+    reasons = reasons_by_row(run)
+    assert reasons[2] == ["stale_rows:listed_at"]
+    assert reasons[3] == ["stale_rows:listed_at", "null:total_rooms"]
 
 
-def test_everything_again_leaves_the_same_tables(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows
-) -> None:
-    other_day = date(2025, 1, 3)
-    delivery = deliver(changed(good_rows, 3, "total_rooms", ""))
-    batch.validate(spec, lake, deliver(good_rows, other_day))
-    batch.load(spec, lake, other_day)
-    seen = []
-    for _ in range(2):
-        verdict = batch.validate(spec, lake, delivery)
-        counts = batch.load(spec, lake, DAY)
-        seen.append((verdict, counts, *(table(lake, spec, layer) for layer in ("raw", "quarantine", "clean"))))
+def test_everything_again_leaves_the_same_tables(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    other = deliver(good_rows, DAY.shift(1))
+    ingest(other)
+    deliver(changed(good_rows, 3, "total_rooms", ""))
+    seen = [(*ingest(run), *(table(run, layer) for layer in (RAW, QUARANTINE, CLEAN, PROFILES))) for _ in range(2)]
     assert seen[0] == seen[1]
-    assert len(table(lake, spec, "clean", other_day)) == 40
+    assert len(table(other, CLEAN)) == 40
 
 
-def test_corrected_delivery_replaces_the_day(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows
-) -> None:
-    batch.validate(spec, lake, deliver(changed(good_rows, 3, "total_rooms", "")))
-    batch.load(spec, lake, DAY)
-    batch.validate(spec, lake, deliver(good_rows))
-    assert batch.load(spec, lake, DAY) == batch.BatchCounts(40, 40, 0)
-    assert table(lake, spec, "quarantine") == []
+def test_corrected_delivery_replaces_the_day(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    steps.validate_batch(deliver(changed(good_rows, 3, "total_rooms", "")))
+    steps.load_batch(run)
+    steps.validate_batch(deliver(good_rows))
+    assert steps.load_batch(run) == BatchCounts(40, 40, 0)
+    assert table(run, QUARANTINE) == []
 
 
-def test_load_refuses_rows_that_do_not_add_up(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows
-) -> None:
-    batch.validate(spec, lake, deliver(changed(good_rows, 3, "total_rooms", "")))
-    quarantine = lake.read(spec.table("quarantine"))
-    lake.replace_partition(spec.table("quarantine"), pa.concat_tables([quarantine, quarantine]), {"batch_date": DAY})
+def test_load_refuses_rows_that_do_not_add_up(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    steps.validate_batch(deliver(changed(good_rows, 3, "total_rooms", "")))
+    quarantine = run.lake.read(run.table(QUARANTINE))
+    put(run.lake, run.table(QUARANTINE), pa.concat_tables([quarantine, quarantine]), DAY)
     with pytest.raises(DataError, match=r"batch of 2025-01-02: 40 rows in = 39 accepted \+ 2 quarantined: not so"):
-        batch.load(spec, lake, DAY)
+        steps.load_batch(run)
 
 
-def test_load_refuses_a_bad_row_that_left_quarantine(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows
-) -> None:
-    batch.validate(spec, lake, deliver(changed(good_rows, 3, "total_rooms", "many")))
-    nothing = lake.read(spec.table("quarantine")).slice(0, 0)
-    lake.replace_partition(spec.table("quarantine"), nothing, {"batch_date": DAY})
+def test_load_refuses_a_bad_row_that_left_quarantine(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    steps.validate_batch(deliver(changed(good_rows, 3, "total_rooms", "many")))
+    nothing = run.lake.read(run.table(QUARANTINE)).slice(0, 0)
+    put(run.lake, run.table(QUARANTINE), nothing, DAY)
     with pytest.raises(DataError, match="do not fit total_rooms"):
-        batch.load(spec, lake, DAY)
+        steps.load_batch(run)
 
 
 def test_loading_does_without_great_expectations() -> None:
-    code = "import sys, include.ingestion.batch; sys.exit('great_expectations' in sys.modules)"
+    code = "import sys, include.ingestion.steps; sys.exit('great_expectations' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT).returncode == 0
 
 
-def test_load_without_validation_is_an_error(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows
-) -> None:
-    with pytest.raises(DataError, match="raw_california_housing does not exist"):
-        batch.load(spec, lake, DAY)
-    batch.validate(spec, lake, deliver(good_rows))
+def test_load_without_validation_is_an_error(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    with pytest.raises(DataError, match=r"batch of 2025-01-02: 0 rows in .*\. Validate the delivery again"):
+        steps.load_batch(run)
+    assert not run.lake.exists(run.table(CLEAN))
+    steps.validate_batch(deliver(good_rows))
     with pytest.raises(DataError, match="batch of 2025-01-03: 0 rows in"):
-        batch.load(spec, lake, date(2025, 1, 3))
+        steps.load_batch(replace(run, asked_for=DAY.shift(1)))
 
 
 def test_log_names_columns_counts_and_examples(
-    spec: ModelSpec,
-    lake: Lakehouse,
+    run: Run,
     deliver: Deliver,
     good_rows: Rows,
     caplog: pytest.LogCaptureFixture,
@@ -283,7 +263,7 @@ def test_log_names_columns_counts_and_examples(
     # Airflow, where another test has imported it, prints what is logged: only what is printed beside that counts.
     monkeypatch.setattr(logging.getLogger(), "handlers", [caplog.handler])
     with caplog.at_level(logging.INFO):
-        batch.validate(spec, lake, deliver(rows))
+        steps.validate_batch(deliver(rows))
     assert "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("include")) == (
         "california_housing, batch of 2025-01-02: accept_and_quarantine. "
         "40 rows = 38 accepted + 2 quarantined\n"
@@ -294,34 +274,33 @@ def test_log_names_columns_counts_and_examples(
     assert capfd.readouterr() == ("", "")
 
 
-def test_docs_are_written_where_asked(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows, tmp_path: Path
-) -> None:
-    batch.validate(spec, lake, deliver(changed(good_rows, 4, "latitude", "51.5")), tmp_path / "docs" / "today")
-    page = (tmp_path / "docs" / "today" / "index.html").read_text()
-    assert "latitude" in page
-    assert "51.5" in page
-
-
 CELLS = st.sampled_from(["", "1", "2", "3.5", "-7", "1e308", "many", "inf", "INLAND", "-120", "36"])
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.lists(CELLS, min_size=10, max_size=10), max_size=12))
-def test_rows_in_are_accepted_plus_quarantined(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, good_rows: Rows, rows: Rows
-) -> None:
+def test_rows_in_are_accepted_plus_quarantined(run: Run, deliver: Deliver, good_rows: Rows, rows: Rows) -> None:
     delivered = [*good_rows, *rows]
-    verdict = batch.validate(spec, lake, deliver(delivered))
-    if verdict.outcome == "reject_batch":
-        counts = batch.reject(spec, lake, DAY, verdict.batch_reasons)
-    else:
-        counts = batch.load(spec, lake, DAY)
-    quarantined = {row["row_number"] for row in table(lake, spec, "quarantine") if row["reasons"]}
+    verdict, counts = ingest(deliver(delivered))
+    quarantined = {row["row_number"] for row in table(run, QUARANTINE) if row["reasons"]}
     assert counts.rows == len(delivered) - 1 == counts.accepted + counts.quarantined
     assert len(quarantined) == counts.quarantined == verdict.quarantined
     accepted = [row for n, row in enumerate(delivered[1:], start=1) if n not in quarantined]
-    clean = table(lake, spec, "clean")
+    clean = table(run, CLEAN)
     assert len(clean) == len(accepted)
     assert sorted(row["listing_id"] for row in clean) == sorted(int(row[0]) for row in accepted)
     assert all(value is not None for row in clean for value in row.values())
+
+
+@pytest.mark.parametrize("rows_in_memory", [200_000, 5])
+@pytest.mark.parametrize("key", ["9007199254740993", "-9007199254740993", "9" * 18])
+def test_integers_that_no_float_holds_are_loaded_exactly(
+    run: Run, deliver: Deliver, good_rows: Rows, key: str, rows_in_memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.ingestion.raw_loader.WHOLE_ROWS", rows_in_memory)
+    rule = {"type": "expect_column_values_to_be_between", "column": "listing_id", "severity": "quarantine_row"}
+    run = with_rules(run, rule | {"min_value": -0.5})
+    counts = ingest(deliver(changed(good_rows, 3, "listing_id", key), of=run))[1]
+    assert counts == (BatchCounts(40, 39, 1) if key.startswith("-") else BatchCounts(40, 40, 0))
+    keys = run.lake.read(run.table(CLEAN))["listing_id"].to_pylist()
+    assert (int(key) in keys) is not key.startswith("-")

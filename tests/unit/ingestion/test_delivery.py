@@ -2,26 +2,24 @@ from __future__ import annotations
 
 import gzip
 import os
-from datetime import date
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from include.core.errors import DeliveryError
-from include.core.settings import Places
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.ingestion.delivery import Delivery
-
-DAY = date(2025, 1, 2)
+from tests.unit.ingestion.cases import DAY
 
 
 @pytest.fixture
-def delivery(places: Places, spec: ModelSpec) -> Delivery:
+def delivery(places: Settings, spec: ModelSpec) -> Delivery:
     return Delivery.expected(places, spec, "batches", DAY)
 
 
-def test_folder_follows_the_layout_of_the_landing_area(delivery: Delivery, places: Places) -> None:
+def test_folder_follows_the_layout_of_the_landing_area(delivery: Delivery, places: Settings) -> None:
     assert delivery.folder == f"{places.landing_uri}/california_housing/batches/batch_date=2025-01-02"
     assert delivery.marker == f"{delivery.folder}/_SUCCESS"
 
@@ -127,7 +125,7 @@ def test_half_written_delivery_is_not_complete(delivery: Delivery, monkeypatch: 
 
 
 def test_fsspec_url_works_like_a_folder(spec: ModelSpec) -> None:
-    places = Places("dev", "memory://landing", "memory://lakehouse", "x")
+    places = Settings(landing_uri="memory://landing")
     delivery = Delivery.expected(places, spec, "batches", DAY)
     assert not delivery.is_complete()
     delivery.write("california_housing.csv", b"a\n1\n")

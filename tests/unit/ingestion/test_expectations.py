@@ -9,7 +9,8 @@ import pytest
 from include.core import catalogue
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
-from include.ingestion import expectations, validation
+from include.ingestion import expectations
+from include.ingestion.validation import rules as checks
 
 GOOD = "{type: expect_column_values_to_not_be_null, column: longitude, severity: quarantine_row}"
 
@@ -36,7 +37,7 @@ def write(tmp_path: Path) -> Write:
 def test_expectations_of_every_model_are_right(model: str) -> None:
     spec = catalogue.load(model)
     rules = expectations.load(spec)
-    assert len(validation.suite(spec, rules).expectations) == len(rules) > 0
+    assert len(checks.suite(spec, rules).expectations) == len(rules) > 0
 
 
 def test_rule_says_what_is_checked_and_what_a_failure_is_called(write: Write) -> None:
@@ -140,11 +141,11 @@ def test_wrong_entry_is_one_error_that_names_file_and_key(write: Write, entry: s
         ),
     ],
 )
-def test_wrong_value_is_the_same_error_before_anything_is_judged(write: Write, entry: str, message: str) -> None:
+def test_wrong_value_is_the_same_error_before_anything_is_checked(write: Write, entry: str, message: str) -> None:
     spec = write(f"expectations:\n  - {GOOD}\n  - {entry}\n")
     rules = expectations.load(spec)
     with pytest.raises(ConfigError, match=r"^include/models/california_housing/expectations\.yaml: " + message):
-        validation.check(spec, rules, pd.DataFrame())
+        checks.check(spec, rules, pd.DataFrame())
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_wrong_value_is_the_same_error_before_anything_is_judged(write: Write, e
         ("", "expectations: a list of expectations is needed"),
         ("expectations: 3", "expectations: a list of expectations is needed"),
         ("expectations: []\nrules: []", "rules: unknown key"),
-        ("expectations: [", "not valid YAML in line 1"),
+        ("expectations: [", "not valid YAML in line 2"),
     ],
 )
 def test_wrong_file_is_one_error(write: Write, content: str, message: str) -> None:

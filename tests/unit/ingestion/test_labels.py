@@ -1,37 +1,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from include.core.errors import DeliveryError
-from include.core.settings import Places
-from include.core.spec import ModelSpec
 from include.demo import replay
-from include.ingestion import labels
-from include.ingestion.delivery import Delivery
-from include.lakehouse.tables import Lakehouse
+from include.ingestion import steps
+from include.ingestion.labels import LabelCounts
+from include.lakehouse.run import Run
+from include.lakehouse.schemas import LABELS, QUARANTINE_LABELS
 
 HEADER = ["listing_id", "median_house_value"]
-Deliver = Callable[..., Delivery]
+Deliver = Callable[..., Run]
 
 
-def test_label_belongs_to_its_day_and_arrives_later(spec: ModelSpec, lake: Lakehouse, deliver: Deliver) -> None:
-    counts = labels.load(spec, lake, deliver([HEADER, ["7", "452600.0"]], kind="labels"))
-    assert counts == labels.LabelCounts(rows=1, accepted=1, quarantined=0, reasons={})
-    assert lake.read(spec.table("labels")).to_pylist() == [
+def test_label_belongs_to_its_day_and_arrives_later(run: Run, deliver: Deliver) -> None:
+    counts = steps.load_labels(deliver([HEADER, ["7", "452600.0"]], kind="labels"))
+    assert counts == LabelCounts(rows=1, accepted=1, quarantined=0, reasons={})
+    assert run.lake.read(run.table(LABELS)).to_pylist() == [
         {
             "listing_id": 7,
             "event_timestamp": datetime(2025, 1, 2, tzinfo=UTC),
             "median_house_value": 452600.0,
             "arrived_at": datetime(2025, 1, 3, tzinfo=UTC),
-            "batch_date": date(2025, 1, 2),
+            "partition_key": "2025-01-02",
         }
     ]
 
 
-def test_unusable_labels_are_kept_with_their_reasons(spec: ModelSpec, lake: Lakehouse, deliver: Deliver) -> None:
+def test_unusable_labels_are_kept_with_their_reasons(run: Run, deliver: Deliver) -> None:
     rows = [
         ["1", "10"],
         ["2", ""],
@@ -42,12 +42,12 @@ def test_unusable_labels_are_kept_with_their_reasons(spec: ModelSpec, lake: Lake
         ["3", "8"],
         ["4", "9"],
     ]
-    delivery = deliver([HEADER, *rows], kind="labels")
+    run = deliver([HEADER, *rows], kind="labels")
     for _ in range(2):
-        counts = labels.load(spec, lake, delivery)
+        counts = steps.load_labels(run)
         assert counts.rows == 8 == counts.accepted + counts.quarantined
-        assert sorted(lake.read(spec.table("labels"))["listing_id"].to_pylist()) == [1, 4]
-        kept = lake.read(spec.table("quarantine_labels")).sort_by("row_number").to_pylist()
+        assert sorted(run.lake.read(run.table(LABELS))["listing_id"].to_pylist()) == [1, 4]
+        kept = run.lake.read(run.table(QUARANTINE_LABELS)).sort_by("row_number").to_pylist()
         assert {row["row_number"]: row["reasons"] for row in kept} == {
             2: ["null:median_house_value"],
             3: ["null:listing_id"],
@@ -60,15 +60,20 @@ def test_unusable_labels_are_kept_with_their_reasons(spec: ModelSpec, lake: Lake
 
 
 @pytest.mark.parametrize("header", [["listing_id"], [*HEADER, "x"], ["id", "median_house_value"]])
-def test_other_columns_are_an_error_that_names_them(
-    spec: ModelSpec, lake: Lakehouse, deliver: Deliver, header: list[str]
-) -> None:
+def test_other_columns_are_an_error_that_names_them(run: Run, deliver: Deliver, header: list[str]) -> None:
     with pytest.raises(DeliveryError, match=r"labels/batch_date=2025-01-02: the labels have the columns"):
-        labels.load(spec, lake, deliver([header, ["1"] * len(header)], kind="labels"))
+        steps.load_labels(deliver([header, ["1"] * len(header)], kind="labels"))
 
 
-def test_real_labels_are_all_used(spec: ModelSpec, places: Places, lake: Lakehouse, housing: replay.SourceFile) -> None:
-    played = replay.Replay(spec, housing, days=1)
-    counts = [labels.load(spec, lake, played.deliver_labels(places, n)) for n in range(2)]
+def test_real_labels_are_all_used(run: Run, housing: replay.SourceFile) -> None:
+    played = replay.Replay(run.spec, housing, days=1)
+    counts = []
+    for n in range(2):
+        delivery = played.deliver_labels(run.settings, n)
+        counts.append(steps.load_labels(replace(run, asked_for=delivery.partition)))
     assert sum(count.accepted for count in counts) == 20640
     assert all(count.quarantined == 0 for count in counts)
+
+
+def test_no_label_is_no_error(run: Run, deliver: Deliver) -> None:
+    assert steps.load_labels(deliver([HEADER], kind="labels")) == LabelCounts(0, 0, 0, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from dataclasses import replace
 from importlib import import_module
 
 import fsspec
@@ -14,14 +14,12 @@ from gcp_storage_emulator.server import create_server
 from moto.server import ThreadedMotoServer
 
 from include.core.errors import ConfigError
-from include.core.settings import Places
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
-from include.ingestion import batch
+from include.ingestion.batch import BatchCounts
 from include.ingestion.delivery import Delivery
-from include.lakehouse.tables import Lakehouse
-from tests.unit.ingestion.cases import Rows, as_csv, in_chunks
-
-DAY = date(2025, 1, 2)
+from include.lakehouse.run import Run
+from tests.unit.ingestion.cases import DAY, Rows, as_csv, in_chunks, ingest
 
 
 @contextmanager
@@ -66,9 +64,7 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_delivery_is_seen_read_and_replaced(
-    spec: ModelSpec,
-    lake: Lakehouse,
-    places: Places,
+    run: Run,
     bucket: str,
     good_rows: Rows,
     chunked: bool,
@@ -76,18 +72,17 @@ def test_delivery_is_seen_read_and_replaced(
 ) -> None:
     if chunked:
         in_chunks(monkeypatch)
-    there = Places("dev", bucket, places.lakehouse_uri, "unused")
-    delivery = Delivery.expected(there, spec, "batches", DAY)
+    run = replace(run, settings=run.settings.model_copy(update={"landing_uri": bucket}))
+    delivery = Delivery.expected(run.settings, run.spec, "batches", DAY)
     assert not delivery.is_complete()
     delivery.write("california_housing.csv", as_csv(good_rows))
     assert delivery.is_complete()
-    assert batch.validate(spec, lake, delivery).outcome == "accept_batch"
-    assert batch.load(spec, lake, DAY) == batch.BatchCounts(40, 40, 0)
+    verdict, counts = ingest(run)
+    assert (verdict.outcome, counts) == ("accept_batch", BatchCounts(40, 40, 0))
     delivery.write("california_housing.csv", as_csv(good_rows[:31]))
-    batch.validate(spec, lake, delivery)
-    assert batch.load(spec, lake, DAY) == batch.BatchCounts(30, 30, 0)
+    assert ingest(run)[1] == BatchCounts(30, 30, 0)
     delivery.write("california_housing.csv", as_csv(good_rows)[:-60])
-    assert batch.validate(spec, lake, delivery).batch_reasons == ("malformed_csv",)
+    assert ingest(run)[0].batch_reasons == ("malformed_csv",)
 
 
 @pytest.mark.parametrize(("scheme", "package"), [("abfss", "adlfs"), ("gs", "gcsfs"), ("s3", "s3fs")])
@@ -99,7 +94,7 @@ def test_a_missing_package_is_named(
     monkeypatch.delitem(registry._registry, scheme, raising=False)
     if scheme == "abfss":  # the package itself tells fsspec of this name
         monkeypatch.delitem(registry.known_implementations, scheme)
-    delivery = Delivery.expected(Places("dev", f"{scheme}://landing", "unused", "unused"), spec, "batches", DAY)
+    delivery = Delivery.expected(Settings(landing_uri=f"{scheme}://landing"), spec, "batches", DAY)
     with pytest.raises(ConfigError) as error:
         delivery.is_complete()
     assert str(error.value) == (
@@ -109,7 +104,7 @@ def test_a_missing_package_is_named(
 
 
 def test_an_address_of_no_kind_is_refused(spec: ModelSpec) -> None:
-    delivery = Delivery.expected(Places("dev", "s4://landing", "unused", "unused"), spec, "batches", DAY)
+    delivery = Delivery.expected(Settings(landing_uri="s4://landing"), spec, "batches", DAY)
     with pytest.raises(
         ConfigError, match=r"^s4://landing/.*Protocol not known: s4\. FLIGHTLINE_LANDING_URI is a folder"
     ):

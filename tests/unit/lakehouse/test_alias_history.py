@@ -1,60 +1,107 @@
 from __future__ import annotations
 
+import multiprocessing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from include.core import catalogue
 from include.core.errors import DataError
-from include.core.settings import Places
+from include.core.spec import ModelSpec
 from include.lakehouse import alias_history
 from include.lakehouse.tables import Lakehouse
 
-AT = datetime(2025, 1, 5, tzinfo=UTC)
+AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
+DATA = datetime(2025, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
+PROCESSES = 8
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lakehouse:
-    return Lakehouse(Places("dev", str(tmp_path), str(tmp_path / "lakehouse"), ""))
+    return Lakehouse(str(tmp_path))
 
 
-def test_every_moment_has_one_version(lake: Lakehouse) -> None:
+def named(name: str) -> ModelSpec:
+    return catalogue.load("california_housing").model_copy(update={"name": name})
+
+
+HOUSES = named("houses")
+
+
+def begin(lake: Lakehouse, version: str, days: int, *, at: datetime = AT, spec: ModelSpec = HOUSES) -> None:
+    alias_history.begin(lake, spec, version, model_time=DATA + days * DAY, decision_id=f"d{version}", at=at)
+
+
+def versions(lake: Lakehouse) -> list[str]:
+    return [period.version for period in alias_history.periods(lake, "houses")]
+
+
+def test_periods_follow_each_other_by_the_clock(lake: Lakehouse) -> None:
     assert alias_history.current(lake, "houses") is None
-    alias_history.begin(lake, "houses", "1", AT, "d1")
-    alias_history.begin(lake, "cars", "7", AT, "d0")
-    alias_history.begin(lake, "houses", "2", AT + DAY, "d2")
-    alias_history.begin(lake, "houses", "2", AT + 2 * DAY, "d2")
-    alias_history.begin(lake, "houses", "1", AT + 3 * DAY, "d3")
-    seen = {
-        hours: alias_history.as_of(lake, "houses", AT + timedelta(hours=hours)) for hours in (-1, 0, 23, 24, 71, 72)
-    }
-    assert {hours: tenure and tenure.version for hours, tenure in seen.items()} == {
-        -1: None,
-        0: "1",
-        23: "1",
-        24: "2",
-        71: "2",
-        72: "1",
-    }
-    assert len(alias_history.tenures(lake, "houses")) == 3
+    begin(lake, "1", 0)
+    begin(lake, "7", 0, spec=named("cars"))
+    begin(lake, "2", 1, at=AT + DAY)
+    begin(lake, "2", 1, at=AT + 2 * DAY)  # a repetition
+    begin(lake, "1", 0, at=AT + 3 * DAY)
+    found = alias_history.periods(lake, "houses")
+    assert [(period.version, period.valid_from) for period in found] == [
+        ("1", AT),
+        ("2", AT + DAY),
+        ("1", AT + 3 * DAY),
+    ]
+    assert [period.valid_to for period in found] == [AT + DAY, AT + 3 * DAY, None]
     running = alias_history.current(lake, "cars")
     assert running is not None
     assert (running.version, running.valid_to) == ("7", None)
 
 
-def test_two_in_one_moment_leave_the_later_one(lake: Lakehouse) -> None:
-    alias_history.begin(lake, "houses", "1", AT, "d1")
-    alias_history.begin(lake, "houses", "2", AT, "d2")
-    found = alias_history.as_of(lake, "houses", AT)
+def test_a_partition_of_the_past_is_answered_in_the_time_of_the_data(lake: Lakehouse) -> None:
+    begin(lake, "1", 0)
+    begin(lake, "2", 4, at=AT + timedelta(minutes=10))
+
+    def then(days: int) -> str | None:
+        found = alias_history.as_of(lake, "houses", DATA + days * DAY)
+        return found and found.version
+
+    assert [then(days) for days in (-1, 0, 3, 4, 9)] == [None, "1", "1", "2", "2"]
+    begin(lake, "1", 0, at=AT + timedelta(minutes=20))  # rolled back: version 2 is no answer any more
+    assert [then(days) for days in (-1, 0, 4, 9)] == [None, "1", "1", "1"]
+
+
+def test_a_version_that_knew_less_can_follow_and_so_can_one_of_a_slow_clock(lake: Lakehouse) -> None:
+    begin(lake, "1", 4)
+    begin(lake, "2", 1, at=AT + DAY)
+    begin(lake, "3", 9, at=AT)  # the clock of another machine
+    first, second, third = alias_history.periods(lake, "houses")
+    assert (first.valid_to, second.valid_to, third.valid_to) == (second.valid_from, third.valid_from, None)
+    assert second.valid_from < third.valid_from
+    found = alias_history.as_of(lake, "houses", DATA + 5 * DAY)
     assert found is not None
     assert found.version == "2"
-    assert [tenure.version for tenure in alias_history.tenures(lake, "houses")] == ["1", "2"]
 
 
-def test_time_does_not_run_backwards(lake: Lakehouse) -> None:
-    alias_history.begin(lake, "houses", "1", AT, "d1")
-    with pytest.raises(DataError, match="since 2025-01-05"):
-        alias_history.begin(lake, "houses", "2", AT - DAY, "d2")
+@pytest.mark.parametrize("moments", [(datetime(2025, 1, 6), AT), (DATA, datetime(2026, 3, 1))])
+def test_a_time_without_a_zone_is_refused(lake: Lakehouse, moments: tuple[datetime, datetime]) -> None:
     with pytest.raises(DataError, match="time zone"):
-        alias_history.begin(lake, "houses", "2", datetime(2025, 1, 6), "d2")
+        alias_history.begin(lake, HOUSES, "2", model_time=moments[0], decision_id="d", at=moments[1])
+
+
+def _begin(folder: str, number: int, gate) -> None:
+    gate.wait()
+    begin(Lakehouse(folder), str(number), number, at=AT + number * DAY)
+
+
+def test_of_eight_processes_that_begin_at_once_and_make_the_table_none_is_lost(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    gate = context.Barrier(PROCESSES)
+    processes = [context.Process(target=_begin, args=(str(tmp_path), n, gate)) for n in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    found = alias_history.periods(Lakehouse(str(tmp_path)), "houses")
+    assert {period.version for period in found} == {str(number) for number in range(PROCESSES)}
+    assert [period.valid_to for period in found] == [*(period.valid_from for period in found[1:]), None]

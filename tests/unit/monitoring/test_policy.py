@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.core.spec import Retraining
-from include.monitoring.policy import EXPLANATIONS, Branch, Decision, Reason, Request, decide
-from include.monitoring.window import WindowMetrics
+from include.core import catalogue
+from include.core.partition import Grain, Partition
+from include.core.spec import Monitoring, Retraining
+from include.evaluation.metrics import METRICS, Metric
+from include.lakehouse.decisions import Outcome, Reason
+from include.lakehouse.windows import WindowMetrics
+from include.monitoring.policy import EXPLANATIONS, Request, Verdict, decide
 
-TODAY = date(2025, 1, 10)
+NOW = datetime(2025, 1, 10, tzinfo=UTC)
+TODAY = Partition.of(NOW, Grain.DAY)
 THRESHOLD = 0.8
+R2, LOSS = METRICS["r2"], METRICS["log_loss"]
 POLICY = Retraining(
     below_windows=2,
     of_windows=3,
@@ -29,23 +36,27 @@ def policy(**changes: Any) -> Retraining:
     return Retraining.model_validate(POLICY.model_dump() | changes)
 
 
-def window(days_ago: int, adjusted_r2: float | None, *drifted: str, rows: int = 400) -> WindowMetrics:
+def monitoring(rules: Retraining) -> Monitoring:
+    known = catalogue.load("california_housing").monitoring
+    performance = known.performance.model_copy(update={"threshold": THRESHOLD})
+    return known.model_copy(update={"performance": performance, "retraining": rules})
+
+
+def window(days_ago: int, value: float | None, *drifted: str, rows: int = 400) -> WindowMetrics:
     return WindowMetrics(
-        window=TODAY - timedelta(days=days_ago),
+        partition=TODAY.shift(-days_ago),
         version="1",
         rows=rows,
-        labelled_rows=0 if adjusted_r2 is None else rows,
-        adjusted_r2=adjusted_r2,
-        rmse=None,
-        mae=None,
-        bias=None,
+        labelled_rows=0 if value is None else rows,
+        metric=value,
+        values={},
         drifted_features=drifted,
         prediction_drifted=None,
     )
 
 
 def request(days_ago: int) -> Request:
-    return Request(window=TODAY - timedelta(days=days_ago + 5), day=TODAY - timedelta(days=days_ago))
+    return Request(TODAY.shift(-days_ago - 5), NOW - timedelta(days=days_ago))
 
 
 def run(
@@ -54,8 +65,9 @@ def run(
     requests: tuple[Request, ...] = (),
     rules: Retraining = POLICY,
     production: str | None = "1",
-) -> Decision:
-    return decide(rules, THRESHOLD, current, production=production, history=history, requests=requests, today=TODAY)
+    metric: Metric = R2,
+) -> Verdict:
+    return decide(monitoring(rules), metric, current, production=production, history=history, requests=requests, at=NOW)
 
 
 BELOW_BEFORE = (window(2, 0.6, "income"),)
@@ -63,32 +75,32 @@ RECORD, REQUEST = policy(), policy(drift_without_labels="request_retraining")
 
 
 @pytest.mark.parametrize(
-    ("adjusted_r2", "drifted", "rules", "branch", "reason"),
+    ("value", "drifted", "rules", "outcome", "reason"),
     [
-        (0.85, (), RECORD, Branch.NO_ACTION, Reason.PERFORMANCE_HOLDS),
-        (0.80, (), RECORD, Branch.NO_ACTION, Reason.PERFORMANCE_HOLDS),
-        (0.80, ("income",), RECORD, Branch.RECORD_DRIFT, Reason.HARMLESS_DRIFT),
-        (0.79, ("income",), RECORD, Branch.REQUEST_RETRAINING, Reason.HARMFUL_DRIFT),
-        (0.79, (), RECORD, Branch.ALERT_ROOT_CAUSE, Reason.DEGRADED_WITHOUT_DRIFT),
-        (None, (), RECORD, Branch.NO_ACTION, Reason.NO_LABELS_NO_DRIFT),
-        (None, (), REQUEST, Branch.NO_ACTION, Reason.NO_LABELS_NO_DRIFT),
-        (None, ("income",), RECORD, Branch.RECORD_DRIFT, Reason.UNLABELLED_DRIFT_RECORDED),
-        (None, ("income",), REQUEST, Branch.REQUEST_RETRAINING, Reason.UNLABELLED_DRIFT_REQUESTED),
-        (0.85, ("income",), REQUEST, Branch.RECORD_DRIFT, Reason.HARMLESS_DRIFT),
+        (0.85, (), RECORD, Outcome.NO_ACTION, Reason.PERFORMANCE_HOLDS),
+        (0.80, (), RECORD, Outcome.NO_ACTION, Reason.PERFORMANCE_HOLDS),
+        (0.80, ("income",), RECORD, Outcome.RECORD_DRIFT, Reason.HARMLESS_DRIFT),
+        (0.79, ("income",), RECORD, Outcome.REQUEST_RETRAINING, Reason.HARMFUL_DRIFT),
+        (0.79, (), RECORD, Outcome.ALERT_ROOT_CAUSE, Reason.DEGRADED_WITHOUT_DRIFT),
+        (None, (), RECORD, Outcome.NO_ACTION, Reason.NO_LABELS_NO_DRIFT),
+        (None, (), REQUEST, Outcome.NO_ACTION, Reason.NO_LABELS_NO_DRIFT),
+        (None, ("income",), RECORD, Outcome.RECORD_DRIFT, Reason.UNLABELLED_DRIFT_RECORDED),
+        (None, ("income",), REQUEST, Outcome.REQUEST_RETRAINING, Reason.UNLABELLED_DRIFT_REQUESTED),
+        (0.85, ("income",), REQUEST, Outcome.RECORD_DRIFT, Reason.HARMLESS_DRIFT),
     ],
 )
 def test_each_row_of_the_table(
-    adjusted_r2: float | None, drifted: tuple[str, ...], rules: Retraining, branch: Branch, reason: Reason
+    value: float | None, drifted: tuple[str, ...], rules: Retraining, outcome: Outcome, reason: Reason
 ) -> None:
-    decision = run(window(1, adjusted_r2, *drifted), BELOW_BEFORE, rules=rules)
-    assert (decision.branch, decision.reasons) == (branch, (reason,))
+    verdict = run(window(1, value, *drifted), BELOW_BEFORE, rules=rules)
+    assert (verdict.outcome, verdict.reasons) == (outcome, (reason,))
 
 
 def test_before_production_and_without_rows_nothing_is_done() -> None:
-    nothing = Decision(Branch.NO_ACTION, (Reason.NO_PRODUCTION_VERSION,))
+    nothing = Verdict(Outcome.NO_ACTION, (Reason.NO_PRODUCTION_VERSION,))
     assert run(None, production=None) == run(window(1, 0.5, "income"), production=None) == nothing
-    assert run(None) == Decision(Branch.NO_ACTION, (Reason.NOTHING_SCORED,))
-    assert run(window(1, None, rows=0)) == Decision(Branch.NO_ACTION, (Reason.NOTHING_SCORED,))
+    assert run(None) == Verdict(Outcome.NO_ACTION, (Reason.NOTHING_SCORED,))
+    assert run(window(1, None, rows=0)) == Verdict(Outcome.NO_ACTION, (Reason.NOTHING_SCORED,))
 
 
 BAD = window(1, 0.5, "income")
@@ -108,12 +120,12 @@ BAD = window(1, 0.5, "income")
     ],
 )
 def test_n_of_the_last_m_labelled_windows(history: tuple[WindowMetrics, ...], below: int) -> None:
-    decision = run(BAD, history)
-    assert decision.windows_below == below
+    verdict = run(BAD, history)
+    assert verdict.windows_below == below
     if below >= POLICY.below_windows:
-        assert decision.branch is Branch.REQUEST_RETRAINING
+        assert verdict.outcome is Outcome.REQUEST_RETRAINING
     else:
-        assert (decision.branch, decision.reasons) == (Branch.RECORD_DRIFT, (Reason.WAITING_FOR_N_OF_M,))
+        assert (verdict.outcome, verdict.reasons) == (Outcome.RECORD_DRIFT, (Reason.WAITING_FOR_N_OF_M,))
 
 
 @pytest.mark.parametrize(
@@ -130,15 +142,15 @@ def test_n_of_the_last_m_labelled_windows(history: tuple[WindowMetrics, ...], be
     ],
 )
 def test_cooldown_and_budget(days_ago: tuple[int, ...], reasons: tuple[Reason, ...]) -> None:
-    decision = run(BAD, BELOW_BEFORE, tuple(request(days) for days in days_ago))
-    assert decision.reasons == reasons
-    expected = Branch.REQUEST_RETRAINING if reasons == (Reason.HARMFUL_DRIFT,) else Branch.RECORD_DRIFT
-    assert decision.branch is expected
+    verdict = run(BAD, BELOW_BEFORE, tuple(request(days) for days in days_ago))
+    assert verdict.reasons == reasons
+    expected = Outcome.REQUEST_RETRAINING if reasons == (Reason.HARMFUL_DRIFT,) else Outcome.RECORD_DRIFT
+    assert verdict.outcome is expected
 
 
 def test_a_window_that_a_replaced_version_scored_asks_for_nothing() -> None:
-    decision = run(BAD, BELOW_BEFORE, production="2")
-    assert (decision.branch, decision.reasons) == (Branch.RECORD_DRIFT, (Reason.VERSION_REPLACED,))
+    verdict = run(BAD, BELOW_BEFORE, production="2")
+    assert (verdict.outcome, verdict.reasons) == (Outcome.RECORD_DRIFT, (Reason.VERSION_REPLACED,))
 
 
 def test_all_that_holds_a_request_back_is_named() -> None:
@@ -151,27 +163,46 @@ def test_all_that_holds_a_request_back_is_named() -> None:
 
 def test_deciding_again_gives_the_same_although_the_request_is_on_record() -> None:
     first = run(BAD, BELOW_BEFORE)
-    assert first.branch is Branch.REQUEST_RETRAINING
-    assert run(BAD, BELOW_BEFORE, (Request(window=BAD.window, day=TODAY),)) == first
-    # The same window decided on another day (its labels came later) is another decision.
-    earlier = Request(window=BAD.window, day=TODAY - timedelta(days=1))
+    assert first.outcome is Outcome.REQUEST_RETRAINING
+    assert run(BAD, BELOW_BEFORE, (Request(BAD.partition, NOW),)) == first
+    # The same window decided on another day (its labels came later) is another verdict.
+    earlier = Request(BAD.partition, NOW - timedelta(days=1))
     assert run(BAD, BELOW_BEFORE, (earlier,)).reasons == (Reason.COOLING_DOWN,)
 
 
 def test_drift_without_labels_is_held_back_by_cooldown_and_budget_but_not_by_n_of_m() -> None:
     unlabelled = window(1, None, "income")
-    assert run(unlabelled, rules=REQUEST).branch is Branch.REQUEST_RETRAINING
+    assert run(unlabelled, rules=REQUEST).outcome is Outcome.REQUEST_RETRAINING
     assert run(unlabelled, (), (request(1),), REQUEST).reasons == (Reason.COOLING_DOWN,)
     assert run(unlabelled, (), (request(3), request(4)), REQUEST).reasons == (Reason.BUDGET_SPENT,)
 
 
+def test_a_lower_value_is_better_where_the_metric_says_so() -> None:
+    """A loss: above 0.8 is degraded, at 0.8 it holds."""
+    before = (window(2, 0.9, "income"), window(3, 0.7))
+    verdict = run(window(1, 0.9, "income"), before, metric=LOSS)
+    assert (verdict.outcome, verdict.windows_below, verdict.windows_labelled) == (Outcome.REQUEST_RETRAINING, 2, 3)
+    assert run(window(1, 0.9), metric=LOSS).outcome is Outcome.ALERT_ROOT_CAUSE
+    assert run(window(1, 0.8, "income"), metric=LOSS).reasons == (Reason.HARMLESS_DRIFT,)
+    assert run(window(1, 0.5), metric=LOSS).outcome is Outcome.NO_ACTION
+    assert verdict.explain(LOSS) == "Features have drifted, and log loss is above its threshold in enough windows."
+
+
+def test_cool_down_and_budget_are_days_whatever_a_partition_is() -> None:
+    """Of hourly partitions, 47 hours are not two days, and 48 are."""
+    hours = [replace(item, partition=Partition.of(item.partition.start, Grain.HOUR)) for item in (BAD, *BELOW_BEFORE)]
+    for ago, reason in ((47, Reason.COOLING_DOWN), (48, Reason.HARMFUL_DRIFT)):
+        asked = Request(Partition.of(NOW, Grain.HOUR), NOW - timedelta(hours=ago))
+        assert run(hours[0], (hours[1],), (asked,)).reasons == (reason,)
+
+
 def test_every_reason_has_one_sentence() -> None:
-    assert set(EXPLANATIONS) == set(Reason)
     for sentence in EXPLANATIONS.values():
         assert sentence.endswith(".")
         assert sentence.count(". ") == 0
-    assert run(BAD, (), (request(1),)).explain() == (
-        EXPLANATIONS[Reason.WAITING_FOR_N_OF_M] + " " + EXPLANATIONS[Reason.COOLING_DOWN]
+    assert run(BAD, (), (request(1),)).explain(METRICS["adjusted_r2"]) == (
+        "Drift, with adjusted R2 below its threshold in too few windows yet. "
+        "Drift that asks for retraining, but the last request is too recent."
     )
 
 
@@ -202,10 +233,10 @@ def test_a_request_is_made_only_within_all_limits(
     requests: tuple[Request, ...],
     rules: Retraining,
 ) -> None:
-    decision = run(window(1, score, *drifted), history, requests, rules)
-    assert decision.reasons
-    ages = [(TODAY - item.day).days for item in requests]
-    labelled = [score, *(item.adjusted_r2 for item in history)]
+    verdict = run(window(1, score, *drifted), history, requests, rules)
+    assert verdict.explain(R2)
+    ages = [(NOW - item.at).days for item in requests]
+    labelled = [score, *(item.metric for item in history)]
     last = [value for value in labelled if value is not None][: rules.of_windows]
     wanted = bool(drifted) and (
         rules.drift_without_labels == "request_retraining"
@@ -216,9 +247,9 @@ def test_a_request_is_made_only_within_all_limits(
         sum(age < rules.budget_days for age in ages) < rules.budget_requests
         and min(ages, default=99) >= rules.cooldown_days
     )
-    assert (decision.branch is Branch.REQUEST_RETRAINING) == (wanted and allowed)
-    assert (decision.branch is Branch.ALERT_ROOT_CAUSE) == (score is not None and score < THRESHOLD and not drifted)
-    assert (decision.branch is Branch.NO_ACTION) == (not drifted and (score is None or score >= THRESHOLD))
+    assert (verdict.outcome is Outcome.REQUEST_RETRAINING) == (wanted and allowed)
+    assert (verdict.outcome is Outcome.ALERT_ROOT_CAUSE) == (score is not None and score < THRESHOLD and not drifted)
+    assert (verdict.outcome is Outcome.NO_ACTION) == (not drifted and (score is None or score >= THRESHOLD))
 
 
 @given(*cases)
@@ -230,7 +261,7 @@ def test_a_looser_rule_never_takes_a_request_back(
     rules: Retraining,
 ) -> None:
     current = window(1, score, *drifted)
-    if run(current, history, requests, rules).branch is not Branch.REQUEST_RETRAINING:
+    if run(current, history, requests, rules).outcome is not Outcome.REQUEST_RETRAINING:
         return
     looser = rules.model_dump() | {
         "below_windows": max(1, rules.below_windows - 1),
@@ -239,6 +270,6 @@ def test_a_looser_rule_never_takes_a_request_back(
     }
     for key in ("below_windows", "cooldown_days", "budget_requests"):
         changed = policy(**(rules.model_dump() | {key: looser[key]}))
-        assert run(current, history, requests, changed).branch is Branch.REQUEST_RETRAINING
-    assert run(current, history, requests[1:], rules).branch is Branch.REQUEST_RETRAINING
-    assert run(current, history, requests, policy(**looser)).branch is Branch.REQUEST_RETRAINING
+        assert run(current, history, requests, changed).outcome is Outcome.REQUEST_RETRAINING
+    assert run(current, history, requests[1:], rules).outcome is Outcome.REQUEST_RETRAINING
+    assert run(current, history, requests, policy(**looser)).outcome is Outcome.REQUEST_RETRAINING

@@ -1,262 +1,296 @@
-"""Windows measured on real Delta tables in a temporary folder."""
+"""Windows measured on real Delta tables in a temporary folder, against versions in a real registry."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from include.core import catalogue
 from include.core.errors import DataError
-from include.core.settings import Places
-from include.core.spec import ModelSpec
-from include.evaluation.metrics import least_rows
-from include.ingestion.profile import SCHEMA as PROFILE_SCHEMA
-from include.lakehouse import windows
-from include.lakehouse.tables import Lakehouse
-from include.monitoring import window
+from include.core.spec import Task
+from include.evaluation import metrics
+from include.lakehouse import predictions, windows
+from include.lakehouse.schemas import (
+    ARRIVED_AT,
+    EVENT_TIMESTAMP,
+    FEATURES,
+    LABELS,
+    METRICS,
+    PARTITION,
+    PREDICTION,
+    PROFILES,
+)
+from include.monitoring import reference, window
+from tests.tables import put
+from tests.unit.monitoring.scene import DAY, HISTORY, NAMES, NEXT, ROWS, Scene, rows_of, trained
 
-DAY = date(2025, 1, 5)
-NEXT = DAY + timedelta(days=1)
-FEATURES = ["income", "age", "coastal"]
-ROWS = 300
-
-Change = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-@pytest.fixture
-def spec() -> ModelSpec:
-    return catalogue.load("california_housing")
-
-
-@pytest.fixture
-def lake(tmp_path: Path, spec: ModelSpec) -> Lakehouse:
-    lake = Lakehouse(Places("dev", str(tmp_path / "landing"), str(tmp_path / "lakehouse"), ""))
-    training = _features(0, rows=3000).assign(split="train", weight=1.0, window=date(2025, 1, 1))
-    training[spec.target] = 1.0
-    training["training_set"] = "2025-01-02"
-    lake.replace_partition(spec.table("training_sets"), pa.Table.from_pandas(training), {"training_set": "2025-01-02"})
-    return lake
+LEAST = metrics.METRICS["adjusted_r2"].least_rows(len(NAMES))
 
 
-def _features(seed: int, rows: int = ROWS) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    return pd.DataFrame(
-        {
-            "listing_id": np.arange(rows) + 10_000 * seed,
-            "event_timestamp": pd.Timestamp(DAY, tz="UTC"),
-            "income": rng.lognormal(1, 0.4, rows),
-            "age": rng.integers(1, 53, rows),
-            "coastal": rng.integers(0, 2, rows),
-        }
-    )
-
-
-def deliver(
-    spec: ModelSpec,
-    lake: Lakehouse,
-    day: date,
-    *,
-    seed: int = 1,
-    version: str = "1",
-    change: Change | None = None,
-) -> pd.DataFrame:
-    """Write features and predictions of a day; the model predicts 100 times the income."""
-    features = _features(seed)
-    if change:
-        features = change(features)
-    predictions = pd.DataFrame(
-        {
-            "listing_id": features["listing_id"],
-            "prediction": features["income"] * 100,
-            "model_version": version,
-            "feature_service": spec.features.service,
-            "run_id": "run",
-        }
-    )
-    _write(spec, lake, "features", day, features)
-    _write(spec, lake, "predictions", day, predictions)
-    return predictions
-
-
-def label(spec: ModelSpec, lake: Lakehouse, day: date, predictions: pd.DataFrame, *, rows: int = ROWS) -> np.ndarray:
-    """Write labels: the prediction less 10, with noise of 20. Returns the errors."""
-    errors = 10 + np.random.default_rng(9).normal(0, 20, rows)
-    chosen = predictions.iloc[:rows]
-    labels = pd.DataFrame({"listing_id": chosen["listing_id"], spec.target: chosen["prediction"] - errors})
-    labels["arrived_at"] = at(day + timedelta(days=1))
-    _write(spec, lake, "labels", day, labels.sample(frac=1, random_state=1))
-    return errors
-
-
-def _write(spec: ModelSpec, lake: Lakehouse, layer: str, day: date, frame: pd.DataFrame) -> None:
-    rows = pa.Table.from_pandas(frame.assign(batch_date=day), preserve_index=False)
-    lake.replace_partition(spec.table(layer), rows, {"batch_date": day})
-
-
-def at(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def measure(spec: ModelSpec, lake: Lakehouse, day: date = DAY, as_of: date = NEXT) -> windows.WindowMetrics:
-    reference = window.reference(spec, lake, "2025-01-02")
-    return window.measure(spec, lake, day, reference=reference, as_of=at(as_of))
-
-
-def test_reference_holds_the_features_and_nothing_else(spec: ModelSpec, lake: Lakehouse) -> None:
-    frame = window.reference(spec, lake, "2025-01-02")
-    assert sorted(frame.columns) == sorted(FEATURES)
-    assert len(frame) == 3000
-    with pytest.raises(DataError, match="training set 2024-01-01 has no rows"):
-        window.reference(spec, lake, "2024-01-01")
-
-
-def test_a_labelled_window(spec: ModelSpec, lake: Lakehouse) -> None:
-    predictions = deliver(spec, lake, DAY, version="7")
-    errors = label(spec, lake, DAY, predictions)
-    measured = measure(spec, lake)
-    actual = predictions["prediction"].to_numpy() - errors
+def test_a_labelled_window(scene: Scene) -> None:
+    predicted = scene.deliver()
+    errors = scene.label(predicted)
+    measured = scene.measure()
+    actual = predicted[PREDICTION].to_numpy() - errors
     r2 = 1 - (errors**2).sum() / ((actual - actual.mean()) ** 2).sum()
-    assert measured.adjusted_r2 == pytest.approx(1 - (1 - r2) * (ROWS - 1) / (ROWS - len(FEATURES) - 1))
-    assert measured.rmse == pytest.approx(np.sqrt((errors**2).mean()))
-    assert measured.mae == pytest.approx(np.abs(errors).mean())
-    assert measured.bias == pytest.approx(errors.mean())
-    assert (measured.rows, measured.labelled_rows, measured.version) == (ROWS, ROWS, "7")
+    assert measured.metric == pytest.approx(1 - (1 - r2) * (ROWS - 1) / (ROWS - len(NAMES) - 1))
+    assert measured.values == pytest.approx(
+        {
+            "adjusted_r2": measured.metric,
+            "r2": r2,
+            "rmse": np.sqrt((errors**2).mean()),
+            "mae": np.abs(errors).mean(),
+            "bias": errors.mean(),
+        }
+    )
+    assert (measured.rows, measured.labelled_rows, measured.version) == (ROWS, ROWS, "1")
     assert measured.labelled
     assert measured.drifted_features == ()
-    assert json.loads(json.dumps(asdict(measured), default=str))["window"] == "2025-01-05"
+    assert json.loads(json.dumps(asdict(measured), default=str))["metric"] == measured.metric
 
 
-def test_labels_are_not_seen_before_they_arrive(spec: ModelSpec, lake: Lakehouse) -> None:
-    label(spec, lake, DAY, deliver(spec, lake, DAY))
-    early = window.measure(
-        spec,
-        lake,
-        DAY,
-        reference=window.reference(spec, lake, "2025-01-02"),
-        as_of=at(NEXT) - timedelta(microseconds=1),
+def test_labels_are_not_seen_before_they_arrive(scene: Scene) -> None:
+    scene.label(scene.deliver())
+    trained_on, served = (
+        reference.load(scene.spec, scene.lake, "1"),
+        predictions.served_rows(scene.spec, scene.lake, DAY),
     )
-    assert not early.labelled
-    assert (early.labelled_rows, early.rmse) == (0, None)
-    assert measure(spec, lake).labelled_rows == ROWS
+    arrived = DAY.labels_available_at(1)
+    for moment, seen in ((arrived - timedelta(microseconds=1), 0), (arrived, ROWS)):
+        found = window.measure(scene.spec, scene.lake, DAY, served, trained_on, moment)
+        assert found.values["labelled_rows"] == seen
+        assert ("rmse" in found.values) == bool(seen)
 
 
-def test_too_few_labels_give_errors_but_no_adjusted_r2(spec: ModelSpec, lake: Lakehouse) -> None:
-    predictions = deliver(spec, lake, DAY)
-    label(spec, lake, DAY, predictions, rows=least_rows(len(FEATURES)) - 1)
-    few = measure(spec, lake)
-    assert few.rmse is not None
+def test_too_few_labels_give_errors_but_not_the_models_metric(scene: Scene) -> None:
+    predicted = scene.deliver()
+    scene.label(predicted, rows=LEAST - 1)
+    few = scene.measure()
+    assert "rmse" in few.values
     assert not few.labelled
-    label(spec, lake, DAY, predictions, rows=least_rows(len(FEATURES)))
-    assert measure(spec, lake).labelled
+    scene.label(predicted, rows=LEAST)
+    assert scene.measure().labelled
 
 
-def test_drift_names_the_feature_and_the_predictions_apart(spec: ModelSpec, lake: Lakehouse) -> None:
-    deliver(spec, lake, DAY)
-    assert measure(spec, lake).prediction_drifted is None
-    deliver(spec, lake, NEXT, seed=2, change=lambda rows: rows.assign(income=rows["income"] * 1.5))
-    drifted = measure(spec, lake, NEXT, NEXT)
+def test_drift_names_the_feature_and_the_predictions_apart(scene: Scene) -> None:
+    scene.deliver()
+    assert scene.measure().prediction_drifted is None
+    scene.deliver(NEXT, seed=2, change=lambda rows: rows.assign(income=rows["income"] * 1.5))
+    drifted = scene.measure(NEXT)
     assert drifted.drifted_features == ("income",)
     assert drifted.prediction_drifted is True
-    deliver(spec, lake, NEXT, seed=3)
-    assert measure(spec, lake, NEXT, NEXT).prediction_drifted is False
-    deliver(spec, lake, NEXT, seed=3, version="2")
-    assert measure(spec, lake, NEXT, NEXT).prediction_drifted is None
+    scene.deliver(NEXT, seed=3)
+    assert scene.measure(NEXT).prediction_drifted is False
+    scene.train(trained())
+    scene.deliver(NEXT.shift(1), seed=3, version="2")
+    assert scene.measure(NEXT.shift(1)).prediction_drifted is None
 
 
-def test_metrics_table_holds_values_with_their_thresholds(spec: ModelSpec, lake: Lakehouse) -> None:
-    label(spec, lake, DAY, deliver(spec, lake, DAY))
-    measured = measure(spec, lake)
-    table = lake.read(spec.table("metrics"))
-    assert table.schema.equals(windows.SCHEMA)
-    rows = table.to_pandas().set_index(["metric", "slice"])
-    assert set(rows["window"]) == {DAY}
-    assert rows.loc[("adjusted_r2", "all"), "value"] == measured.adjusted_r2
-    assert rows.loc[("adjusted_r2", "all"), "threshold"] == spec.monitoring.performance.adjusted_r2
-    assert rows.loc[("ks_statistic", "income"), "threshold"] == spec.monitoring.drift.min_effect
-    assert rows.loc[("ks_adjusted_p", "income"), "threshold"] == spec.monitoring.drift.alpha
-    assert {name for metric, name in rows.index if metric == "drifted"} == set(FEATURES)
+def test_the_metrics_table_holds_values_with_their_thresholds(scene: Scene) -> None:
+    scene.label(scene.deliver())
+    measured = scene.measure()
+    rows = scene.lake.read(METRICS.of(scene.spec)).to_pandas().set_index(["metric", "slice"])
+    drift = scene.spec.monitoring.drift
+    assert set(rows[PARTITION]) == {DAY.key}
+    assert rows.loc[("adjusted_r2", "all"), "value"] == measured.metric
+    assert rows.loc[("adjusted_r2", "all"), "threshold"] == scene.spec.monitoring.performance.threshold
+    assert np.isnan(rows.loc[("rmse", "all"), "threshold"])
+    assert rows.loc[("distance", "income"), "threshold"] == drift.tests["number"].min_effect
+    assert rows.loc[("adjusted_p", "income"), "threshold"] == drift.alpha
+    assert {name for metric, name in rows.index if metric == "drifted"} == set(NAMES)
 
 
-def test_measuring_again_leaves_the_same_rows(spec: ModelSpec, lake: Lakehouse) -> None:
-    label(spec, lake, DAY, deliver(spec, lake, DAY))
-    first = measure(spec, lake)
-    before = lake.read(spec.table("metrics")).sort_by([("metric", "ascending"), ("slice", "ascending")])
-    assert measure(spec, lake) == first
-    after = lake.read(spec.table("metrics")).sort_by([("metric", "ascending"), ("slice", "ascending")])
-    assert after.equals(before)
+def test_measuring_again_leaves_the_same_rows(scene: Scene) -> None:
+    scene.label(scene.deliver())
+    first, before = scene.measure(), _metrics(scene)
+    assert scene.measure() == first
+    assert _metrics(scene).equals(before)
 
 
-def test_history_reads_back_what_was_measured(spec: ModelSpec, lake: Lakehouse) -> None:
-    assert windows.history(spec, lake, DAY) == []
-    label(
-        spec,
-        lake,
-        NEXT,
-        deliver(spec, lake, NEXT, seed=2, change=lambda rows: rows.assign(age=rows["age"] + 60)),
-    )
-    deliver(spec, lake, DAY)
-    second = measure(spec, lake, NEXT, NEXT + timedelta(days=1))
-    first = measure(spec, lake)
-    assert windows.history(spec, lake, NEXT) == [first, second]
-    assert windows.history(spec, lake, DAY) == [first]
+def test_windows_are_read_back_as_they_were_measured(scene: Scene) -> None:
+    assert windows.read(scene.spec, scene.lake, DAY, NEXT) == []
+    scene.label(scene.deliver(NEXT, seed=2, change=lambda rows: rows.assign(age=rows["age"] + 60)), NEXT)
+    scene.deliver()
+    second, first = scene.measure(NEXT), scene.measure()
+    assert windows.read(scene.spec, scene.lake, DAY, NEXT) == [first, second]
+    assert windows.read(scene.spec, scene.lake, DAY, DAY) == [first]
+    assert windows.drifted(scene.spec, scene.lake, DAY, NEXT) == [NEXT]
     assert second.drifted_features == ("age",)
 
 
-def test_a_day_on_which_nothing_was_scored(spec: ModelSpec, lake: Lakehouse) -> None:
-    nothing = measure(spec, lake)
+def test_a_partition_of_which_nothing_was_served(scene: Scene) -> None:
+    nothing = scene.measure()
     assert (nothing.rows, nothing.version, nothing.labelled, nothing.drifted_features) == (0, None, False, ())
-    assert window.scored_version(spec, lake, DAY) is None
-    label(spec, lake, DAY, deliver(spec, lake, NEXT, version="3"))
-    assert measure(spec, lake) == nothing
-    assert windows.history(spec, lake, DAY) == [nothing]
-    assert window.scored_version(spec, lake, NEXT) == "3"
+    scene.label(scene.deliver(NEXT))
+    assert scene.measure() == nothing
+    assert windows.read(scene.spec, scene.lake, DAY, DAY) == [nothing]
 
 
-def test_broken_tables_are_named(spec: ModelSpec, lake: Lakehouse) -> None:
-    predictions = deliver(spec, lake, DAY).drop(columns="model_version")
-    _write(spec, lake, "predictions", DAY, predictions.assign(model_version=["1"] * 200 + ["2"] * 100))
-    with pytest.raises(DataError, match="predictions_california_housing, batch_date 2025-01-05: rows of versions 1, 2"):
-        measure(spec, lake)
-    predictions["model_version"] = "1"
-    _write(spec, lake, "predictions", DAY, pd.concat([predictions, predictions.iloc[:3]]))
-    with pytest.raises(DataError, match="3 rows repeat a value of listing_id"):
-        measure(spec, lake)
-    _write(spec, lake, "predictions", DAY, predictions.assign(prediction=np.nan))
-    with pytest.raises(DataError, match="rows have no prediction"):
-        measure(spec, lake)
-    _write(spec, lake, "predictions", DAY, predictions)
-    _write(spec, lake, "features", DAY, _features(1).iloc[:290])
-    with pytest.raises(DataError, match="10 of 300 scored rows have no features"):
-        measure(spec, lake)
-    _write(spec, lake, "features", DAY, _features(1).drop(columns="age").assign(age=None))
-    assert measure(spec, lake).drifted_features == ("age",)
-    assert not lake.exists(spec.table("labels"))
+def test_broken_tables_are_named(scene: Scene) -> None:
+    rows, predicted = rows_of(1, DAY), scene.deliver()
+    scene.score(DAY, rows, predicted[PREDICTION], "2")
+    with pytest.raises(DataError, match="rows of versions 1, 2 were served"):
+        scene.measure()
+    scene.score(DAY, rows, predicted[PREDICTION], "2", served=False)
+    scene.score(DAY, pd.concat([rows, rows[:3]]), pd.concat([rows, rows[:3]])["income"], "1")
+    with pytest.raises(DataError, match=r"predictions_.*, 2025-01-05: 3 rows repeat a value of listing_id"):
+        scene.measure()
+    scene.score(DAY, rows, predicted[PREDICTION], "1")
+    table = FEATURES.of(scene.spec, dict.fromkeys(NAMES, METRICS.of(scene.spec).schema.field("value").type))
+    put(scene.lake, table, rows.iloc[:290], DAY)
+    with pytest.raises(DataError, match=r"10 of 300 scored rows have no features\. Run build_features for 2025-01-05"):
+        scene.measure()
+    put(scene.lake, table, rows.drop(columns="age"), DAY)
+    assert scene.measure().drifted_features == ("age",)
+    assert not scene.lake.exists(LABELS.of(scene.spec))
 
 
-def test_delivered_columns_that_shifted_are_named(spec: ModelSpec, lake: Lakehouse) -> None:
-    deliver(spec, lake, DAY)
-    for day, nulls in ((date(2025, 1, 1), 3), (DAY, 90)):
-        rows = [("count", 300.0), ("nulls", float(nulls))]
-        profile = pa.Table.from_pylist(
+def test_a_feature_that_no_row_ever_had_is_missed_by_name(scene: Scene) -> None:
+    scene.promote(scene.train(trained().assign(rooms=1.0), features=[*NAMES, "rooms"]))
+    scene.deliver(version="2")
+    with pytest.raises(DataError, match="columns rooms of the reference are not in the window"):
+        scene.measure()
+
+
+def test_a_version_is_compared_with_the_training_set_it_was_trained_on(scene: Scene) -> None:
+    """A second training for the same partition replaced those rows; the first one's are in its table version."""
+    scene.train(trained(seed=5, rows=40))
+    assert len(reference.load(scene.spec, scene.lake, "1").features) == 3000
+    assert len(reference.load(scene.spec, scene.lake, "2").features) == 40
+
+
+def test_a_long_training_set_is_compared_with_in_part(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the rows that a version was fitted to none is forgotten, however long it is."""
+    monkeypatch.setattr(reference, "REFERENCE_ROWS", 500)
+    loaded = reference.load(scene.spec, scene.lake, "1")
+    assert (len(loaded.features), len(loaded.fitted)) == (500, 3000)
+
+
+def test_only_the_versions_own_features_are_compared_and_counted(scene: Scene) -> None:
+    """features.sql got 60 more, which are columns of training set and features alike: they are not of this version."""
+    more = {f"more_{number}": 0.0 for number in range(60)}
+    scene.label(scene.deliver())
+    before = scene.measure()
+    scene.train(trained(seed=5).assign(**more), features=[*NAMES, *more], training_set="2025-01-03")
+    scene.deliver(extra=lambda rows: rows.assign(**dict.fromkeys(more, 7.0)))
+    assert scene.measure() == before
+    assert before.metric is not None
+    loaded = reference.load(scene.spec, scene.lake, "1")
+    assert tuple(loaded.features.columns) == NAMES
+    assert loaded.n_features == len(NAMES)
+    assert set(_metrics(scene).to_pandas()["slice"]) == {windows.ALL, *NAMES}
+
+
+def test_scoring_an_old_partition_again_changes_nothing_of_it(scene: Scene) -> None:
+    """The version that scores it later was trained on it, and would look better than what was served."""
+    predicted = scene.deliver()
+    scene.label(predicted, noise=80)
+    scene.deliver(NEXT, seed=2)
+    before, after = scene.measure(), scene.measure(NEXT)
+    rows = _metrics(scene)
+    known = rows_of(1, DAY).assign(**{"split": "train", scene.spec.target: 1.0, PARTITION: DAY.key})
+    version = scene.train(pd.concat([trained(), known]), training_set="2025-01-06")
+    labels = scene.lake.read(LABELS.of(scene.spec)).to_pandas().set_index("listing_id")[scene.spec.target]
+    scene.score(DAY, predicted, predicted["listing_id"].map(labels), version, served=False)
+    assert scene.measure() == before
+    assert scene.measure(NEXT) == after
+    assert _metrics(scene).equals(rows)
+    # The first partition that it was served for, not that which it scored beside, is what it is compared with.
+    scene.deliver(NEXT.shift(1), seed=3, version=version)
+    assert scene.measure(NEXT.shift(1)).prediction_drifted is None
+
+
+@pytest.mark.parametrize(("kept", "labelled"), [(LEAST, True), (LEAST - 1, False)])
+def test_a_version_is_not_measured_on_rows_that_it_was_trained_on(scene: Scene, kept: int, labelled: bool) -> None:
+    """Its test rows are fair; of those it has fitted or tuned on there is only a count."""
+    rows = rows_of(1, DAY)
+    parts = ["test"] * kept + ["validation"] * 20 + ["train"] * (ROWS - kept - 20)
+    known = rows.assign(**{"split": parts, scene.spec.target: 1.0, PARTITION: DAY.key})
+    # The same key at another time is another row.
+    other = rows.iloc[:kept].assign(**{"split": "train", scene.spec.target: 1.0, EVENT_TIMESTAMP: HISTORY.start})
+    version = scene.train(
+        pd.concat([trained(), known, other.assign(**{PARTITION: HISTORY.key})]), training_set="2025-01-06"
+    )
+    predicted = scene.deliver(version=version)
+    errors = scene.label(predicted)
+    measured = scene.measure()
+    assert (measured.labelled_rows, measured.in_training) == (kept, ROWS - kept)
+    assert measured.values["mae"] == pytest.approx(np.abs(errors[:kept]).mean())
+    assert measured.labelled is labelled
+    rows = _metrics(scene).to_pandas().set_index(["metric", "slice"])
+    assert rows.loc[("in_training", "all"), "value"] == ROWS - kept
+
+
+def test_entities_that_two_columns_name_together(scene: Scene) -> None:
+    entity = scene.spec.entity.model_dump() | {"keys": ("listing_id", "ocean_proximity")}
+    scene = scene.changed(entity=entity, name=f"{scene.spec.name}_two")
+    half = trained(rows=1500)
+    both = pd.concat([half.assign(ocean_proximity=place) for place in ("INLAND", "ISLAND")])
+    scene.train(both)
+
+    def twice(rows: pd.DataFrame) -> pd.DataFrame:
+        """Each number at two places, with other values."""
+        return pd.concat(
             [
-                {"batch_date": day, "column": "total_rooms", "statistic": statistic, "category": None, "value": value}
-                for statistic, value in rows
+                rows.assign(ocean_proximity="INLAND"),
+                rows.assign(ocean_proximity="ISLAND", income=rows["income"].to_numpy()[::-1]),
             ],
-            schema=PROFILE_SCHEMA,
+            ignore_index=True,
         )
-        lake.replace_partition(spec.table("profiles"), profile, {"batch_date": day})
-    days = window.trained_on(spec, lake, "2025-01-02")
-    assert days == [date(2025, 1, 1)]
-    reference = window.reference(spec, lake, "2025-01-02")
-    measured = window.measure(spec, lake, DAY, reference=reference, as_of=at(NEXT), trained_on=days)
-    assert measured.shifted_columns == ("total_rooms",)
+
+    predicted = scene.deliver(change=twice)
+    errors = scene.label(predicted, rows=2 * ROWS)
+    measured = scene.measure()
+    assert (measured.rows, measured.labelled_rows, measured.drifted_features) == (2 * ROWS, 2 * ROWS, ())
+    assert measured.values["mae"] == pytest.approx(np.abs(errors).mean())
+
+
+def test_a_binary_model_is_measured_by_its_own_metrics(scene: Scene) -> None:
+    scene = scene.changed(task=Task.BINARY, metric="auc", name=f"{scene.spec.name}_yes_no")
+    scene.train(trained())
+    rows = rows_of(1, DAY)
+    scene.deliver()
+    chance = 1 / (1 + np.exp(-rows["age"] / 10 + 2.5))
+    scene.score(DAY, rows, chance, "1")
+    label = (np.random.default_rng(3).random(ROWS) < chance).astype(float)
+    labels = rows[["listing_id", EVENT_TIMESTAMP]].assign(**{scene.spec.target: label, ARRIVED_AT: NEXT.start})
+    put(scene.lake, LABELS.of(scene.spec), labels, DAY)
+    measured = scene.measure()
+    assert set(measured.values) == {"auc", "log_loss", "brier"}
+    positive, negative = chance[label == 1].to_numpy(), chance[label == 0].to_numpy()
+    assert measured.metric == pytest.approx(
+        ((positive[:, None] > negative).mean() + (positive[:, None] >= negative).mean()) / 2
+    )
+
+
+def test_classes_are_compared_as_categories(scene: Scene) -> None:
+    scene = scene.changed(task=Task.MULTICLASS, metric="accuracy", name=f"{scene.spec.name}_classes")
+    scene.train(trained())
+    for partition, shift in ((DAY, 0), (NEXT, 0), (NEXT.shift(1), 1)):
+        rows = rows_of(1, partition)
+        scene.deliver(partition)
+        scene.score(partition, rows, (rows["listing_id"] % 3 + shift).clip(upper=2).astype(float), "1")
+    assert scene.measure(NEXT).prediction_drifted is False
+    assert scene.measure(NEXT.shift(1)).prediction_drifted is True
+
+
+def test_delivered_columns_that_drifted_are_named(scene: Scene) -> None:
+    scene.deliver()
+    for partition, nulls in ((HISTORY, 3), (DAY, 90)):
+        lines = [("total_rooms", "count", 300.0), ("total_rooms", "nulls", float(nulls))]
+        frame = pd.DataFrame(lines, columns=["column", "statistic", "value"])
+        put(scene.lake, PROFILES.of(scene.spec), frame, partition)
+    measured = scene.measure()
+    assert measured.drifted_columns == ("total_rooms",)
     assert measured.drifted_features == ()
-    assert windows.history(spec, lake, DAY) == [measured]
+    assert windows.read(scene.spec, scene.lake, DAY, DAY) == [measured]
+
+
+def _metrics(scene: Scene) -> pa.Table:
+    order = [(name, "ascending") for name in (PARTITION, "metric", "slice")]
+    return scene.lake.read(METRICS.of(scene.spec)).sort_by(order)

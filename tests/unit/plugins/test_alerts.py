@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import date
 
 import pytest
 from flightline import alerts
 
 from include.core import catalogue
 from include.ingestion.delivery import Delivery
-from include.lakehouse.run import open_workspace
+from include.lakehouse.run import open_run
 from include.orchestration.defaults import delivery_deadline
 
 
@@ -33,9 +32,11 @@ def test_no_supplier_is_blamed_for_a_delivery_that_is_there(
 ) -> None:
     for name in ("FLIGHTLINE_LANDING_URI", "FLIGHTLINE_LAKEHOUSE_URI", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(name, str(tmp_path))
-    workspace = open_workspace("california_housing")
-    Delivery.expected(workspace.places, workspace.spec, "batches", date(2025, 1, 4)).write("rows.csv", b"a\n1\n")
+    run = open_run("california_housing", partition="2025-01-04")
+    Delivery.expected(run.settings, run.spec, "batches", run.partition).write("rows.csv", b"a\n1\n")
     with caplog.at_level(logging.WARNING):
-        asyncio.run(alerts.warn_of_late_delivery("california_housing", {"dag_run": {"partition_key": "2025-01-04"}}))
+        asyncio.run(
+            alerts.warn_of_late_delivery("california_housing", {"dag_run": {"partition_key": "2025-01-04T00:00:00"}})
+        )
     assert "the batch of 2025-01-04 is there, but its run is not done" in caplog.text
     assert "supplier" not in caplog.text

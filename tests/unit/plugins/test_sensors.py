@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +13,15 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from flightline.sensors import DeliverySensor
 from flightline.triggers import ConditionTrigger
 
-from include.core import catalogue, settings
+from include.core import catalogue
 from include.core.errors import DataError, DeliveryError
+from include.core.settings import Settings
 from include.ingestion.delivery import Delivery
+from tests.tables import day
 from tests.unit.conftest import as_nobody
 
 MODEL = "california_housing"
-DAY = date(2025, 1, 5)
+DAY = day("2025-01-05")
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
 
 
-def context(partition: str | None = DAY.isoformat()) -> Any:
+def context(partition: str | None = DAY.key) -> Any:
     return {
         "dag": SimpleNamespace(dag_id=f"{MODEL}.ingest_batch"),
         "dag_run": SimpleNamespace(partition_key=partition),
@@ -42,13 +44,14 @@ def sensor(kind: str = "batch") -> DeliverySensor:
 
 def deliver(kind: str = "batches") -> None:
     spec = catalogue.load(MODEL)
-    Delivery.expected(settings.from_environment(), spec, kind, DAY).write("rows.csv", b"a\n1\n")
+    Delivery.expected(Settings.load(), spec, kind, DAY).write("rows.csv", b"a\n1\n")
 
 
+@pytest.mark.parametrize("key", ["2025-01-05", "2025-01-05T00:00:00"])
 @pytest.mark.parametrize(("kind", "folder"), [("batch", "batches"), ("labels", "labels")])
-def test_a_delivery_that_is_there_is_not_waited_for(kind: str, folder: str) -> None:
+def test_a_delivery_that_is_there_is_not_waited_for(kind: str, folder: str, key: str) -> None:
     deliver(folder)
-    assert sensor(kind).execute(context()) is None
+    assert sensor(kind).execute(context(key)) is None
 
 
 def test_a_missing_delivery_is_waited_for_without_a_slot() -> None:
@@ -58,14 +61,14 @@ def test_a_missing_delivery_is_waited_for_without_a_slot() -> None:
     assert deferred.value.method_name == "finish"
 
 
-def test_a_run_without_a_day_says_what_to_do() -> None:
-    with pytest.raises(DataError, match="Trigger it with a partition key such as 2025-01-31"):
+def test_a_run_without_a_partition_says_what_to_do() -> None:
+    with pytest.raises(DataError, match="Start it with a partition key such as 2025-01-31"):
         sensor().execute(context(None))
 
 
 def trigger(deadline: datetime) -> ConditionTrigger:
-    arguments = {"model": MODEL, "day": DAY.isoformat()}
-    return ConditionTrigger("include.ingestion.conditions:batch_delivered", arguments, deadline.isoformat(), 0.05)
+    arguments = {"model": MODEL, "partition": DAY.key}
+    return ConditionTrigger("include.ingestion.readiness:batch_delivered", arguments, deadline.isoformat(), 0.05)
 
 
 def first_event(of: ConditionTrigger) -> Any:

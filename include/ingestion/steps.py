@@ -1,0 +1,145 @@
+"""The steps of ingestion: a delivery is validated, then loaded or rejected; quarantined rows may come back later.
+
+Every decision of the stage is recorded here: when what was decided is in the tables.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from include.core.errors import DataError
+from include.ingestion import batch, labels
+from include.ingestion.batch import BatchCounts
+from include.ingestion.delivery import Delivery
+from include.ingestion.files import BadFile
+from include.ingestion.labels import LabelCounts
+from include.ingestion.validation.result import RuleOutcome
+from include.ingestion.verdict import BatchVerdict, Reprocessing
+from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
+from include.lakehouse.run import Run
+from include.lakehouse.schemas import PARTITION, PROFILES, QUARANTINE, RAW
+from include.lakehouse.tables import within
+
+# Great Expectations takes seconds to import: the steps that do without it do not wait for it.
+
+log = logging.getLogger(__name__)
+
+
+def validate_batch(run: Run) -> BatchVerdict:
+    """Read the partition's delivery and validate every row.
+
+    Writes ``raw_``, ``quarantine_``, ``profiles_``, a metric for each expectation and a page of Data Docs, logs a
+    summary and records the verdict. A file that cannot be read rejects the batch: nothing of it, nor of an earlier
+    delivery, is in these tables then, and it stays where it is.
+
+    Raises:
+        DeliveryError: the delivery is incomplete.
+        ConfigError: expectations.yaml is wrong.
+    """
+    from include.ingestion import data_docs, expectation_metrics
+    from include.ingestion.raw_loader import RawLoader
+
+    spec, lake, partition = run.spec, run.lake, run.partition
+    delivery = Delivery.expected(run.settings, spec, "batches", partition)
+    replaced = {PARTITION: partition.key}
+    outcomes: Sequence[RuleOutcome] = ()
+    with RawLoader(spec, lake, delivery) as loader:
+        try:
+            loader.write_raw()
+        except BadFile as bad:
+            for declared in (RAW, QUARANTINE, PROFILES):
+                table = run.table(declared)
+                lake.replace(table, table.schema.empty_table(), replaced)
+            log.error("%s, batch of %s: reject_batch, %s. %s", spec.name, partition, bad.reason, bad)
+            verdict = BatchVerdict(Outcome.REJECT_BATCH, 0, 0, {}, (bad.reason,), (), (str(bad),))
+        else:
+            result = loader.validate(data_docs.page(run.settings, spec, partition))
+            batch.write_quarantine(spec, lake, partition, loader.rows, result)
+            lake.replace(run.table(PROFILES), result.profile.table(partition, result.hidden), replaced)
+            verdict, outcomes = BatchVerdict.of(delivery, loader.count, result), result.outcomes
+            log.info("%s", verdict.describe(spec.name, partition, result.failures))
+    expectation_metrics.write(spec, lake, partition, outcomes, verdict.rows)
+    run.decide(
+        Kind.BATCH_VERDICT,
+        verdict.outcome,
+        [*verdict.batch_reasons, *verdict.reasons],
+        inputs={"verdict": verdict},
+        follows=[spec.ingestion],
+    )
+    return verdict
+
+
+def load_batch(run: Run) -> BatchCounts:
+    """Write ``clean_``: the raw rows of the partition that are not quarantined, typed.
+
+    Raises:
+        DataError: the partition was never validated, or rows in = accepted + quarantined does not hold.
+    """
+    return batch.load(run.spec, run.lake, run.partition)
+
+
+def reject_batch(run: Run, reasons: Sequence[str]) -> BatchCounts:
+    """Quarantine every raw row of the partition, each with these reasons before its own, and empty ``clean_``.
+
+    Args:
+        reasons: codes of `decisions.Reason`: ``BatchVerdict.batch_reasons``, or what a person says.
+
+    Raises:
+        DataError: a reason is no such code, or there is none.
+    """
+    unknown = [reason for reason in reasons if reason.partition(":")[0] not in set(Reason)]
+    if unknown or not reasons:
+        what = f"{unknown[0]!r} is no reason code" if unknown else "a batch is not rejected without a reason"
+        raise DataError(what, where=run.spec.name, fix="The codes are those of Reason in lakehouse/decisions.py")
+    return batch.reject(run.spec, run.lake, run.partition, reasons)
+
+
+def load_labels(run: Run) -> LabelCounts:
+    """Write ``labels_`` and, with their reasons, the delivered labels that cannot be used: ``quarantine_labels_``.
+
+    Raises:
+        DeliveryError: the delivery is incomplete, not readable, or does not have exactly key and target.
+    """
+    return labels.load(run.spec, run.lake, Delivery.expected(run.settings, run.spec, "labels", run.partition))
+
+
+def preview_quarantine(run: Run) -> Reprocessing:
+    """What ``take_rows_back`` would do; nothing is written.
+
+    Raises:
+        DataError: no batch of that partition was ever validated.
+    """
+    from include.ingestion import reprocessing
+
+    return reprocessing.validate_again(run.spec, run.lake, run.partition)[0]
+
+
+def take_rows_back(run: Run) -> BatchCounts:
+    """Move the rows that pass now from ``quarantine_`` to ``clean_``, and record it.
+
+    Rows that were accepted stay accepted, also where a rule became stricter. Safe to repeat: a row that has left
+    quarantine is not in it, and ``clean_`` is made anew from what is not.
+
+    Raises:
+        DataError: no batch of that partition was ever validated.
+    """
+    from include.ingestion import reprocessing
+
+    spec, lake, partition = run.spec, run.lake, run.partition
+    found, staying = reprocessing.validate_again(spec, lake, partition)
+    lake.replace(run.table(QUARANTINE), staying, {PARTITION: partition.key})
+    if found.batch_reasons and found.waiting == lake.count(run.table(RAW), where=within(partition)):
+        counts = batch.reject(spec, lake, partition, found.batch_reasons)
+    else:
+        counts = batch.load(spec, lake, partition)
+        log.info("%s, batch of %s: %d rows taken back, %s", spec.name, partition, found.taken_back, counts)
+    run.decide(
+        Kind.QUARANTINE_REPROCESSING,
+        Outcome.TAKE_ROWS_BACK if found.taken_back else Outcome.LEAVE_ROWS,
+        [*found.batch_reasons, *found.still_waiting],
+        actor=Actor.PERSON,
+        inputs={"reprocessing": found},
+        follows=[spec.ingestion],
+    )
+    return counts

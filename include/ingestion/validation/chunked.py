@@ -1,0 +1,345 @@
+"""Validate a delivery of any size in bounded memory, with the same result as in one piece.
+
+Great Expectations still decides. Arrow only finds the rows that can fail at all: Great Expectations is asked about
+those alone, and about the statistics of the rules that check a column as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from numbers import Real
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from include.core.spec import ModelSpec
+from include.ingestion import casting, data_docs, expectations
+from include.ingestion.expectation_types import KINDS
+from include.ingestion.expectations import Rule
+from include.ingestion.validation import rules
+from include.ingestion.validation.merge import BatchContext, merge, shape_reasons
+from include.ingestion.validation.result import EXAMPLES, NO_ROWS, Failure, Rows, RuleOutcome, ValidationResult
+from include.ingestion.validation.scan import BatchScan
+from include.lakehouse.schemas import EXTRA_COLUMNS, RAW, ROW_NUMBER, SOURCE_FILE, typed_columns
+from include.lakehouse.tables import Lakehouse, within
+
+MEMORY = "500MB"
+"""What DuckDB may hold; it spills the rest to the disk."""
+CHECKED_AT_ONCE = 50_000
+
+UNIQUE = ("expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique")
+"""Rows fail that repeat another: no chunk alone tells."""
+STATISTICS: Mapping[str, str] = {
+    "expect_column_mean_to_be_between": "avg",
+    "expect_column_min_to_be_between": "min",
+    "expect_column_max_to_be_between": "max",
+    "expect_column_sum_to_be_between": "sum",
+}
+"""Of one row with the statistic itself, Great Expectations computes the same statistic."""
+ROW_COUNTS = ("expect_table_row_count_to_be_between", "expect_table_row_count_to_equal")
+"""Great Expectations would hash every row to count them: it is asked about the number instead."""
+_ACROSS_ROWS = (
+    *UNIQUE,
+    "expect_column_values_to_be_decreasing",
+    "expect_column_values_to_be_increasing",
+    "expect_column_value_z_scores_to_be_less_than",
+    "expect_column_values_to_not_be_outliers",
+)
+_STEERING = ("mostly", "row_condition", "condition_parser")
+_INT64 = (-(2**63), 2**63 - 1)
+
+_DUPLICATES = """
+    SELECT position FROM (
+        SELECT position, row_number() OVER (PARTITION BY {columns} ORDER BY position) AS n
+        FROM raw JOIN candidates USING ({row})
+    ) WHERE n > 1 ORDER BY position
+"""
+
+
+class ChunkedValidator:
+    """Validates one batch whose rows are shown one chunk after the other."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._types = typed_columns(spec)
+        self._rules = expectations.load(spec)
+        self._scan = BatchScan(spec)
+        self._names: list[str] = []
+        self._folder = TemporaryDirectory(prefix="flightline-")
+        self._stage = Path(self._folder.name) / "typed.parquet"
+        self._staged = self._staged_columns()
+        schema = pa.schema([(name, self._types[name]) for name in self._staged])
+        self._writer = pq.ParquetWriter(self._stage, schema, compression="lz4", use_dictionary=False)
+        self._alone = {n: rule for n, rule in enumerate(self._rules) if checks_rows_alone(rule)}
+        self._pending: dict[int, list[tuple[pa.Table, Rows, dict[str, Rows]]]] = {n: [] for n in self._alone}
+        self._found: dict[int, list[RuleOutcome]] = {n: [] for n in self._alone}
+        self._broken: dict[int, RuleOutcome] = {}
+        self._keys_repeat = True
+
+    def close(self) -> None:
+        self._writer.close()
+        self._folder.cleanup()
+
+    def update(self, delivered: pa.Table) -> Rows:
+        """Check the next rows, as ``Delivery.chunks`` returns them.
+
+        Returns:
+            Those that may be quarantined, counted from 0 in ``delivered``. More may be, where rules look at several
+            rows or at rows of any kind.
+        """
+        self._names = delivered.column_names
+        if not delivered.num_rows:
+            return NO_ROWS
+        start = self._scan.rows
+        cast = casting.cast(delivered, self._types)
+        self._scan.update(delivered, cast)
+        self._writer.write_table(cast.columns.select(self._staged))
+        places = {name: np.flatnonzero(flags) for name, flags in cast.errors.items()}
+        cast_errors = {name: rows + start for name, rows in places.items()}
+        candidates = [NO_ROWS, *places.values()]
+        for n, rule in self._alone.items():
+            rows = may_fail(rule, cast.columns)
+            if rows is None:
+                rows = np.arange(delivered.num_rows)
+            else:
+                candidates.append(rows)
+            if rows.size:
+                own = {name: cast_errors[name] for name in rule.columns if name in cast_errors}
+                some = cast.columns.select(_needed(rule, cast.columns.column_names)).take(pa.array(rows))
+                self._pending[n].append((some, rows + start, own))
+                if sum(len(part[1]) for part in self._pending[n]) >= CHECKED_AT_ONCE:
+                    self._check_pending(n)
+        return np.unique(np.concatenate(candidates))
+
+    def result(
+        self, lake: Lakehouse, context: BatchContext, offsets: Mapping[str, int], docs_page: Path | None
+    ) -> ValidationResult:
+        """The result, once ``raw_`` has all rows.
+
+        Args:
+            offsets: by source file, in the order of the rows, the position of the row before its first.
+        """
+        self._writer.close()
+        shape = shape_reasons(self._spec, self._names, self._scan, context)
+        with duckdb.connect() as connection:
+            connection.execute(f"SET memory_limit = '{MEMORY}'")
+            connection.execute(f"SET temp_directory = '{self._folder.name}'")
+            connection.execute(
+                "CREATE TEMP VIEW staged AS SELECT file_row_number AS position, * "
+                f"FROM read_parquet('{self._stage}', file_row_number = true)"
+            )
+            duplicates = self._duplicates(connection, lake, context, offsets)
+            connection.register("duplicates", pa.table({"position": duplicates}))
+            connection.execute("CREATE TEMP VIEW kept AS FROM staged ANTI JOIN duplicates USING (position)")
+            outcomes = []
+            if not shape:
+                outcomes = [self._outcome(n, connection, duplicates) for n in range(len(self._rules))]
+                if docs_page is not None:
+                    page = rules.summarize(self._spec, outcomes, self._scan.rows - duplicates.size)
+                    data_docs.write(page, self._scan.hidden, docs_page)
+        keys = list(self._spec.entity.keys)
+        return merge(
+            self._spec,
+            self._scan,
+            outcomes,
+            context,
+            duplicates=duplicates,
+            shape=shape,
+            keys=lambda: pq.read_table(self._stage, columns=keys),
+        )
+
+    def _staged_columns(self) -> list[str]:
+        """The columns that are looked at again, when all rows are there."""
+        again = set(self._spec.entity.keys)
+        for rule in self._rules:
+            if not checks_rows_alone(rule):
+                again |= set(_needed(rule, self._spec.columns))
+        return [name for name in self._spec.columns if name in again]
+
+    def _check_pending(self, n: int) -> None:
+        """Have Great Expectations check the rows of a rule that may fail."""
+        parts, self._pending[n] = self._pending[n], []
+        typed = rules.frame(pa.concat_tables(part[0] for part in parts))
+        typed.index = pd.Index(np.concatenate([part[1] for part in parts]))
+        names = {name for part in parts for name in part[2]}
+        cast_errors = {name: np.concatenate([part[2][name] for part in parts if name in part[2]]) for name in names}
+        outcome = self._check(self._rules[n], typed, cast_errors)
+        if not outcome.success and outcome.rows is None:
+            self._broken[n] = outcome
+        elif not outcome.success:
+            self._found[n].append(outcome)
+
+    def _check(self, rule: Rule, typed: pd.DataFrame, cast_errors: Mapping[str, Rows]) -> RuleOutcome:
+        (outcome,) = rules.check(self._spec, [rule], typed, cast_errors=cast_errors, hidden=self._scan.hidden)
+        return outcome
+
+    def _outcome(self, n: int, connection: duckdb.DuckDBPyConnection, duplicates: Rows) -> RuleOutcome:
+        """What became of a rule, over all rows but duplicates."""
+        rule, cast_errors = self._rules[n], self._scan.cast_errors
+        if n in self._alone:
+            return self._outcome_of_parts(n, duplicates)
+        if is_plain(rule) and rule.type in ROW_COUNTS:
+            counted = pd.DataFrame({"rows": [self._scan.rows - duplicates.size]})
+            return replace(self._check(_of_row_count(rule, "rows"), counted, cast_errors), rule=rule)
+        if is_plain(rule) and rule.type in STATISTICS:
+            (name,) = rule.columns
+            statistic = f'SELECT {STATISTICS[rule.type]}("{name}")::DOUBLE AS "{name}" FROM kept'
+            return self._check(rule, connection.sql(statistic).to_arrow_table().to_pandas(), cast_errors)
+        text = f"SELECT {', '.join(['position', *_quoted(_needed(rule, self._staged))])} FROM kept"
+        if is_plain(rule) and rule.type in UNIQUE:
+            if not self._keys_repeat and set(self._spec.entity.keys) <= set(rule.columns):
+                return RuleOutcome(rule)
+            some = ", ".join(_quoted(rule.columns))
+            connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {some} FROM kept GROUP BY {some} HAVING count(*) > 1"
+            )
+            same = " AND ".join(f"k.{name} IS NOT DISTINCT FROM repeated.{name}" for name in _quoted(rule.columns))
+            text = f"SELECT k.* FROM ({text}) k WHERE EXISTS (FROM repeated WHERE {same})"
+        table = connection.sql(f"{text} ORDER BY position").to_arrow_table()
+        if table.num_columns > 1:
+            typed = rules.frame(table.drop_columns(["position"]))
+            typed.index = pd.Index(table["position"].to_numpy())
+        else:  # a rule on the columns of the table: all of them, and no row
+            typed = rules.frame(pa.schema(list(self._types.items())).empty_table())
+        return self._check(rule, typed, cast_errors)
+
+    def _outcome_of_parts(self, n: int, duplicates: Rows) -> RuleOutcome:
+        if self._pending[n]:
+            self._check_pending(n)
+        if n in self._broken:
+            return self._broken[n]
+        rule, parts = self._rules[n], self._found[n]
+        found = np.concatenate([NO_ROWS, *(part.rows for part in parts if part.rows is not None)])
+        kept = np.setdiff1d(found, duplicates)
+        if not kept.size:
+            return RuleOutcome(rule)
+        examples = tuple(text for part in parts for text in (part.failure.examples if part.failure else ()))
+        shown = 1 if set(rule.columns) & self._scan.hidden else EXAMPLES
+        return RuleOutcome(rule, kept, Failure(rule.reason, rule.severity, int(kept.size), examples[:shown]))
+
+    def _duplicates(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        lake: Lakehouse,
+        context: BatchContext,
+        offsets: Mapping[str, int],
+    ) -> Rows:
+        """Positions of the rows that repeat an earlier one: only rows of one key, or of none, can."""
+        keys = _quoted(self._spec.entity.keys)
+        listed, without = ", ".join(keys), " OR ".join(f"{key} IS NULL" for key in keys)
+        repeated = f"SELECT ({listed}) FROM staged WHERE NOT ({without}) GROUP BY {listed} HAVING count(*) > 1"
+        candidates = connection.sql(
+            f"SELECT position FROM staged WHERE {without} OR ({listed}) IN ({repeated}) ORDER BY position"
+        ).to_arrow_table()["position"]
+        self._keys_repeat = bool(len(candidates))
+        if not self._keys_repeat:
+            return NO_ROWS
+        connection.register("candidates", _named(candidates.to_numpy(), offsets))
+        raw = lake.reader(RAW.of(self._spec), where=within(context.history.partition))
+        connection.register("raw", raw)
+        columns = ", ".join(_quoted([*self._spec.columns, EXTRA_COLUMNS]))
+        found = connection.sql(_DUPLICATES.format(columns=columns, row=f"{SOURCE_FILE}, {ROW_NUMBER}"))
+        return found.to_arrow_table()["position"].to_numpy().astype(np.int64)
+
+
+def checks_rows_alone(rule: Rule) -> bool:
+    """Whether a row fails or passes whatever the other rows are."""
+    return KINDS[rule.type].on_rows and rule.type not in _ACROSS_ROWS and "mostly" not in rule.arguments
+
+
+def is_plain(rule: Rule) -> bool:
+    """Whether the rule is about all rows, each as it is."""
+    return not any(key in rule.arguments for key in _STEERING)
+
+
+def may_fail(rule: Rule, typed: pa.Table) -> Rows | None:
+    """Positions of all rows that fail, and perhaps of some that pass. None where any row may fail."""
+    if not is_plain(rule) or not rule.columns:
+        return None
+    column = typed[rule.columns[0]].combine_chunks()
+    if rule.type == "expect_column_values_to_not_be_null":
+        return _flagged(pc.is_null(column)) if column.null_count else NO_ROWS
+    if rule.type == "expect_column_values_to_be_null":
+        return _flagged(pc.is_valid(column))
+    if rule.type == "expect_column_values_to_be_between":
+        return _outside(column, rule.arguments)
+    if rule.type in ("expect_column_values_to_be_in_set", "expect_column_values_to_not_be_in_set"):
+        known = _values(column.type, rule.arguments["value_set"])
+        if known is None:
+            return None
+        within_set = pc.is_in(column, value_set=known)
+        flags = within_set if rule.type.endswith("not_be_in_set") else pc.invert(within_set)
+        return _flagged(pc.and_(flags, pc.is_valid(column)))
+    return None
+
+
+def _outside(column: pa.Array, arguments: Mapping[str, Any]) -> Rows | None:
+    low, high = arguments.get("min_value"), arguments.get("max_value")
+    if pa.types.is_string(column.type) or not all(value is None or _is_number(value) for value in (low, high)):
+        return None
+    found = [NO_ROWS]
+    least, greatest = pc.min_max(column).as_py().values()
+    # A bound itself may fail (strict_min): Great Expectations says so.
+    if low is not None and least is not None and least <= low:
+        found.append(_flagged(pc.less_equal(column, _bound(column.type, low, math.floor))))
+    if high is not None and greatest is not None and greatest >= high:
+        found.append(_flagged(pc.greater_equal(column, _bound(column.type, high, math.ceil))))
+    return np.unique(np.concatenate(found))
+
+
+def _bound(type_: pa.DataType, value: Any, rounded: Any) -> pa.Scalar:
+    """A bound of the column's own type: Arrow compares no integer above 2^53 with a number of another."""
+    if pa.types.is_integer(type_):
+        value = rounded(min(max(value, _INT64[0]), _INT64[1]))
+    return pa.scalar(value, type_)
+
+
+def _flagged(flags: pa.Array) -> Rows:
+    return np.flatnonzero(flags.fill_null(False))
+
+
+def _values(kind: pa.DataType, values: Sequence[Any]) -> pa.Array | None:
+    if pa.types.is_string(kind):
+        return pa.array(values, kind) if all(isinstance(value, str) for value in values) else None
+    if all(_is_number(value) for value in values):
+        return pa.array([float(value) for value in values]) if pa.types.is_floating(kind) else None
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _of_row_count(rule: Rule, column: str) -> Rule:
+    """The rule on a number of rows, as one on a column that has that number as its only value."""
+    arguments = {key: value for key, value in rule.arguments.items() if key != "value"}
+    if "value" in rule.arguments:
+        arguments |= {"min_value": rule.arguments["value"], "max_value": rule.arguments["value"]}
+    return replace(rule, type="expect_column_max_to_be_between", arguments={"column": column, **arguments})
+
+
+def _named(positions: Rows, offsets: Mapping[str, int]) -> pa.Table:
+    """Source file and row number of positions."""
+    files, starts = list(offsets), np.array(list(offsets.values()))
+    place = np.clip(np.searchsorted(starts, positions, side="left") - 1, 0, len(files) - 1)
+    names = pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), pa.array(files))
+    numbers = pa.array(positions - starts[place])
+    return pa.table({SOURCE_FILE: names.cast(pa.string()), ROW_NUMBER: numbers, "position": pa.array(positions)})
+
+
+def _needed(rule: Rule, columns: Iterable[str]) -> list[str]:
+    """The rule's own columns; all, where a condition may name any."""
+    return list(dict.fromkeys(rule.columns)) if is_plain(rule) else list(columns)
+
+
+def _quoted(names: Iterable[str]) -> list[str]:
+    return [f'"{name}"' for name in names]

@@ -1,0 +1,227 @@
+"""Check rows against the rules of expectations.yaml, with Great Expectations, inside this process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import great_expectations as gx
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from great_expectations import ExpectationSuite
+from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
+from great_expectations.data_context import EphemeralDataContext
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
+from great_expectations.expectations import core
+from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.metadata_types import FailureSeverity
+
+from include.core.errors import ConfigError
+from include.core.spec import ModelSpec
+from include.ingestion import data_docs
+from include.ingestion.expectations import Rule, Severity
+from include.ingestion.validation.result import EXAMPLES, HIDDEN, Failure, Rows, RuleOutcome
+from include.lakehouse.decisions import Reason
+
+_GX_SEVERITY: dict[Severity, FailureSeverity] = {
+    "reject_batch": FailureSeverity.CRITICAL,
+    "quarantine_row": FailureSeverity.WARNING,
+    "warn": FailureSeverity.INFO,
+}
+
+
+@cache
+def core_types() -> dict[str, type[Expectation]]:
+    """Great Expectations' own core expectations by type, e.g. ``expect_column_values_to_be_between``."""
+    classes = (value for value in vars(core).values() if isinstance(value, type) and issubclass(value, Expectation))
+    # One class is there for its old name only and has no type of its own.
+    return {cls.expectation_type: cls for cls in classes if cls.expectation_type}
+
+
+def frame(columns: pa.Table) -> pd.DataFrame:
+    """The typed columns as rules are checked on them: integers stay integers where there are nulls."""
+    with_nulls = {name for name in columns.column_names if columns[name].null_count}
+    typed = columns.to_pandas(integer_object_nulls=True)
+    for item in columns.schema:
+        if pa.types.is_integer(item.type) and item.name in with_nulls:
+            typed[item.name] = typed[item.name].astype("Int64")
+    return typed
+
+
+def check(
+    spec: ModelSpec,
+    rules: Sequence[Rule],
+    frame: pd.DataFrame,
+    *,
+    cast_errors: Mapping[str, Rows] | None = None,
+    hidden: Collection[str] = (),
+    docs_page: Path | None = None,
+) -> list[RuleOutcome]:
+    """Apply the rules to a typed frame, in their order.
+
+    A rule that cannot be evaluated on this batch counts as broken: its reason is ``not_evaluated:<column>``,
+    and with severity ``quarantine_row`` it rejects the batch, since nobody knows which rows are good.
+
+    Args:
+        frame: the columns of the specification, typed; its index, unnamed, has the positions of the rows.
+        cast_errors: by column, the rows whose value could not be cast. They are null in the frame and have their
+            reason already: no rule on that column checks them a second time.
+        hidden: columns of which no value may be shown; those with ``pii: true`` are among them anyway.
+        docs_page: where to put the Data Docs of this validation; none by default.
+
+    Raises:
+        ConfigError: as ``suite`` does, before anything of the frame is checked.
+    """
+    result = _validate(spec, rules, frame)
+    hidden = spec.personal_columns.union(hidden)
+    # Great Expectations returns them in an order of its own.
+    found = {_rule_number(outcome): outcome for outcome in result.results}
+    outcomes = [_outcome(rule, found[number], frame, cast_errors or {}, hidden) for number, rule in enumerate(rules)]
+    if docs_page is not None:
+        data_docs.write(result, hidden, docs_page)
+    return outcomes
+
+
+def summarize(spec: ModelSpec, outcomes: Sequence[RuleOutcome], rows: int) -> ExpectationSuiteValidationResult:
+    """The result of a whole batch, for its Data Docs, from what became of each rule."""
+    results = []
+    for expectation, outcome in zip(suite(spec, [of.rule for of in outcomes]).expectations, outcomes, strict=True):
+        shown: dict[str, Any] = {"element_count": rows, "observed_value": outcome.observed}
+        if outcome.observed is None:
+            failing = outcome.failure.count if outcome.failure else 0
+            shown = {
+                "element_count": rows,
+                "unexpected_count": failing,
+                "unexpected_percent": 100 * failing / max(rows, 1),
+                "partial_unexpected_list": list(outcome.failure.examples) if outcome.failure else [],
+            }
+        results.append(
+            ExpectationValidationResult(
+                success=outcome.success, expectation_config=expectation.configuration, result=shown
+            )
+        )
+    passed = sum(outcome.success for outcome in outcomes)
+    return ExpectationSuiteValidationResult(
+        success=passed == len(outcomes),
+        results=results,
+        suite_name=spec.name,
+        statistics={
+            "evaluated_expectations": len(outcomes),
+            "successful_expectations": passed,
+            "unsuccessful_expectations": len(outcomes) - passed,
+            "success_percent": 100 * passed / max(len(outcomes), 1),
+        },
+        meta={"great_expectations_version": gx.__version__, "batch_spec": {}, "run_id": None},
+    )
+
+
+def suite(spec: ModelSpec, rules: Sequence[Rule]) -> ExpectationSuite:
+    """The rules as Great Expectations has them.
+
+    Raises:
+        ConfigError: a value that its key does not take; the text names file and key.
+    """
+    expectations = [_expectation(rule, number) for number, rule in enumerate(rules)]
+    return ExpectationSuite(name=spec.name, expectations=expectations)
+
+
+def _expectation(rule: Rule, number: int) -> Expectation:
+    try:
+        return core_types()[rule.type](**rule.arguments, meta={"rule": number}, severity=_GX_SEVERITY[rule.severity])
+    except ValueError as error:  # pydantic's own, of its old interface
+        problem = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": str(error)}
+        key = ".".join(str(part) for part in problem["loc"] if part != "__root__")
+        raise ConfigError(str(problem["msg"]), where=f"{rule.place}.{key}" if key else rule.place) from None
+
+
+def _validate(spec: ModelSpec, rules: Sequence[Rule], frame: pd.DataFrame) -> ExpectationSuiteValidationResult:
+    built = suite(spec, rules)
+    context = _ephemeral_context()
+    asset = context.data_sources.add_pandas(spec.name).add_dataframe_asset(spec.name)
+    batch = asset.add_batch_definition_whole_dataframe(spec.name).get_batch({"dataframe": frame})
+    # COMPLETE caps the list of values at 200, but not that of index values. The query repeats it as text.
+    result_format = {
+        "result_format": "COMPLETE",
+        "partial_unexpected_count": EXAMPLES,
+        "return_unexpected_index_query": False,
+    }
+    with np.errstate(over="ignore"):  # a mean of huge values is infinite, and out of range
+        return batch.validate(context.suites.add(built), result_format=result_format)
+
+
+def _ephemeral_context() -> EphemeralDataContext:
+    """A context in memory: no file, no temporary folder, no progress bar, nothing sent to anybody."""
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    return gx.get_context(project_config=config, mode="ephemeral")
+
+
+def _rule_number(outcome: ExpectationValidationResult) -> int:
+    config = outcome.expectation_config
+    assert config is not None
+    assert config.meta is not None
+    return int(config.meta["rule"])
+
+
+def _outcome(
+    rule: Rule,
+    outcome: ExpectationValidationResult,
+    frame: pd.DataFrame,
+    cast_errors: Mapping[str, Rows],
+    hidden: Collection[str],
+) -> RuleOutcome:
+    observed = outcome.result.get("observed_value")
+    number = float(observed) if isinstance(observed, int | float | np.number) else None
+    rows = None if outcome.success else _failing_rows(rule, outcome, cast_errors)
+    if outcome.success or (rows is not None and not rows.size):
+        return RuleOutcome(rule, observed=number)
+    failure = _failure(rule, outcome, frame, rows)
+    if set(rule.columns) & set(hidden):
+        failure = replace(failure, examples=(HIDDEN,))
+    return RuleOutcome(rule, rows, failure, number)
+
+
+def _failing_rows(rule: Rule, outcome: ExpectationValidationResult, cast_errors: Mapping[str, Rows]) -> Rows | None:
+    """The failing rows; None where the rule does not name them all."""
+    listed = outcome.result.get("unexpected_index_list")
+    if listed is None or len(listed) != outcome.result.get("unexpected_count"):
+        return None
+    found = np.sort(np.asarray(listed, dtype=np.int64))
+    for column in rule.columns:
+        if column in cast_errors:
+            found = np.setdiff1d(found, cast_errors[column], assume_unique=True)
+    return found
+
+
+def _failure(rule: Rule, outcome: ExpectationValidationResult, frame: pd.DataFrame, found: Rows | None) -> Failure:
+    if found is not None:
+        examples = tuple(
+            ", ".join("null" if pd.isna(value) else str(value) for value in row)
+            for row in frame.loc[found[:EXAMPLES], list(rule.columns)].itertuples(index=False)
+        )
+        return Failure(rule.reason, rule.severity, int(found.size), examples)
+    problem = _problem(outcome)
+    if problem:
+        reason = Reason.NOT_EVALUATED.about(",".join(rule.columns) or rule.type)
+        return Failure(reason, rule.severity, 0, (problem,))
+    observed = outcome.result.get("observed_value")
+    return Failure(rule.reason, rule.severity, 0, (f"observed {observed}",))
+
+
+def _problem(outcome: ExpectationValidationResult) -> str:
+    """Why an expectation could not be evaluated, or nothing."""
+    info: dict[str, Any] = outcome.exception_info or {}
+    # Either one such record, or one for each metric that failed.
+    records = [info] if "raised_exception" in info else list(info.values())
+    return next((str(record["exception_message"]) for record in records if record.get("raised_exception")), "")

@@ -1,0 +1,92 @@
+"""How well the predictions of a partition fit the labels that have arrived."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from include.core.errors import DataError
+from include.core.partition import Partition
+from include.core.spec import ModelSpec, Task
+from include.evaluation import metrics
+from include.lakehouse.schemas import ARRIVED_AT, EVENT_TIMESTAMP, LABELS, PREDICTION
+from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.windows import COUNTS
+from include.monitoring.reference import Reference
+
+BIAS = "bias"
+"""Mean of prediction less actual value, in the target's unit."""
+
+
+def measure(
+    spec: ModelSpec,
+    lake: Lakehouse,
+    partition: Partition,
+    predictions: pd.DataFrame,
+    reference: Reference | None,
+    as_of: datetime,
+) -> dict[str, float]:
+    """Counts of rows, and all metrics of the model's task that are defined on them; the others are left out.
+
+    Rows that the version was trained on are counted and left out. The model's own metric is left out, too, while there
+    are fewer rows than it needs to say something about the model.
+
+    Args:
+        predictions: the entity's key and the prediction of each row that was served.
+        reference: what the version that predicted was trained on; None where there are no predictions.
+        as_of: labels that arrive later are not seen.
+
+    Raises:
+        DataError: two labels are for one row.
+    """
+    counts = dict.fromkeys(COUNTS, 0.0) | {"rows": float(len(predictions))}
+    labels = lake.read_if_exists(
+        LABELS.of(spec),
+        where=[*within(partition), (ARRIVED_AT, "<=", as_of)],
+        columns=[*spec.entity.keys, EVENT_TIMESTAMP, spec.target],
+    )
+    if labels is None or reference is None:
+        return counts
+    known = labels.to_pandas()
+    refuse_repeated(spec, known, LABELS.of(spec).name, partition)
+    joined = predictions.merge(known.dropna(subset=spec.target), on=list(spec.entity.keys))
+    seen = reference.was_fitted_to(joined)
+    judged = joined[~seen]
+    counts |= {"labelled_rows": float(len(judged)), "in_training": float(seen.sum())}
+    if judged.empty:
+        return counts
+    return counts | _values(spec, judged[spec.target].to_numpy(), judged[PREDICTION].to_numpy(), reference.n_features)
+
+
+def _values(spec: ModelSpec, actual: np.ndarray, predicted: np.ndarray, n_features: int) -> dict[str, float]:
+    y, p = metrics.pair(actual, predicted)
+    own = metrics.of(spec)
+    of_task = {name: metric for name, metric in metrics.METRICS.items() if metric.task is spec.task}
+    values = {BIAS: float((p - y).mean())} if spec.task is Task.REGRESSION else {}
+    for name, metric in {**of_task, spec.metric: own}.items():
+        if metric is own and len(y) < own.least_rows(n_features):
+            continue
+        try:
+            value = metric.measure(y, p, n_features)
+        except DataError:  # it is undefined on these rows
+            continue
+        if np.isfinite(value):
+            values[name] = float(value)
+    return values
+
+
+def refuse_repeated(spec: ModelSpec, rows: pd.DataFrame, table: str, partition: Partition) -> None:
+    """Refuse rows of which two have the same key.
+
+    Raises:
+        DataError: naming the table, and how many.
+    """
+    repeated = int(rows.duplicated(list(spec.entity.keys)).sum())
+    if repeated:
+        raise DataError(
+            f"{repeated} rows repeat a value of {', '.join(spec.entity.keys)}",
+            where=f"{table}, {partition}",
+            fix="Re-run the DAG that writes that partition",
+        )

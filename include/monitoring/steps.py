@@ -1,0 +1,105 @@
+"""What monitor_model does, a step at a time: measure a window, decide what follows, alert."""
+
+from __future__ import annotations
+
+import logging
+
+import pyarrow as pa
+
+from include.core.errors import DataError, FlightlineError
+from include.evaluation import metrics
+from include.lakehouse import predictions, windows
+from include.lakehouse.decisions import Kind
+from include.lakehouse.run import Run
+from include.lakehouse.schemas import MODEL_VERSION, PREDICTIONS
+from include.lakehouse.windows import WindowMetrics
+from include.monitoring import history, policy, reference, report, window
+from include.monitoring.policy import Verdict
+from include.registry import versions
+
+log = logging.getLogger(__name__)
+
+
+class RootCauseAlert(FlightlineError):
+    """Performance fell and no feature drifted: a person has to look."""
+
+
+def measure_window(run: Run) -> WindowMetrics:
+    """Measure what was served of the partition, and replace its rows of ``metrics_<model>``.
+
+    A run after the labels arrived replaces what was measured before.
+    """
+    spec, lake, partition = run.spec, run.lake, run.partition
+    served = predictions.served_rows(spec, lake, partition)
+    trained = reference.load(spec, lake, _version(served)) if served is not None else None
+    measured = window.measure(spec, lake, partition, served, trained, run.labels_available_at())
+    written = window.write(spec, lake, partition, measured)
+    log.info(report.of_window(spec, written, measured))
+    return written
+
+
+def decide(run: Run) -> Verdict:
+    """Apply the retraining policy to the measured window, and record what it says."""
+    spec, lake, at = run.spec, run.lake, run.labels_available_at()
+    current, serving = _current(run), versions.production(spec)
+    verdict = policy.decide(
+        spec.monitoring,
+        metrics.of(spec),
+        current,
+        production=serving.version if serving else None,
+        history=history.labelled_windows(spec, lake, run.partition, spec.monitoring.retraining.of_windows - 1),
+        requests=history.requests(spec, lake, at),
+        at=at,
+    )
+    run.decide(
+        Kind.RETRAINING_POLICY,
+        verdict.outcome,
+        verdict.reasons,
+        at=at,
+        inputs={"window": current, "verdict": verdict},
+        follows=[spec.monitoring],
+    )
+    log.info(report.of_verdict(spec, current, verdict, at))
+    return verdict
+
+
+def alert(run: Run) -> None:
+    """Fail with what is known, so that the run turns red where people look.
+
+    Raises:
+        RootCauseAlert: always.
+    """
+    spec, measured = run.spec, _current(run)
+    metric, threshold = metrics.of(spec), spec.monitoring.performance.threshold
+    if measured is None or measured.metric is None:
+        said = f"{metric.title} is not known"
+    else:
+        side = "below" if metric.higher_is_better else "above"
+        said = (
+            f"{metric.title} is {metric.shown(measured.metric)}, {side} its threshold {metric.shown(threshold)}, "
+            f"on {measured.labelled_rows} rows, and no feature drifted"
+        )
+    if measured and measured.drifted_columns:
+        said += f"; nulls or categories changed in what is delivered: {', '.join(measured.drifted_columns)}"
+    raise RootCauseAlert(
+        said,
+        where=f"{spec.name}, {run.partition}, version {measured.version if measured else None}",
+        fix="Look at labels, joins and upstream changes; retraining on these rows may learn the fault",
+    )
+
+
+def _current(run: Run) -> WindowMetrics | None:
+    found = windows.read(run.spec, run.lake, run.partition, run.partition)
+    return found[0] if found else None
+
+
+def _version(served: pa.Table) -> str:
+    """The one that was served."""
+    found = sorted(served[MODEL_VERSION].unique().to_pylist())
+    if len(found) > 1:
+        raise DataError(
+            f"rows of versions {', '.join(found)} were served",
+            where=PREDICTIONS.layer,
+            fix="Run score_batch for that partition",
+        )
+    return str(found[0])

@@ -1,0 +1,150 @@
+"""What a gate looks at: a candidate's files, and its predictions beside those of the version in production."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.models import Model
+
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
+from include.evaluation import compare, metrics
+from include.evaluation.metrics import Floats, Metric
+from include.lakehouse.schemas import RECENT
+from include.lakehouse.tables import Lakehouse
+from include.registry import versions
+from include.registry.versions import Predictor, Version
+from include.training import training_set
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a training set, and what to call them in a sentence."""
+
+    frame: pd.DataFrame
+    title: str
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one candidate. What a check asks for is fetched when it is asked for, once."""
+
+    spec: ModelSpec
+    lake: Lakehouse
+    candidate: Version
+    serving: Version | None
+    """The version in production; None where there is none."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """The candidate's files, downloaded."""
+        return Path(mlflow.artifacts.download_artifacts(self.candidate.uri, dst_path=self._scratch.name))
+
+    @cached_property
+    def logged(self) -> Model:
+        """What the file MLmodel says; nothing of the model itself is loaded."""
+        return Model.load(str(self.folder))
+
+    @property
+    def example(self) -> pd.DataFrame | None:
+        """The input example that was logged with the candidate."""
+        found: Any = self.logged.load_input_example(str(self.folder))
+        return found if isinstance(found, pd.DataFrame) else None
+
+    def predict(self, rows: pd.DataFrame) -> Floats:
+        """The candidate's predictions, one a row, of rows that are its features alone."""
+        return self._predict(rows)
+
+    @property
+    def metric(self) -> Metric:
+        return metrics.of(self.spec)
+
+    @property
+    def least_rows(self) -> int:
+        """The fewest rows on which the candidate is judged by the metric."""
+        return self.metric.least_rows(len(self.candidate.features))
+
+    @property
+    def least_rows_of_both(self) -> int:
+        serving = self.serving.features if self.serving else ()
+        return self.metric.least_rows(max(len(self.candidate.features), len(serving)))
+
+    @cached_property
+    def test_rows(self) -> Rows:
+        """The rows held out for the candidate, of the newer one of its and the serving version's training set.
+
+        A version of old that asks for promotion again is so judged by what came after it.
+        """
+        frame = self._training_set
+        return Rows(frame[versions.held_out(self.spec, self.candidate, frame)], "all test rows")
+
+    @cached_property
+    def recent_rows(self) -> Rows:
+        """Those of the test rows that are of drifted partitions; none where nothing drifted."""
+        frame = self.test_rows.frame
+        return Rows(frame[frame[RECENT].to_numpy(dtype=np.bool_)], "the test rows of drifted windows")
+
+    def measure(self, rows: Rows) -> float:
+        """The model's metric of the candidate."""
+        y, p = metrics.pair(rows.frame[self.spec.target], self._predict(rows.frame[list(self.candidate.features)]))
+        return self.metric.measure(y, p, len(self.candidate.features))
+
+    def shared_with_production(self, rows: Rows) -> Rows:
+        """The rows that were held out for the version in production, too.
+
+        Raises:
+            DataError: the rows lack features of that version.
+        """
+        serving = self._serving
+        if missing := sorted(set(serving.features) - set(rows.frame.columns)):
+            raise DataError(f"version {serving.version} cannot be compared: {', '.join(missing)} not stored")
+        return Rows(rows.frame[versions.held_out(self.spec, serving, rows.frame)], rows.title)
+
+    def gain_on_production(self, rows: Rows, confidence: float) -> tuple[float, float]:
+        """How much better the candidate is than the version in production, and a lower bound of that."""
+        serving = self._serving
+        return compare.gain_interval(
+            self.metric,
+            rows.frame[self.spec.target],
+            self._predict(rows.frame[list(self.candidate.features)]),
+            versions.predict(self.spec, serving, rows.frame),
+            (len(self.candidate.features), len(serving.features)),
+            confidence,
+        )
+
+    @cached_property
+    def _scratch(self) -> TemporaryDirectory[str]:
+        return TemporaryDirectory(prefix="flightline-")
+
+    @cached_property
+    def _predict(self) -> Predictor:
+        return versions.predictor(self.spec, self.candidate, self.folder)
+
+    @property
+    def _serving(self) -> Version:
+        if self.serving is None:
+            raise DataError("no version is in production", where=self.spec.name)
+        return self.serving
+
+    @cached_property
+    def _training_set(self) -> pd.DataFrame:
+        if self.serving and self.serving.known_at > self.candidate.known_at:
+            newer = stored_rows(self.spec, self.lake, self.serving)
+            if set(self.candidate.features) <= set(newer.columns):
+                return newer
+        return stored_rows(self.spec, self.lake, self.candidate)
+
+
+def stored_rows(spec: ModelSpec, lake: Lakehouse, version: Version) -> pd.DataFrame:
+    """The training set of a version, as it was when it was fitted."""
+    return training_set.stored(spec, lake, version.tag("training_set"), int(version.tag("training_set.version")))

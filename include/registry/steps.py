@@ -1,0 +1,356 @@
+"""A version's way through the stages: gates, approval, promotion, rejection, roll-back. Done first, then recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from include.core.errors import DataError
+from include.core.partition import Partition
+from include.evaluation import drift, metrics
+from include.features import store
+from include.lakehouse import alias_history, decisions
+from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
+from include.lakehouse.run import Run
+from include.lakehouse.schemas import PARTITION, PREDICTIONS
+from include.registry import gates, lineage, promotion, versions
+from include.registry.evidence import stored_rows
+from include.registry.gates import Gate, Verdict
+from include.registry.promotion import Transition
+from include.registry.versions import Version
+from include.training.tracking import RunRef
+from include.training.training_set import TrainingSetRef
+
+log = logging.getLogger(__name__)
+
+FROM_PERSON = ("approved_by", "rejected_by")
+"""Arguments that only the answer of a person brings: a command line does not offer them."""
+_GATE_KINDS: Mapping[Gate, Kind] = {"staging": Kind.STAGING_GATE, "production": Kind.PRODUCTION_GATE}
+
+
+@dataclass(frozen=True)
+class SmokeScore:
+    """A version's predictions for the test rows that it was measured on."""
+
+    version: str
+    rows: int
+    metric: str
+    value: float
+
+
+def register_candidate(run: Run, candidate: RunRef, training_set: TrainingSetRef) -> str:
+    """Make the model of a training run a version, with its training set in Feast's registry; its number."""
+    version = versions.register(run.spec, candidate, training_set)
+    lineage.record(store.open_store(), run.spec, version, training_set)
+    return version.version
+
+
+def check_staging(run: Run, version: str) -> Verdict:
+    """Is the version complete, and does it work?"""
+    return _check(run, "staging", version)
+
+
+def move_to_staging(run: Run, version: str) -> str:
+    """Give the version the stage Staging, unless it is in production already; its stage."""
+    serving = versions.production(run.spec)
+    if serving is not None and serving.version == version:
+        return serving.stage
+    return versions.set_stage(run.spec, version, "Staging").stage
+
+
+def check_production(run: Run, version: str) -> Verdict:
+    """Is the version good enough, and better than the one in production?"""
+    return _check(run, "production", version)
+
+
+def approve(run: Run, version: str, approved_by: str | None = None, comment: str = "") -> str:
+    """Record that a person, or the policy of the environment, approves a version; the decision's id.
+
+    Raises:
+        DataError: model.yaml asks for a person, and there is none.
+    """
+    found = versions.get(run.spec, version)
+    _require_person(run, found, Kind.APPROVAL, approved_by)
+    reason = Reason.APPROVED_BY_PERSON if approved_by else Reason.APPROVED_BY_POLICY
+    actor = approved_by or Actor.POLICY
+    return _decide(run, Kind.APPROVAL, found, Outcome.APPROVED, [reason], actor=actor, inputs=_said(comment))
+
+
+def promote(run: Run, version: str, approved_by: str | None = None, comment: str = "") -> Transition:
+    """Put a version that passed its gates, and is approved, into production.
+
+    Args:
+        approved_by: name of the person who did.
+
+    Raises:
+        DataError: a gate was not passed, in this run or at last; or model.yaml asks for a person, and there is none.
+    """
+    found = versions.get(run.spec, version)
+    decision_id = decisions.identity(run.spec.name, Kind.PROMOTION, _subject(found), run.run_id)
+    if not any(period.decision_id == decision_id for period in alias_history.periods(run.lake, run.spec.name)):
+        _require_gates(run, found)
+        _require_person(run, found, Kind.PROMOTION, approved_by)
+        approve(run, version, approved_by, comment)
+    moved = promotion.put_in_production(run.spec, run.lake, found.version, decision_id)
+    _record_move(
+        run,
+        found,
+        moved,
+        Kind.PROMOTION,
+        Outcome.PROMOTED,
+        Reason.PASSED_ALL_GATES,
+        at=found.known_at,
+        actor=approved_by or Actor.POLICY,
+        comment=comment,
+    )
+    return moved
+
+
+def reject(run: Run, version: str, rejected_by: str | None = None, comment: str = "") -> list[str]:
+    """Leave production as it is; the reasons: the checks that failed in this run, or that nobody approved."""
+    found = versions.get(run.spec, version)
+    failed = [
+        reason
+        for kind in _GATE_KINDS.values()
+        for decided in _decided(run, found, kind)
+        if decided.run_id == run.run_id and decided.outcome == Outcome.FAILED
+        for reason in decided.reasons
+    ]
+    reasons = failed or [Reason.NOT_APPROVED.value]
+    serving = versions.production(run.spec)
+    if serving is None or serving.version != found.version:
+        once_served = found.version in promotion.served(run.spec, run.lake)
+        versions.set_stage(run.spec, found.version, "Archived" if once_served else "Rejected")
+    actor = rejected_by or (Actor.GATE if failed else Actor.POLICY)
+    decision_id = _decide(run, Kind.REJECTION, found, Outcome.REJECTED, reasons, actor=actor, inputs=_said(comment))
+    said = f"by {actor}: {', '.join(reasons)}" + (f" ({comment})" if comment else "")
+    _note(run, found, "Rejected", said, "rejection", "rejected", reasons, decision_id)
+    log.info("Version %s is rejected %s", found.version, said)
+    return reasons
+
+
+def check_drift(run: Run, version: str) -> list[str]:
+    """Do the partitions after the first of a rejected version's training set differ from that, the history?
+
+    Returns:
+        The features that drifted, sorted; empty also where there is history only.
+    """
+    found, config = versions.get(run.spec, version), run.spec.monitoring.drift
+    frame, names = stored_rows(run.spec, run.lake, found), list(found.features)
+    later = frame[PARTITION] > frame[PARTITION].min()
+    tested = drift.detect(frame.loc[~later, names], frame.loc[later, names], config)
+    drifted = sorted(item.column for item in tested if item.drifted)
+    log.info("%s rows after the history of version %s, %s rows of it", later.sum(), version, (~later).sum())
+    for item in sorted(tested, key=lambda item: item.adjusted_p):
+        log.info(
+            "%-30s %-8s distance %.3f (%g counts), corrected p %.2g (alpha %g)",
+            item.column,
+            "DRIFTED" if item.drifted else "",
+            item.distance,
+            config.tests[item.kind.value].min_effect,
+            item.adjusted_p,
+            config.alpha,
+        )
+    _decide(
+        run,
+        Kind.DRIFT_CHECK,
+        found,
+        Outcome.DRIFTED if drifted else Outcome.NO_DRIFT,
+        [Reason.DRIFTED.about(name) for name in drifted],
+        actor=Actor.GATE,
+        inputs={"features": tested},
+    )
+    return drifted
+
+
+def smoke_score(run: Run, version: str) -> SmokeScore:
+    """Let a version predict the test rows that it was measured on.
+
+    Raises:
+        DataError: it does not exist, or predicts something that is no finite number.
+    """
+    found, metric = versions.get(run.spec, version), metrics.of(run.spec)
+    frame = stored_rows(run.spec, run.lake, found)
+    rows = frame[versions.held_out(run.spec, found, frame)]
+    y, p = metrics.pair(rows[run.spec.target], versions.predict(run.spec, found, rows))
+    value = metric.measure(y, p, len(found.features))
+    log.info("Version %s predicts %s test rows, %s %s", version, len(rows), metric.title, metric.shown(value))
+    return SmokeScore(found.version, len(rows), run.spec.metric, value)
+
+
+def roll_back(run: Run, version: str, comment: str = "") -> Transition:
+    """Put a version that has been in production before into production again.
+
+    Raises:
+        DataError: it never was.
+    """
+    found = versions.get(run.spec, version)
+    served = promotion.served(run.spec, run.lake)
+    if found.version not in served:
+        _refuse(
+            run,
+            found,
+            Kind.ROLL_BACK,
+            Reason.NEVER_IN_PRODUCTION,
+            f"version {found.version} has never been in production, only {', '.join(served) or 'none'}",
+            "Choose one of them, or promote it through the gates",
+            actor=Actor.PERSON,
+            comment=comment,
+        )
+    at = _data_time(run, found)
+    decision_id = decisions.identity(run.spec.name, Kind.ROLL_BACK, _subject(found), run.run_id)
+    moved = promotion.put_in_production(run.spec, run.lake, found.version, decision_id)
+    _record_move(
+        run,
+        found,
+        moved,
+        Kind.ROLL_BACK,
+        Outcome.ROLLED_BACK,
+        Reason.ASKED_FOR,
+        at=at,
+        actor=Actor.PERSON,
+        comment=comment,
+    )
+    return moved
+
+
+def _check(run: Run, gate: Gate, version: str) -> Verdict:
+    verdict = gates.ask(run.spec, run.lake, gate, version)
+    for check in verdict.checks:
+        log.info("%s  %s: %s", "passed" if check.passed else "FAILED", check.name, check.detail)
+    found = versions.get(run.spec, version)
+    outcome = Outcome.PASSED if verdict.passed else Outcome.FAILED
+    shown = verdict.failed or verdict.checks
+    reasons = [Reason.CHECK.about(check.name) for check in shown]
+    inputs = {"checks": verdict.checks, "compared_with": verdict.compared_with}
+    decision_id = _decide(run, _GATE_KINDS[gate], found, outcome, reasons, actor=Actor.GATE, inputs=inputs)
+    said = f"{outcome.value}. {' '.join(check.detail for check in shown)}"
+    _note(run, found, f"{gate.capitalize()} gate", said, f"gate.{gate}", outcome.value, reasons, decision_id)
+    return verdict
+
+
+def _require_gates(run: Run, version: Version) -> None:
+    """Of each gate the decision of this run counts; where it has none, the newest."""
+    for kind in _GATE_KINDS.values():
+        decided = _decided(run, version, kind)
+        decisive = [item for item in decided if item.run_id == run.run_id] or decided[-1:]
+        if not decisive or decisive[-1].outcome != Outcome.PASSED:
+            so_far = "has not passed" if decisive else "has not been through"
+            _refuse(
+                run,
+                version,
+                Kind.PROMOTION,
+                Reason.GATE_NOT_PASSED.about(kind.value),
+                f"version {version.version} {so_far} the {kind.value.replace('_', ' ')}",
+                f"Run {run.spec.name}.promote_model with {version.version} as partition key",
+            )
+
+
+def _require_person(run: Run, version: Version, kind: Kind, approved_by: str | None) -> None:
+    if gates.asks_person(run.spec, run.settings) and not approved_by:
+        _refuse(
+            run,
+            version,
+            kind,
+            Reason.NOT_APPROVED,
+            f"a person has to approve version {version.version} in {run.settings.environment}, and none did",
+            f"Run {run.spec.name}.promote_model with {version.version} as partition key, and answer its question",
+        )
+
+
+def _refuse(
+    run: Run,
+    version: Version,
+    kind: Kind,
+    reason: str,
+    what: str,
+    fix: str,
+    *,
+    actor: str = Actor.POLICY,
+    comment: str = "",
+) -> NoReturn:
+    _decide(run, kind, version, Outcome.REFUSED, [reason], actor=actor, inputs={"refused": what, **_said(comment)})
+    raise DataError(what, where=run.spec.name, fix=fix)
+
+
+def _record_move(
+    run: Run,
+    version: Version,
+    moved: Transition,
+    kind: Kind,
+    outcome: Outcome,
+    reason: Reason,
+    *,
+    at: datetime,
+    actor: str,
+    comment: str,
+) -> None:
+    """Say what was done: moved, found there already, or left since a later decision has moved it on."""
+    if moved.version != version.version:
+        log.info("Nothing changed: version %s took its place since, and stays", moved.version)
+        return
+    if not moved.by_this_decision:
+        outcome, reason = Outcome.NO_ACTION, Reason.ALREADY_IN_PRODUCTION
+        log.info("Nothing changed: version %s is in production already", moved.version)
+    else:
+        log.info("Version %s is in production, before it: %s", moved.version, moved.former or "none")
+    inputs = {"former": moved.former, **_said(comment)}
+    _decide(run, kind, version, outcome, [reason], at=at, actor=actor, inputs=inputs)
+
+
+def _data_time(run: Run, version: Version) -> datetime:
+    """The moment that the newest scored partition was complete: a replayed source lives years before the clock."""
+    running = alias_history.current(run.lake, run.spec.name)
+    times = [version.known_at, *([running.model_time] if running else [])]
+    if scored := run.lake.rows_by_partition(run.table(PREDICTIONS)):
+        times.append(Partition.parse(max(scored), run.spec.grain).end)
+    return max(times)
+
+
+def _decided(run: Run, version: Version, kind: Kind) -> list[decisions.Decision]:
+    """What was decided of a version, newest last."""
+    found = decisions.history(run.lake, run.spec.name, kind, since=version.known_at)
+    mine = [item for item in found if item.subject == _subject(version)]
+    return sorted(mine, key=lambda item: item.recorded_at)
+
+
+def _decide(
+    run: Run,
+    kind: Kind,
+    version: Version,
+    outcome: Outcome,
+    reasons: Sequence[str],
+    *,
+    actor: str,
+    at: datetime | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> str:
+    follows = [run.spec.gates, run.spec.approval]
+    subject, at = _subject(version), at or version.known_at
+    return run.decide(kind, outcome, reasons, subject=subject, at=at, actor=actor, inputs=inputs, follows=follows)
+
+
+def _note(
+    run: Run,
+    version: Version,
+    title: str,
+    text: str,
+    tag: str,
+    verdict: str,
+    reasons: Sequence[str],
+    decision_id: str,
+) -> None:
+    """What was decided, where a person looks at the version in MLflow."""
+    tags = {tag: verdict, f"{tag}.reasons": ", ".join(reasons), f"{tag}.decision": decision_id}
+    versions.note(run.spec, version.version, title, f"{text} (decision {decision_id})", tags)
+
+
+def _said(comment: str) -> dict[str, str]:
+    return {"comment": comment} if comment else {}
+
+
+def _subject(version: Version) -> str:
+    return f"version {version.version}"

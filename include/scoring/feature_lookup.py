@@ -1,0 +1,158 @@
+"""Scoring by key alone: the version names its feature service, so the features are looked up here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from feast import FeatureStore
+
+from include.core.errors import DataError
+from include.core.spec import ModelSpec
+from include.evaluation.metrics import Floats
+from include.features.store import TIMESTAMP_SUFFIX, read_online
+from include.lakehouse.schemas import EVENT_TIMESTAMP, MODEL_VERSION, PREDICTION
+from include.registry import versions
+from include.registry.versions import Predictor
+from include.training import training_set
+
+
+@dataclass(frozen=True)
+class KeyedModel:
+    """A registered version with its feature service. ``keys`` are frames with the columns of the entity's key."""
+
+    spec: ModelSpec
+    store: FeatureStore
+    version: str
+    predictor: Predictor
+    feature_service: str
+    features: tuple[str, ...]
+    """Those it was fitted to, in its order."""
+
+    def score(self, keys: pd.DataFrame, as_of: datetime) -> Floats:
+        """One prediction a key, from the features that were known at ``as_of``; repeated keys are kept.
+
+        Raises:
+            DataError: ``as_of`` has no time zone, or a key has no features by then.
+        """
+        found = self.offline(keys, as_of)
+        self._require(found, keys, f"by {as_of.isoformat()}")
+        return self.predict(found)
+
+    def score_online(self, keys: pd.DataFrame, as_of: datetime) -> Floats:
+        """One prediction a key, from the online store.
+
+        Args:
+            as_of: the moment of the request; values older than the features' time to live are not used.
+
+        Raises:
+            DataError: ``as_of`` has no time zone, or a key is not online, or only beyond its time.
+        """
+        found = self.online(keys, as_of)
+        self._require(found, keys, f"online at {as_of.isoformat()}")
+        return self.predict(found)
+
+    def offline(self, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+        """Features by a point-in-time join, a row a key in the order of the keys; nulls where there are none."""
+        _require_zone(as_of)
+        self._check_service()
+        if keys.empty:
+            return pd.DataFrame(columns=list(self.features), dtype="float64")
+        names = list(self.spec.entity.keys)
+        asked = keys[names].drop_duplicates()
+        at = pd.Timestamp(as_of).tz_convert("UTC").as_unit("us")
+        _, found = training_set.point_in_time(
+            self.spec, self.store, self.feature_service, asked.assign(**{EVENT_TIMESTAMP: at})
+        )
+        # Feast does not promise the order of rows.
+        return keys[names].merge(found, on=names, how="left", validate="many_to_one")[list(self.features)]
+
+    def online(self, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+        """Features from the online store, a row a key; nulls where a key has none, or too old ones."""
+        _require_zone(as_of)
+        self._check_service()
+        if keys.empty:
+            return pd.DataFrame(columns=list(self.features), dtype="float64")
+        asked = [
+            {str(name): _plain(value) for name, value in row.items()}
+            for row in keys[list(self.spec.entity.keys)].to_dict("records")
+        ]
+        served = read_online(self.store, self.feature_service, asked)
+        frame = pd.DataFrame({name: served[name] for name in self.features}).astype("float64")
+        oldest = as_of - timedelta(days=self.spec.features.ttl_days)
+        times = pd.DataFrame({name: served[name + TIMESTAMP_SUFFIX] for name in self.features}).max(axis=1)
+        expired = [datetime.fromtimestamp(int(seconds), UTC) < oldest for seconds in times]
+        frame.loc[expired] = np.nan
+        return frame
+
+    def predict(self, features: pd.DataFrame) -> Floats:
+        """Predictions of rows of features.
+
+        Raises:
+            DataError: a prediction is not finite.
+        """
+        if features.empty:
+            return np.empty(0)
+        predicted = self.predictor(features[list(self.features)])
+        if not np.isfinite(predicted).all():
+            raise DataError(f"version {self.version} predicts values that are not finite", where=self.spec.name)
+        return predicted
+
+    def _check_service(self) -> None:
+        service = self.store.get_feature_service(self.feature_service)
+        served = {feature.name for view in service.feature_view_projections for feature in view.features}
+        gone = [name for name in self.features if name not in served]
+        if gone:
+            raise DataError(
+                f"version {self.version} was fitted to {', '.join(gone)}, which {self.feature_service} does not serve",
+                where=f"{self.spec.name}/features.sql",
+                fix="A renamed or removed feature needs a new feature service, or a retrained model",
+            )
+
+    def _require(self, features: pd.DataFrame, keys: pd.DataFrame, when: str) -> None:
+        without = keys[features.isna().all(axis=1).to_numpy()]
+        if len(without):
+            example = ", ".join(f"{name} {without[name].iloc[0]}" for name in self.spec.entity.keys)
+            raise DataError(
+                f"{len(without)} of {len(keys)} keys have no features {when}, e.g. {example}",
+                where=self.feature_service,
+                fix=f"Run {self.spec.name}.build_features for the partition of these keys",
+            )
+
+
+def load(spec: ModelSpec, store: FeatureStore, version: str) -> KeyedModel:
+    """Load a registered version, with the feature service and the features that it was fitted to.
+
+    Raises:
+        DataError: no such version, or it was not registered by this package.
+    """
+    found = versions.get(spec, version)
+    return KeyedModel(
+        spec=spec,
+        store=store,
+        version=found.version,
+        predictor=versions.predictor(spec, found),
+        feature_service=found.feature_service,
+        features=found.features,
+    )
+
+
+def score(spec: ModelSpec, store: FeatureStore, version: str, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Predictions for keys as of a moment: the key, prediction, model_version; in the order of the keys."""
+    keyed = load(spec, store, version)
+    predicted = keyed.score(keys, as_of)
+    scored = keys[list(spec.entity.keys)].reset_index(drop=True)
+    scored[PREDICTION], scored[MODEL_VERSION] = predicted, keyed.version
+    return scored
+
+
+def _require_zone(as_of: datetime) -> None:
+    if as_of.tzinfo is None:
+        raise DataError(f"as_of {as_of.isoformat()} has no time zone", fix="Hand in a UTC time")
+
+
+def _plain(key: Any) -> Any:
+    return key.item() if isinstance(key, np.generic) else key

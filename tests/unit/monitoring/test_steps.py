@@ -1,0 +1,108 @@
+"""Measure, decide, alert on real tables and a real registry: what is recorded, and what the log says."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pandas as pd
+import pytest
+
+from include.core.errors import DataError
+from include.core.partition import Partition
+from include.lakehouse import decisions
+from include.lakehouse.decisions import Kind, Outcome, Reason
+from include.lakehouse.schemas import METRICS, PARTITION
+from include.monitoring import steps
+from include.monitoring.steps import RootCauseAlert
+from tests.unit.monitoring.scene import DAY, NEXT, Scene, rows_of, trained
+
+
+def play(scene: Scene, partition: Partition, *, noise: float, drifted: bool = False, seed: int = 1) -> Outcome:
+    """Deliver, label, measure and decide."""
+    factor = 1.5 if drifted else 1.0
+    predicted = scene.deliver(partition, seed=seed, change=lambda rows: rows.assign(income=rows["income"] * factor))
+    scene.label(predicted, partition, noise=noise)
+    scene.measure(partition)
+    return steps.decide(scene.run(partition)).outcome
+
+
+def test_each_branch_is_recorded_with_what_it_was_made_from(scene: Scene) -> None:
+    assert play(scene, DAY, noise=20) is Outcome.NO_ACTION
+    assert play(scene, NEXT, noise=20, drifted=True, seed=2) is Outcome.RECORD_DRIFT
+    assert play(scene, NEXT.shift(1), noise=200, drifted=True, seed=3) is Outcome.RECORD_DRIFT
+    assert play(scene, NEXT.shift(2), noise=200, drifted=True, seed=4) is Outcome.REQUEST_RETRAINING
+    assert play(scene, NEXT.shift(3), noise=200, seed=5) is Outcome.ALERT_ROOT_CAUSE
+    found = decisions.history(scene.lake, scene.spec.name, Kind.RETRAINING_POLICY)
+    assert [(item.subject, item.outcome, *item.reasons) for item in found] == [
+        ("2025-01-05", "no_action", Reason.PERFORMANCE_HOLDS),
+        ("2025-01-06", "record_drift", Reason.HARMLESS_DRIFT),
+        ("2025-01-07", "record_drift", Reason.WAITING_FOR_N_OF_M),
+        ("2025-01-08", "request_retraining", Reason.HARMFUL_DRIFT),
+        ("2025-01-09", "alert_root_cause", Reason.DEGRADED_WITHOUT_DRIFT),
+    ]
+    asked = found[3]
+    assert asked.decided_at == NEXT.shift(2).labels_available_at(1)
+    assert asked.inputs["window"]["partition"] == "2025-01-08"
+    assert asked.inputs["window"]["drifted_features"] == ["income"]
+    assert asked.inputs["verdict"]["windows_below"] == 2
+    assert asked.policy_hash == decisions.policy_hash(scene.spec.monitoring)
+    with pytest.raises(RootCauseAlert) as raised:
+        steps.alert(scene.run(NEXT.shift(3)))
+    said = str(raised.value)
+    assert said.startswith(f"{scene.spec.name}, 2025-01-09, version 1: adjusted R2 is ")
+    assert re.search(r"is -?\d\.\d{4}, below its threshold 0\.8000, on 300 rows, and no feature drifted", said)
+
+
+def test_deciding_again_is_the_same_row(scene: Scene) -> None:
+    for number, seed in ((0, 2), (1, 3)):
+        play(scene, DAY.shift(number), noise=200, drifted=True, seed=seed)
+    first = steps.decide(scene.run(NEXT))
+    assert first.outcome is Outcome.REQUEST_RETRAINING
+    assert steps.decide(scene.run(NEXT)) == first
+    assert steps.decide(scene.run(NEXT, run_id="backfill")) == first
+    assert len(decisions.history(scene.lake, scene.spec.name, Kind.RETRAINING_POLICY)) == 3
+
+
+def test_scoring_an_old_partition_again_changes_no_decision(scene: Scene) -> None:
+    predicted = scene.deliver()
+    scene.label(predicted, noise=200)
+    scene.measure()
+    first = steps.decide(scene.run())
+    assert first.outcome is Outcome.ALERT_ROOT_CAUSE
+    known = rows_of(1, DAY).assign(**{"split": "train", scene.spec.target: 1.0, PARTITION: DAY.key})
+    version = scene.train(pd.concat([trained(), known]), training_set="2025-01-06")
+    scene.score(DAY, predicted, predicted["prediction"] - 10, version, served=False)
+    scene.measure()
+    assert steps.decide(scene.run()) == first
+
+
+def test_without_a_version_or_rows_nothing_is_done(scene: Scene) -> None:
+    scene.measure()
+    assert steps.decide(scene.run()).reasons == (Reason.NOTHING_SCORED,)
+    other = scene.changed(name=f"{scene.spec.name}_new")
+    assert steps.decide(other.run()).reasons == (Reason.NO_PRODUCTION_VERSION,)
+    assert not scene.lake.exists(METRICS.of(other.spec))
+    with pytest.raises(DataError, match="has no partition"):
+        steps.measure_window(scene.run(None))  # type: ignore[arg-type]
+
+
+def test_the_logs_are_tables_of_values_and_thresholds(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for number, seed in ((0, 2), (1, 3), (2, 4)):
+        play(scene, DAY.shift(number), noise=200, drifted=True, seed=seed)
+    window, verdict = [record.getMessage() for record in caplog.records if record.name == steps.__name__][-2:]
+    assert window.splitlines()[0] == "Window 2025-01-07: 300 rows scored by version 1"
+    assert re.search(r"^labelled rows +300$", window, re.M)
+    assert re.search(r"^adjusted R2 +-?\d\.\d{4}  at least 0\.8000$", window, re.M)
+    assert re.search(r"^income +0\.\d{4} +0\.1 +\S+ +0\.05  drifted$", window, re.M)
+    assert re.search(r"^\d of 4 distributions drifted$", window, re.M)
+    assert re.search(r"^drifted features +income$", verdict, re.M)
+    assert verdict.splitlines()[0] == (
+        "request_retraining because: Features have drifted, and adjusted R2 is below its threshold in enough windows."
+    )
+    assert re.search(r"^drifted features +income$", verdict, re.M)
+    assert re.search(r"^degraded of the last 3 windows +3 of 3 +at least 2$", verdict, re.M)
+    assert re.search(r"^days since the last request +1 +at least 1$", verdict, re.M)
+    assert re.search(r"^requests in 30 days +1 +fewer than 4$", verdict, re.M)
+    assert len({len(line) for line in verdict.splitlines()[1:] if not line.endswith("income")}) == 1

@@ -1,0 +1,61 @@
+"""What the tests of the registry share: a scene's versions, a run about them, gates with other parameters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from include.core.settings import Settings
+from include.core.spec import GateCheck, ModelSpec
+from include.lakehouse import decisions
+from include.lakehouse.decisions import Decision, Kind
+from include.lakehouse.run import Run
+from include.registry import versions
+from tests.unit.training.stage import Scene
+
+THRESHOLD = 0.6
+"""Both versions of the scene are above it on their test rows."""
+
+
+def with_gate(spec: ModelSpec, gate: str, *items: Any) -> ModelSpec:
+    """The specification with other checks in a gate."""
+    checks = tuple(GateCheck.model_validate(item) for item in items)
+    changed = spec.model_copy(update={"gates": spec.gates.model_copy(update={gate: checks})})
+    changed._folder = spec.folder
+    return changed
+
+
+def with_params(spec: ModelSpec, **params: dict[str, Any]) -> ModelSpec:
+    """The specification with other parameters of checks in its production gate."""
+    return with_gate(
+        spec,
+        "production",
+        *({"check": item.check, "params": item.params | params.get(item.check, {})} for item in spec.gates.production),
+    )
+
+
+def lenient(spec: ModelSpec) -> ModelSpec:
+    both = {"threshold": THRESHOLD}
+    return with_params(spec, above_threshold=both, recent_above_threshold=both)
+
+
+def registered(scene: Scene, name: str, environment: str = "dev") -> Run:
+    """A run of a model of its own with two versions: 1 of the history, 2 of the drifted days, too."""
+    own = scene.own(name)
+    for run, ref in ((scene.old, scene.old_ref), (scene.new, scene.new_ref)):
+        versions.register(own.world.spec, run, ref)
+    settings = Settings(environment=environment, lakehouse_uri=str(scene.world.folder))
+    return Run(lenient(own.world.spec), settings, own.world.lake, "first")
+
+
+def another(run: Run, run_id: str) -> Run:
+    return replace(run, run_id=run_id)
+
+
+def decided(run: Run, kind: Kind | None = None) -> list[Decision]:
+    """In the order of the clock."""
+    return sorted(decisions.history(run.lake, run.spec.name, kind), key=lambda item: item.recorded_at)
+
+
+def outcomes(run: Run, kind: Kind) -> list[tuple[str, str, list[str]]]:
+    return [(item.subject, item.outcome, list(item.reasons)) for item in decided(run, kind)]

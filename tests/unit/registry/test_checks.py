@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from include.core import catalogue
+from include.core.errors import ConfigError
+from include.core.spec import ModelSpec
+from include.lakehouse.schemas import RECENT
+from include.registry import checks, gates, promotion, versions
+from include.registry.checks import Check, CheckResult, Param
+from include.registry.gates import Verdict
+from include.training.algorithms import Sample
+from include.training.algorithms.linear import LINEAR
+from tests.unit.registry.cases import lenient, registered, with_gate, with_params
+from tests.unit.training.stage import Scene
+
+EXAMPLE = pd.DataFrame({"a": [1.0, 2.0]})
+SPEC = catalogue.load("california_housing")
+PRODUCTION = ["above_threshold", "recent_rows", "recent_above_threshold", "better_than_production"]
+
+
+def results(verdict: Verdict) -> dict[str, bool]:
+    return {check.name: check.passed for check in verdict.checks}
+
+
+def detail(verdict: Verdict, name: str) -> str:
+    return next(check.detail for check in verdict.checks if check.name == name)
+
+
+def test_staging_passes_a_complete_version_and_names_what_is_missing(scene: Scene) -> None:
+    spec, lake = scene.own("staged").world.spec, scene.world.lake
+    version = versions.register(spec, scene.old, scene.old_ref).version
+    verdict = gates.ask(spec, lake, "staging", version)
+    assert verdict.passed
+    assert list(results(verdict)) == ["has_artifacts", "has_description", "has_signature", "predicts"]
+    MlflowClient().update_model_version(spec.name, version, description=" ")
+    versions.note(spec, version, "Staging gate", "what a gate says is no description", {})
+    assert results(gates.ask(spec, lake, "staging", version))["has_description"] is False
+    bare = MlflowClient().create_model_version(spec.name, source=f"runs:/{scene.old.mlflow_run_id}/plots")
+    verdict = gates.ask(spec, lake, "staging", bare.version)
+    assert not any(results(verdict).values())
+    assert all(check.detail for check in verdict.checks)
+
+
+def test_staging_refuses_predictions_that_are_not_finite(scene: Scene) -> None:
+    spec = scene.own("broken").world.spec
+    experiment = MlflowClient().get_experiment_by_name("scratch/training")
+    fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)
+    fitted.model[-1].coef_ *= np.nan
+    with mlflow.start_run(experiment_id=experiment.experiment_id) as run:
+        model_id = LINEAR.log(fitted.model, spec.task, EXAMPLE, name="model", pip_requirements=["mlflow"])
+    client = MlflowClient()
+    client.create_registered_model(spec.name)
+    made = client.create_model_version(
+        spec.name,
+        f"models:/{model_id}",
+        run_id=run.info.run_id,
+        model_id=model_id,
+        description="always NaN",
+        tags={"algorithm": "linear"},
+    )
+    verdict = gates.ask(spec, scene.world.lake, "staging", made.version)
+    assert [check.name for check in verdict.failed] == ["predicts"]
+    assert detail(verdict, "predicts").endswith("not all finite or not one per row.")
+
+
+def test_production_prefers_the_version_that_knows_the_drift(scene: Scene) -> None:
+    run = registered(scene, "gated")
+    spec, lake = run.spec, run.lake
+    first = gates.ask(spec, lake, "production", "1")
+    assert first.passed
+    assert list(results(first)) == PRODUCTION
+    assert "drifted" in detail(first, "recent_rows")
+    promotion.put_in_production(spec, lake, "1", "d1")
+
+    verdict = gates.ask(spec, lake, "production", "2")
+    assert verdict.passed, verdict.failed
+    assert verdict.compared_with == "1"
+    assert verdict.checks[1].value == scene.new.metrics["recent_rows"]
+    assert verdict.checks[2].value == pytest.approx(scene.new.metrics["recent_adjusted_r2"])
+    assert detail(verdict, "above_threshold").startswith("Adjusted R2 on all test rows (")
+    assert "On the test rows of drifted windows" in detail(verdict, "better_than_production")
+    promotion.put_in_production(spec, lake, "2", "d2")
+    assert gates.ask(spec, lake, "production", "2").passed
+    again = gates.ask(spec, lake, "production", "1")
+    assert results(again)["better_than_production"] is False
+    assert "On the test rows of drifted windows" in detail(again, "better_than_production")
+
+
+def test_too_few_rows_of_drifted_windows_reject_a_version(scene: Scene) -> None:
+    run = registered(scene, "few_rows")
+    least = int(scene.new.metrics["recent_rows"]) + 1
+    spec = with_params(run.spec, recent_rows={"at_least": least}, recent_above_threshold={"threshold": -1.0})
+    assert [check.name for check in gates.ask(spec, run.lake, "production", "2").failed] == ["recent_rows"]
+
+
+def test_production_holds_the_threshold_on_all_and_on_recent_rows(scene: Scene) -> None:
+    run = registered(scene, "threshold")
+    between = sum(scene.new.metrics[name] for name in ("adjusted_r2", "recent_adjusted_r2")) / 2
+    both = {"threshold": between}
+    spec = with_params(run.spec, above_threshold=both, recent_above_threshold=both)
+    verdict = gates.ask(spec, run.lake, "production", "2")
+    found = results(verdict)
+    assert sorted([found["above_threshold"], found["recent_above_threshold"]]) == [False, True]
+    assert not verdict.passed
+
+
+def test_a_metric_that_falls_as_it_gets_better(scene: Scene) -> None:
+    run = registered(scene, "falling")
+    spec = run.spec.model_copy(update={"metric": "rmse"})
+    measured = scene.old.metrics["rmse"]
+    for threshold, passed, side in ((measured + 1, True, "below"), (measured - 1, False, "not below")):
+        chosen = with_gate(spec, "production", {"check": "above_threshold", "threshold": threshold})
+        chosen = chosen.model_copy(update={"metric": "rmse"})
+        (check,) = gates.ask(chosen, run.lake, "production", "1").checks
+        assert check.passed is passed
+        assert check.detail.startswith("RMSE on all test rows (")
+        assert f", {side} " in check.detail
+    promotion.put_in_production(spec, run.lake, "1", "d1")
+    better = with_gate(spec, "production", "better_than_production").model_copy(update={"metric": "rmse"})
+    assert gates.ask(better, run.lake, "production", "2").passed
+
+
+def test_rows_are_left_out_that_the_other_version_was_fitted_to(scene: Scene) -> None:
+    """A version split with another seed was fitted to some of the candidate's test rows."""
+    run = registered(scene, "other_seed")
+    split = versions.get(run.spec, "1").tag("split").replace(str(run.spec.training.split.seed), "1")
+    MlflowClient().set_model_version_tag(run.spec.name, "1", "split", split)
+    promotion.put_in_production(run.spec, run.lake, "1", "d1")
+    said = detail(gates.ask(run.spec, run.lake, "production", "2"), "better_than_production")
+    compared = int(said.split("(")[1].split(" rows")[0].replace(",", ""))
+    assert compared == pytest.approx(0.3 * scene.new.metrics["recent_rows"], rel=0.25)
+
+
+def _share_of_recent(evidence, params) -> CheckResult:
+    share = float(evidence.test_rows.frame[RECENT].mean())
+    return CheckResult("share_of_recent", share <= params["most"], f"{share:.0%} are recent.", share, params["most"])
+
+
+def _raises(evidence, params) -> CheckResult:
+    raise ZeroDivisionError("in somebody's check\nwith a second line")
+
+
+share_of_recent = Check("share_of_recent", _share_of_recent, {"most": Param(float, 0.9), "unit": Param(str, "rows")})
+raises = Check("raises", _raises)
+no_check = 3
+
+
+def mine(name: str, **params: Any) -> dict[str, Any]:
+    return {"check": f"{__name__}:{name}", **params}
+
+
+def test_a_check_of_ones_own_is_named_by_its_path(scene: Scene) -> None:
+    run = registered(scene, "own_check")
+    spec = with_gate(run.spec, "production", mine("share_of_recent"), mine("share_of_recent", most=0))
+    checks.problems(spec)
+    verdict = gates.ask(spec, run.lake, "production", "2")
+    assert [check.passed for check in verdict.checks] == [True, False]
+    assert verdict.checks[1].value == pytest.approx(scene.new.metrics["recent_rows"] / scene.new_ref.test_rows)
+
+
+def test_what_a_check_raises_is_its_failure(scene: Scene) -> None:
+    run = registered(scene, "raising")
+    spec = with_gate(run.spec, "production", mine("raises"), "above_threshold")
+    with pytest.raises(ConfigError, match="needs threshold"):
+        gates.ask(spec, run.lake, "production", "1")
+    spec = with_gate(run.spec, "production", mine("raises"), {"check": "above_threshold", "threshold": 0.1})
+    verdict = gates.ask(spec, run.lake, "production", "1")
+    assert not verdict.passed
+    assert verdict.checks[0].detail == "It could not be checked: in somebody's check"
+    assert verdict.checks[1].passed
+    assert "It could not be checked" in verdict.table
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("looks_nice", "gates.production.1.check: 'looks_nice' is not known"),
+        ("no_package.checks:mine", "gates.production.1.check: no_package.checks:mine cannot be imported"),
+        (mine("no_check"), "is a int, not a Check"),
+        ("above_threshold", "gates.production.1: above_threshold needs threshold"),
+        ({"check": "has_signature", "threshold": 1}, "gates.production.1: has_signature has no parameter 'threshold'"),
+        ({"check": "above_threshold", "threshold": "high"}, "gates.production.1.threshold: 'high' is no float"),
+        ({"check": "recent_rows", "at_least": True}, "gates.production.1.at_least: True is no int"),
+        ({"check": "recent_rows", "at_least": 2.5}, "2.5 is no int"),
+        ({"check": "recent_rows", "at_least": -1}, "-1 is below 0"),
+        ({"check": "better_than_production", "confidence": 95}, "gates.production.1.confidence: 95 is above 0.9999"),
+    ],
+)
+def test_a_gate_that_cannot_be_run_is_said_with_file_and_key(item: Any, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        checks.problems(with_gate(SPEC, "production", "has_signature", item))
+    assert said in str(caught.value)
+    assert "include/models/california_housing/model.yaml" in str(caught.value)
+
+
+def test_the_gates_of_the_model_can_be_run() -> None:
+    checks.problems(SPEC)
+    checks.problems(lenient(SPEC))
+    assert isinstance(SPEC, ModelSpec)

@@ -1,0 +1,211 @@
+"""What is recorded is what happened: checked, done, recorded, in this order."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+
+import pytest
+from mlflow import MlflowClient
+
+from include.core.errors import DataError
+from include.jobs.__main__ import FROM_DAG
+from include.lakehouse.decisions import Kind
+from include.lakehouse.run import Run
+from include.registry import gates, promotion, steps, versions
+from tests.unit.registry.cases import THRESHOLD, another, decided, outcomes, registered, with_gate, with_params
+from tests.unit.training.stage import Scene
+
+
+def through_the_gates(run: Run, version: str) -> None:
+    assert steps.check_staging(run, version).passed
+    assert steps.move_to_staging(run, version) == "Staging"
+    assert steps.check_production(run, version).passed
+
+
+def serving(run: Run) -> str | None:
+    found = versions.production(run.spec)
+    return found and found.version
+
+
+def test_a_version_that_never_was_in_production_is_not_rolled_back_to_and_nothing_says_so(scene: Scene) -> None:
+    run = registered(scene, "never_served")
+    promotion.put_in_production(run.spec, run.lake, "1", "d1")
+    with pytest.raises(DataError, match=r"version 2 has never been in production, only 1\. Choose"):
+        steps.roll_back(run, "2", comment="trying")
+    assert serving(run) == "1"
+    (refused,) = decided(run)
+    assert (refused.kind, refused.outcome, refused.reasons) == ("roll_back", "refused", ["never_in_production"])
+    assert refused.inputs["comment"] == "trying"
+
+
+def test_what_fails_is_not_recorded_as_done(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = registered(scene, "not_done")
+    through_the_gates(run, "1")
+
+    def unreachable(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("the registry does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "set_registered_model_alias", unreachable)
+        with pytest.raises(ConnectionError):
+            steps.promote(run, "1")
+    assert serving(run) is None
+    assert outcomes(run, Kind.PROMOTION) == []
+    steps.promote(run, "1")
+    assert outcomes(run, Kind.PROMOTION) == [("version 1", "promoted", ["passed_all_gates"])]
+
+
+def test_after_a_roll_back_the_next_candidate_is_promoted_and_one_of_older_data_too(scene: Scene) -> None:
+    first = registered(scene, "back_and_on")
+    runs = {"1": first, "2": another(first, "second")}
+    for version, run in runs.items():
+        through_the_gates(run, version)
+        steps.promote(run, version)
+    back = another(first, "third")
+    assert steps.roll_back(back, "1", comment="bad prices").former == "2"
+    again = another(first, "fourth")  # it knew more than the one in production
+    through_the_gates(again, "2")
+    assert steps.promote(again, "2").former == "1"
+    easy = with_gate(first.spec, "production", {"check": "above_threshold", "threshold": THRESHOLD})
+    old = Run(easy, first.settings, first.lake, "fifth")  # it knew less
+    assert steps.check_staging(old, "1").passed
+    assert steps.check_production(old, "1").passed
+    assert steps.promote(old, "1").former == "2"
+    assert serving(first) == "1"
+    assert [(item.kind, item.outcome) for item in decided(first) if item.kind in ("promotion", "roll_back")] == [
+        ("promotion", "promoted"),
+        ("promotion", "promoted"),
+        ("roll_back", "rolled_back"),
+        ("promotion", "promoted"),
+        ("promotion", "promoted"),
+    ]
+    (rolled_back,) = decided(first, Kind.ROLL_BACK)
+    assert rolled_back.inputs == {"comment": "bad prices", "former": "2"}
+    assert rolled_back.decided_at == versions.get(first.spec, "2").known_at  # data went as far, nothing was scored
+
+
+def test_a_job_promotes_in_prod_only_what_a_person_approved(scene: Scene) -> None:
+    run = registered(scene, "prod", "prod")
+    through_the_gates(run, "1")
+    assert gates.asks_person(run.spec, run.settings)
+    with pytest.raises(DataError, match=r"approve version 1 in prod, and none did\. Run prod\.promote_model"):
+        steps.promote(run, "1")
+    with pytest.raises(DataError, match="a person has to approve"):
+        steps.approve(run, "1")
+    assert serving(run) is None
+    assert outcomes(run, Kind.PROMOTION) == [("version 1", "refused", ["not_approved"])]
+    assert outcomes(run, Kind.APPROVAL) == [("version 1", "refused", ["not_approved"])]
+    assert steps.promote(run, "1", approved_by="Ada", comment="looks right").changed
+    assert serving(run) == "1"
+    (approval,) = decided(run, Kind.APPROVAL)
+    assert (approval.outcome, approval.reasons, approval.actor) == ("approved", ["approved_by_person"], "Ada")
+    assert approval.inputs == {"comment": "looks right"}
+    (promoted,) = decided(run, Kind.PROMOTION)
+    assert (promoted.outcome, promoted.actor) == ("promoted", "Ada")
+
+
+def test_names_of_persons_are_marked() -> None:
+    """A command line leaves these arguments out."""
+    found = {
+        name
+        for step in (steps.approve, steps.promote, steps.reject, steps.roll_back)
+        for name in inspect.signature(step).parameters
+        if name.endswith("_by")
+    }
+    assert found == set(steps.FROM_PERSON) == set(FROM_DAG)
+
+
+def test_no_gate_no_promotion(scene: Scene) -> None:
+    run = registered(scene, "ungated")
+    with pytest.raises(DataError, match="version 1 has not been through the staging gate"):
+        steps.promote(run, "1")
+    steps.check_staging(run, "1")
+    with pytest.raises(DataError, match="version 1 has not been through the production gate"):
+        steps.promote(run, "1")
+    steps.check_production(run, "1")
+    strict = with_params(run.spec, above_threshold={"threshold": 0.999})
+    failing = another(Run(strict, run.settings, run.lake, ""), "second")
+    assert not steps.check_production(failing, "1").passed
+    for refused in (failing, another(run, "third")):  # its own decision, or the newest one
+        with pytest.raises(DataError, match="version 1 has not passed the production gate"):
+            steps.promote(refused, "1")
+    assert {item[1] for item in outcomes(run, Kind.PROMOTION)} == {"refused"}
+    assert outcomes(failing, Kind.PROMOTION)[-1][2] == ["gate_not_passed:production_gate"]
+    assert steps.promote(run, "1").changed  # this run's own decision is that it passed
+
+
+def test_a_repetition_is_no_second_promotion(scene: Scene) -> None:
+    run = registered(scene, "repeated_step")
+    through_the_gates(run, "1")
+    steps.promote(run, "1")
+    steps.promote(run, "1")
+    assert outcomes(run, Kind.PROMOTION) == [("version 1", "promoted", ["passed_all_gates"])]
+    second = another(run, "second")
+    assert steps.check_staging(second, "1").passed
+    assert steps.check_production(second, "1").passed
+    assert steps.move_to_staging(second, "1") == "Production"
+    assert not steps.promote(second, "1").changed
+    assert outcomes(run, Kind.PROMOTION)[-1] == ("version 1", "no_action", ["already_in_production"])
+    promotion.put_in_production(run.spec, run.lake, "2", "d2")
+    before = decided(run)
+    assert steps.promote(run, "1").version == "2"  # cleared after another took its place
+    assert decided(run) == before
+
+
+def test_a_rejected_version_says_why_where_a_person_looks(scene: Scene) -> None:
+    run = registered(scene, "rejected")
+    strict = Run(with_params(run.spec, above_threshold={"threshold": 0.999}), run.settings, run.lake, "first")
+    steps.check_staging(strict, "1")
+    assert not steps.check_production(strict, "1").passed
+    assert steps.reject(strict, "1") == ["check:above_threshold"]
+    found = versions.get(run.spec, "1")
+    assert found.stage == "Rejected"
+    (decision,) = decided(run, Kind.PRODUCTION_GATE)
+    assert decision.reasons == ["check:above_threshold"]
+    assert next(check["name"] for check in decision.inputs["checks"]) == "above_threshold"
+    assert found.tag("gate.staging") == "passed"
+    assert found.tag("gate.production") == "failed"
+    assert found.tag("gate.production.reasons") == "check:above_threshold"
+    assert found.tag("gate.production.decision") == decision.decision_id
+    lines = found.description.splitlines()
+    assert any(line.startswith("- **Staging gate:** passed. ") for line in lines)
+    assert any(line.startswith("- **Production gate:** failed. Adjusted R2 on all test rows") for line in lines)
+    assert any(line.startswith("- **Rejected:** by gate: check:above_threshold (decision ") for line in lines)
+
+
+def test_a_person_or_a_silence_rejects(scene: Scene) -> None:
+    run = registered(scene, "turned_down", "prod")
+    through_the_gates(run, "1")
+    assert steps.reject(run, "1", rejected_by="Ada", comment="not on a Friday") == ["not_approved"]
+    (rejection,) = decided(run, Kind.REJECTION)
+    assert (rejection.actor, rejection.inputs) == ("Ada", {"comment": "not on a Friday"})
+    silent = another(run, "second")
+    steps.reject(silent, "1")
+    assert decided(run, Kind.REJECTION)[-1].actor == "policy"
+    assert versions.get(run.spec, "1").stage == "Rejected"
+    promotion.put_in_production(run.spec, run.lake, "1", "d1")
+    promotion.put_in_production(run.spec, run.lake, "2", "d2")
+    steps.reject(another(run, "third"), "1")
+    assert versions.get(run.spec, "1").stage == "Archived"  # it was served once
+
+
+def test_drift_check_names_the_features_that_drifted(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    run = registered(scene, "drifted")
+    assert steps.check_drift(run, "1") == []
+    with caplog.at_level(logging.INFO):
+        assert "median_income" in steps.check_drift(run, "2")
+    assert any(line.startswith("median_income ") and "DRIFTED" in line for line in caplog.messages)
+    no_drift, drifted = decided(run, Kind.DRIFT_CHECK)
+    assert (no_drift.outcome, no_drift.reasons) == ("no_drift", [])
+    assert drifted.outcome == "drifted"
+    assert "drifted:median_income" in drifted.reasons
+
+
+def test_smoke_score(scene: Scene) -> None:
+    run = registered(scene, "smoke")
+    found = steps.smoke_score(run, "1")
+    assert (found.version, found.rows, found.metric) == ("1", scene.old_ref.test_rows, "adjusted_r2")
+    assert found.value == pytest.approx(scene.old.metrics["adjusted_r2"])
+    with pytest.raises(DataError, match="no version 9"):
+        steps.smoke_score(run, "9")

@@ -52,7 +52,7 @@ from include.models.california_housing import sample
 
 MODEL = "california_housing"
 HISTORIES = (1, 30, 365)
-HISTORY_ROWS, DAY_ROWS, DAYS = 4_000, 413, 3
+HISTORY_ROWS, DAY_ROWS, DAYS = 12_000, 413, 3
 """Rows of the first partition, of each further one; days that are measured after one that warms up."""
 LIMIT = 1.2
 COPIED = (RAW, QUARANTINE, CLEAN, PROFILES, LABELS, FEATURES, PARITY, PREDICTIONS, METRICS)

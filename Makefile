@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 export AIRFLOW_HOME := $(CURDIR)/var/airflow
 BENCH ?= features
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 MODEL ?= california_housing
 
 .DEFAULT_GOAL := help

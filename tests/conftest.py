@@ -117,21 +117,31 @@ def feast_addresses(online_kind: str, postgres: Postgres, request: pytest.Fixtur
     return {"FLIGHTLINE_FEAST_REGISTRY": registry, "FLIGHTLINE_FEAST_ONLINE_STORE": online}
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Say which tests stay together when several workers share them: those that share what is slow to make."""
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: _group(item) != "e2e")  # it takes longest, so it begins first
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Several workers share the tests; those that share what is slow to make stay together.
+
+    (xdist's own groups are lost on pytest 9.2, whose node ids cannot be written to.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByStore(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return ByStore(config, log)
 
 
-def _group(item: pytest.Item) -> str:
-    if "e2e" in item.path.parts:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _group(item.nodeid) != "e2e")  # they take longest, so they begin first
+
+
+def _group(nodeid: str) -> str:
+    file = nodeid.partition("::")[0]
+    if file.startswith("tests/e2e/"):
         return "e2e"  # one stack, whose state its tests build on
-    if "mlflow_store" in getattr(item, "fixturenames", ()):
+    if file.startswith(("tests/unit/training/", "tests/unit/registry/", "tests/unit/scoring/")):
         return "mlflow"  # one database, and the candidates fitted in it
-    return item.path.relative_to(item.config.rootpath).as_posix()
+    return file
 
 
 def pytest_sessionfinish() -> None:

@@ -65,7 +65,7 @@ format: $(VENV)/.ready ## Format the code and sort its imports
 	@$(BIN)/ruff format .
 
 docs: $(VENV)/.ready ## Write docs/dags.md anew from the DAGs
-	@$(BIN)/python -m include.orchestration.catalogue docs/dags.md
+	@$(BIN)/python -m include.orchestration.dag_docs docs/dags.md
 
 lock: $(VENV)/.ready ## Resolve pyproject.toml into requirements.txt, for Python 3.11 and 3.12
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --index-strategy unsafe-best-match \

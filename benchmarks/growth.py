@@ -39,12 +39,12 @@ from include.lakehouse.schemas import (
     FEATURES,
     LABELS,
     METRICS,
-    PARITY,
     PARTITION,
     PREDICTIONS,
     PROFILES,
     QUARANTINE,
     RAW,
+    SKEW,
     Table,
 )
 from include.lakehouse.tables import within
@@ -55,7 +55,7 @@ HISTORIES = (1, 30, 365)
 HISTORY_ROWS, DAY_ROWS, DAYS = 12_000, 413, 3
 """Rows of the first partition, of each further one; days that are measured after one that warms up."""
 LIMIT = 1.2
-COPIED = (RAW, QUARANTINE, CLEAN, PROFILES, LABELS, FEATURES, PARITY, PREDICTIONS, METRICS)
+COPIED = (RAW, QUARANTINE, CLEAN, PROFILES, LABELS, FEATURES, SKEW, PREDICTIONS, METRICS)
 
 
 def main(histories: list[int]) -> int:
@@ -233,7 +233,7 @@ def _day_steps() -> dict[str, Callable[[Run], object]]:
         "ingestion.load_labels": ingestion.load_labels,
         "features.compute_features": features.compute_features,
         "features.materialize_features": features.materialize_features,
-        "features.check_parity": features.check_parity,
+        "features.check_skew": features.check_skew,
         "scoring.score_rows": scoring.score_rows,
         "monitoring.measure_window": monitoring.measure_window,
         "monitoring.decide": monitoring.decide,

@@ -5,14 +5,14 @@ Computes a partition's features, offline and online, and checks that both say th
 
 **Reads:** that partition of `clean_<model>`; `features.sql` of the model.
 
-**Writes:** that partition of `features_<model>` and `parity_<model>`; the online store of Feast, for that interval.
+**Writes:** that partition of `features_<model>` and `skew_<model>`; the online store of Feast, for that interval.
 
 The run's tab *Data quality* shows the training-serving skew, and the asset's event carries it.
 
 **Safe to re-run:** yes. An older partition never overwrites a newer value online.
 
-**When it fails:** `check_parity` names the features that differ between the offline and the online store by more
-than `features.parity` in model.yaml allows; nothing that waits for these features runs.
+**When it fails:** `check_skew` names the features that differ between the offline and the online store by more
+than `features.skew` in model.yaml allows; nothing that waits for these features runs.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def build_features(model: str) -> None:
             steps.materialize_features(run_of(context))
 
         @task(outlets=[assets.features])
-        def check_parity(outlet_events=None, **context) -> dict:
+        def check_skew(outlet_events=None, **context) -> dict:
             from include.features import steps
 
-            found = steps.check_parity(run_of(context))
-            outlet_events[assets.features].extra = {"skew": found.skew, "expired": found.expired, "keys": found.keys}
+            found = steps.check_skew(run_of(context))
+            outlet_events[assets.features].extra = {"skew": found.share, "expired": found.expired, "keys": found.keys}
             return asdict(found)
 
-        compute_features() >> materialize_features() >> check_parity()
+        compute_features() >> materialize_features() >> check_skew()
 
     build()
 

@@ -55,9 +55,9 @@ def _data_docs(run: Run) -> str | None:
 
 
 def _skew(run: Run) -> str | None:
-    from include.features import parity_page
+    from include.features import skew_page
 
-    return parity_page.render(run.spec, run.lake, run.partition)
+    return skew_page.render(run.spec, run.lake, run.partition)
 
 
 _PAGES = {"ingest_batch": _data_docs, "build_features": _skew}

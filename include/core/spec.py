@@ -109,7 +109,7 @@ class Ingestion(Section):
     """What happens to a row with an e-mail address, phone, card or national id in a text column without ``pii``."""
 
 
-class ParityLimits(Section):
+class SkewLimits(Section):
     """How far the online store may differ from the table before a day's features are not used."""
 
     keys: int = Field(gt=0)
@@ -123,7 +123,7 @@ class ParityLimits(Section):
 class Features(Section):
     service: Name
     ttl_days: int = Field(gt=0)
-    parity: ParityLimits
+    skew: SkewLimits
     view: Name | None = None
     """Name of the feature view, ``<entity>_features`` by default."""
     tags: dict[str, str] = {}
@@ -186,8 +186,8 @@ class Training(Section):
     algorithm: Chosen
     split: Split
     seed: int
-    recent_windows: int = Field(gt=0)
-    recent_weight: float = Field(ge=1)
+    drifted_windows: int = Field(gt=0)
+    drifted_weight: float = Field(ge=1)
     baseline: dict[str, float | int | str]
     search: Search
 

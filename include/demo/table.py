@@ -138,7 +138,7 @@ def _versions(stack: Stack, spec: ModelSpec, lake: Lakehouse) -> list[dict[str, 
                 "training_set": registered.tags["training_set"],
                 "fitted_as": run.info.run_name,
                 "metric": run.data.metrics[spec.metric],
-                "recent_metric": run.data.metrics.get(f"recent_{spec.metric}"),
+                "drifted_metric": run.data.metrics.get(f"drifted_{spec.metric}"),
                 "baseline_metric": _baseline(client, spec, run),
                 "verdict": f"{outcome.outcome}: {_said(outcome.reasons)}" if outcome else "not decided",
             }

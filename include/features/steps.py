@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from include.features import parity, query, store
-from include.features.parity import Parity
+from include.features import query, skew, store
 from include.features.query import FeatureCounts
+from include.features.skew import Skew
 from include.lakehouse.run import Run
 
 
@@ -20,10 +20,10 @@ def materialize_features(run: Run) -> None:
     store.materialize(feast, run.spec, run.partition)
 
 
-def check_parity(run: Run) -> Parity:
+def check_skew(run: Run) -> Skew:
     """Compare what is served with the table.
 
     Raises:
         DataError: they differ by more than model.yaml allows.
     """
-    return parity.gate(run.spec, store.open_store(), run.lake, run.partition)
+    return skew.gate(run.spec, store.open_store(), run.lake, run.partition)

@@ -29,7 +29,7 @@ PREDICTION, MODEL_VERSION, FEATURE_SERVICE, RUN_ID, SERVED = (
     "run_id",
     "served",
 )
-SPLIT, WEIGHT, RECENT = "split", "weight", "recent"
+SPLIT, WEIGHT, DRIFTED = "split", "weight", "drifted"
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 COLUMN_TYPES: Mapping[str, pa.DataType] = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
@@ -126,7 +126,7 @@ def _features(spec: ModelSpec) -> Columns:
 
 
 def _training_sets(spec: ModelSpec) -> Columns:
-    chosen = {SPLIT: pa.string(), WEIGHT: pa.float64(), RECENT: pa.bool_()}
+    chosen = {SPLIT: pa.string(), WEIGHT: pa.float64(), DRIFTED: pa.bool_()}
     names = {PARTITION: pa.string(), TRAINING_SET: pa.string()}
     group = spec.training.split.group
     if group in spec.columns:
@@ -211,8 +211,8 @@ FEATURES = Table(
     "selects no longer stays a column of older rows.",
     has_features=True,
 )
-PARITY = Table(
-    "parity",
+SKEW = Table(
+    "skew",
     _fixed(
         **{PARTITION: _TEXT, "feature": _TEXT, "keys": _COUNT, "compared": _COUNT, "mismatches": _COUNT},
         expired=_COUNT,
@@ -221,8 +221,8 @@ PARITY = Table(
     ),
     _named("feature"),
     (PARTITION,),
-    writer="features.check_parity",
-    promise="One row a feature of every partition whose parity was checked, also of one that it stopped.",
+    writer="features.check_skew",
+    promise="One row a feature of every partition whose skew was checked, also of one that it stopped.",
 )
 TRAINING_SETS = Table(
     "training_sets",
@@ -311,7 +311,7 @@ TABLES: tuple[Table, ...] = (
     PROFILES,
     LABELS,
     FEATURES,
-    PARITY,
+    SKEW,
     TRAINING_SETS,
     PREDICTIONS,
     METRICS,

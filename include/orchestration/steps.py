@@ -16,12 +16,12 @@ from include.lakehouse.schemas import (
     FEATURES,
     LABELS,
     METRICS,
-    PARITY,
     PREDICTIONS,
     PROFILES,
     QUARANTINE,
     QUARANTINE_LABELS,
     RAW,
+    SKEW,
     TABLES,
     TRAINING_SETS,
     Table,
@@ -64,7 +64,7 @@ STEPS: Mapping[str, Step] = {
     ),
     "features.compute_features": Step(("build_features.compute_features",), (CLEAN,), writes=(FEATURES,)),
     "features.materialize_features": Step(("build_features.materialize_features",), (FEATURES,)),
-    "features.check_parity": Step(("build_features.check_parity",), (), (FEATURES,), writes=(PARITY,)),
+    "features.check_skew": Step(("build_features.check_skew",), (), (FEATURES,), writes=(SKEW,)),
     "training.request_training": Step(("request_training.request",)),
     "training.build_training_set": Step(
         ("train_model.build_training_set",), reads_all=(LABELS, FEATURES, METRICS), writes=(TRAINING_SETS,)

@@ -150,8 +150,8 @@ def _above_threshold(evidence: Evidence, params: Mapping[str, Any]) -> CheckResu
     return _clears("above_threshold", evidence, evidence.test_rows, params["threshold"])
 
 
-def _recent_rows(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
-    name, rows = "recent_rows", len(evidence.recent_rows)
+def _drifted_rows(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    name, rows = "drifted_rows", len(evidence.drifted_rows)
     if not rows:
         return CheckResult(name, True, NOTHING_DRIFTED)
     least = max(params["at_least"], evidence.least_rows)
@@ -159,8 +159,8 @@ def _recent_rows(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
     return CheckResult(name, rows >= least, detail, value=rows, threshold=least)
 
 
-def _recent_above_threshold(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
-    name, rows = "recent_above_threshold", evidence.recent_rows
+def _drifted_above_threshold(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    name, rows = "drifted_above_threshold", evidence.drifted_rows
     if not len(rows):
         return CheckResult(name, True, NOTHING_DRIFTED)
     if len(rows) < evidence.least_rows:
@@ -175,7 +175,7 @@ def _better_than_production(evidence: Evidence, params: Mapping[str, Any]) -> Ch
         return CheckResult(name, True, "No version is in production yet.")
     if serving.version == evidence.candidate.version:
         return CheckResult(name, True, f"Version {serving.version} is in production already.")
-    chosen = evidence.recent_rows if len(evidence.recent_rows) >= evidence.least_rows else evidence.test_rows
+    chosen = evidence.drifted_rows if len(evidence.drifted_rows) >= evidence.least_rows else evidence.test_rows
     compared = evidence.shared_with_production(chosen)
     least = evidence.least_rows_of_both
     if len(compared) < least:
@@ -216,8 +216,8 @@ CHECKS: Mapping[str, Check] = {
         Check("has_signature", _has_signature),
         Check("predicts", _predicts),
         Check("above_threshold", _above_threshold, {"threshold": _THRESHOLD}),
-        Check("recent_rows", _recent_rows, {"at_least": Param(int, low=0)}),
-        Check("recent_above_threshold", _recent_above_threshold, {"threshold": _THRESHOLD}),
+        Check("drifted_rows", _drifted_rows, {"at_least": Param(int, low=0)}),
+        Check("drifted_above_threshold", _drifted_above_threshold, {"threshold": _THRESHOLD}),
         Check("better_than_production", _better_than_production, {"confidence": Param(float, 0.95, 0.5, 0.9999)}),
     )
 }

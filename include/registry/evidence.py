@@ -17,7 +17,7 @@ from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.evaluation import compare, metrics
 from include.evaluation.metrics import Floats, Metric
-from include.lakehouse.schemas import RECENT
+from include.lakehouse.schemas import DRIFTED
 from include.lakehouse.tables import Lakehouse
 from include.registry import versions
 from include.registry.versions import Predictor, Version
@@ -89,10 +89,10 @@ class Evidence:
         return Rows(frame[versions.held_out(self.spec, self.candidate, frame)], "all test rows")
 
     @cached_property
-    def recent_rows(self) -> Rows:
+    def drifted_rows(self) -> Rows:
         """Those of the test rows that are of drifted partitions; none where nothing drifted."""
         frame = self.test_rows.frame
-        return Rows(frame[frame[RECENT].to_numpy(dtype=np.bool_)], "the test rows of drifted windows")
+        return Rows(frame[frame[DRIFTED].to_numpy(dtype=np.bool_)], "the test rows of drifted windows")
 
     def measure(self, rows: Rows) -> float:
         """The model's metric of the candidate."""

@@ -16,7 +16,7 @@ from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, PREDICTIONS
-from include.registry import gates, lineage, promotion, versions
+from include.registry import gates, promotion, saved_dataset, versions
 from include.registry.evidence import stored_rows
 from include.registry.gates import Gate, Verdict
 from include.registry.promotion import Transition
@@ -44,7 +44,7 @@ class SmokeScore:
 def register_candidate(run: Run, candidate: RunRef, training_set: TrainingSetRef) -> str:
     """Make the model of a training run a version, with its training set in Feast's registry; its number."""
     version = versions.register(run.spec, candidate, training_set)
-    lineage.record(store.open_store(), run.spec, version, training_set)
+    saved_dataset.record(store.open_store(), run.spec, version, training_set)
     return version.version
 
 

@@ -211,17 +211,15 @@ def held_out(spec: ModelSpec, version: Version, rows: pd.DataFrame) -> npt.NDArr
 def describe(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> str:
     """What a person should know of a version before anything else."""
     measured = run_ref.metrics
-    recent = f" ({', '.join(ref.recent)} drifted and weigh more)" if ref.recent else ""
+    drifted = f" ({', '.join(ref.drifted)} drifted and weigh more)" if ref.drifted else ""
     text = (
         f"{spec.training.algorithm}, {run_ref.run_name}. Fitted to {ref.train_rows + ref.validation_rows:,} rows of "
-        f"training set {ref.training_set}: {spec.grain}s {ref.first_partition} to {ref.last_partition}{recent}; "
+        f"training set {ref.training_set}: {spec.grain}s {ref.first_partition} to {ref.last_partition}{drifted}; "
         f"{len(ref.features)} features of {ref.feature_service}.\n\n"
         f"On {ref.test_rows:,} test rows: {_figures(spec, measured, '')}."
     )
-    if f"recent_{spec.metric}" in measured:
-        text += (
-            f" On the {measured['recent_rows']:,.0f} of them in drifted windows: {_figures(spec, measured, 'recent_')}."
-        )
+    if f"drifted_{spec.metric}" in measured:
+        text += f" On the {measured['drifted_rows']:,.0f} of them in drifted windows: {_figures(spec, measured, 'drifted_')}."
     return text
 
 
@@ -241,7 +239,7 @@ def _ensure_model(client: MlflowClient, spec: ModelSpec) -> None:
 
 
 def _tags(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, str]:
-    measured = {prefix + name for name in (spec.metric, *METRICS) for prefix in ("", "recent_")}
+    measured = {prefix + name for name in (spec.metric, *METRICS) for prefix in ("", "drifted_")}
     return {
         "stage": "None",
         "candidate": run_ref.run_name,

@@ -66,22 +66,22 @@ def better_of(spec: ModelSpec, baseline: RunRef, tuned: RunRef) -> RunRef:
 
 
 def evaluate(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame, predicted: Floats) -> dict[str, float]:
-    """Measure on test rows, on those of recent windows (``recent_``), and where it was fitted (``train_``).
+    """Measure on test rows, on those of drifted windows (``drifted_``), and where it was fitted (``train_``).
 
-    Recent rows that are too few to be judged (`Metric.least_rows`), or on which the metric is undefined, give no
-    ``recent_`` metrics.
+    Drifted rows that are too few to be judged (`Metric.least_rows`), or on which the metric is undefined, give no
+    ``drifted_`` metrics.
     """
     n_features, least = len(ref.features), metrics.of(spec).least_rows(len(ref.features))
-    is_test, is_recent = (frame[SPLIT] == TEST).to_numpy(), frame[PARTITION].isin(ref.recent).to_numpy()
+    is_test, has_drifted = (frame[SPLIT] == TEST).to_numpy(), frame[PARTITION].isin(ref.drifted).to_numpy()
     actual = frame[spec.target].to_numpy(dtype=np.float64)
     measured: dict[str, float] = {}
-    for prefix, chosen in (("", is_test), ("recent_", is_test & is_recent), ("train_", ~is_test)):
-        if prefix == "recent_" and chosen.sum() < least:
+    for prefix, chosen in (("", is_test), ("drifted_", is_test & has_drifted), ("train_", ~is_test)):
+        if prefix == "drifted_" and chosen.sum() < least:
             continue
         try:
             measured |= metrics.summary(spec, actual[chosen], predicted[chosen], n_features, prefix)
         except DataError:
-            if prefix != "recent_":
+            if prefix != "drifted_":
                 raise
     return measured
 

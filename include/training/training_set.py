@@ -19,11 +19,11 @@ from include.lakehouse import windows
 from include.lakehouse.schemas import (
     ARRIVED_AT,
     CLEAN,
+    DRIFTED,
     EVENT_TIMESTAMP,
     FEATURES,
     LABELS,
     PARTITION,
-    RECENT,
     SPLIT,
     TRAINING_SET,
     TRAINING_SETS,
@@ -54,7 +54,7 @@ class TrainingSetRef:
     partitions: int
     first_partition: str
     last_partition: str
-    recent: Sequence[str]
+    drifted: Sequence[str]
     """The drifted partitions, whose rows weigh more and are judged apart, oldest first; empty where nothing drifted."""
     features: Sequence[str]
     split: str
@@ -104,9 +104,9 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
     left_out = (frame[SPLIT] == splits.LEFT_OUT).to_numpy()
     frame = frame[~left_out].reset_index(drop=True)
     keys = sorted(frame[PARTITION].unique())
-    recent = recent_partitions(spec, lake, keys)
-    frame[RECENT] = frame[PARTITION].isin(recent)
-    frame[WEIGHT] = np.where(frame[RECENT], spec.training.recent_weight, 1.0)
+    drifted = drifted_partitions(spec, lake, keys)
+    frame[DRIFTED] = frame[PARTITION].isin(drifted)
+    frame[WEIGHT] = np.where(frame[DRIFTED], spec.training.drifted_weight, 1.0)
     frame[TRAINING_SET] = partition.key
     frame = frame.sort_values([PARTITION, *spec.entity.keys], ignore_index=True)
     declared = TRAINING_SETS.of(spec, dict.fromkeys(names, pa.float64()))
@@ -129,7 +129,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
         partitions=len(keys),
         first_partition=keys[0],
         last_partition=keys[-1],
-        recent=tuple(recent),
+        drifted=tuple(drifted),
         features=tuple(names),
         split=split,
         feature_service=spec.features.service,
@@ -221,13 +221,13 @@ def _retrieve(
     return names, _utc_microseconds(joined), getattr(job, "table_versions", {})
 
 
-def recent_partitions(spec: ModelSpec, lake: Lakehouse, keys: Sequence[str]) -> list[str]:
-    """Of the newest ``recent_windows`` partitions those that drifted, oldest first; never the first, the history.
+def drifted_partitions(spec: ModelSpec, lake: Lakehouse, keys: Sequence[str]) -> list[str]:
+    """Of the newest ``drifted_windows`` partitions those that drifted, oldest first; never the first, the history.
 
     Partitions from before the drift say nothing about the world after it, however new they are: they would hide in an
     average whether a version works now.
     """
-    newest = [Partition.parse(key, spec.grain) for key in keys[1:][-spec.training.recent_windows :]]
+    newest = [Partition.parse(key, spec.grain) for key in keys[1:][-spec.training.drifted_windows :]]
     return [item.key for item in windows.drifted(spec, lake, newest[0], newest[-1]) if item in newest] if newest else []
 
 

@@ -36,8 +36,8 @@ SHAPES: dict[str, dict[str, list[str]]] = {
     "ingest_labels": {"wait_for_labels": ["load_labels"], "load_labels": []},
     "build_features": {
         "compute_features": ["materialize_features"],
-        "materialize_features": ["check_parity"],
-        "check_parity": [],
+        "materialize_features": ["check_skew"],
+        "check_skew": [],
     },
     "request_training": {"request": []},
     "train_model": {

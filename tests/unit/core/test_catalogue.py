@@ -68,7 +68,10 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         "deliveries.schedule: '0 0 1 * *' does not fire once a day",
     ),
     "unknown task": (lambda text: text.replace("task: regression", "task: guessing"), "key task"),
-    "no name of a check": (lambda text: text.replace("check: recent_rows", "chekc: recent_rows"), "gates.production.1"),
+    "no name of a check": (
+        lambda text: text.replace("check: drifted_rows", "chekc: drifted_rows"),
+        "gates.production.1",
+    ),
     "other name": (lambda text: text.replace(f"name: {NAME}", "name: other", 1), "key name: is 'other'"),
     "no mapping": (lambda text: "- 1\n", "model.yaml"),
     "tab": (lambda text: text + "\tx: 1\n", "not valid YAML"),

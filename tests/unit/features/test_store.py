@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from include.core import catalogue
 from include.core.errors import ConfigError
 from include.core.settings import PROJECT_ROOT, Settings
-from include.features import freshness, parity, query
+from include.features import freshness, query, skew
 from include.features import store as feature_store
 from include.lakehouse.run import Run
 from include.lakehouse.tables import Lakehouse
@@ -85,7 +85,7 @@ def test_an_older_day_never_replaces_a_newer_value(store, spec, build, lake):
     build(DAY, [1, 2], 5.0)
     assert online_income(store, [1, 2, 3]) == [5.0, 6.0, 6.0]
     for one, keys in ((DAY, 2), (NEXT_DAY, 3)):
-        assert parity.check_parity(store, spec, lake, one) == parity.Parity(
+        assert skew.check_skew(store, spec, lake, one) == skew.Skew(
             keys=keys, mismatches=0, expired=0, features=(), compared=3 * keys
         )
 

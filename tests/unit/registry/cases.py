@@ -36,7 +36,7 @@ def with_params(spec: ModelSpec, **params: dict[str, Any]) -> ModelSpec:
 
 def lenient(spec: ModelSpec) -> ModelSpec:
     both = {"threshold": THRESHOLD}
-    return with_params(spec, above_threshold=both, recent_above_threshold=both)
+    return with_params(spec, above_threshold=both, drifted_above_threshold=both)
 
 
 def registered(scene: Scene, name: str, environment: str = "dev") -> Run:

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from include.core import catalogue
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import RECENT
+from include.lakehouse.schemas import DRIFTED
 from include.registry import checks, gates, promotion, versions
 from include.registry.checks import Check, CheckResult, Param
 from include.registry.gates import Verdict
@@ -22,7 +22,7 @@ from tests.unit.training.stage import Scene
 
 EXAMPLE = pd.DataFrame({"a": [1.0, 2.0]})
 SPEC = catalogue.load("california_housing")
-PRODUCTION = ["above_threshold", "recent_rows", "recent_above_threshold", "better_than_production"]
+PRODUCTION = ["above_threshold", "drifted_rows", "drifted_above_threshold", "better_than_production"]
 
 
 def results(verdict: Verdict) -> dict[str, bool]:
@@ -76,14 +76,14 @@ def test_production_prefers_the_version_that_knows_the_drift(scene: Scene) -> No
     first = gates.ask(spec, lake, "production", "1")
     assert first.passed
     assert list(results(first)) == PRODUCTION
-    assert "drifted" in detail(first, "recent_rows")
+    assert "drifted" in detail(first, "drifted_rows")
     promotion.put_in_production(spec, lake, "1", "d1")
 
     verdict = gates.ask(spec, lake, "production", "2")
     assert verdict.passed, verdict.failed
     assert verdict.compared_with == "1"
-    assert verdict.checks[1].value == scene.new.metrics["recent_rows"]
-    assert verdict.checks[2].value == pytest.approx(scene.new.metrics["recent_adjusted_r2"])
+    assert verdict.checks[1].value == scene.new.metrics["drifted_rows"]
+    assert verdict.checks[2].value == pytest.approx(scene.new.metrics["drifted_adjusted_r2"])
     assert detail(verdict, "above_threshold").startswith("Adjusted R2 on all test rows (")
     assert "On the test rows of drifted windows" in detail(verdict, "better_than_production")
     promotion.put_in_production(spec, lake, "2", "d2")
@@ -95,19 +95,19 @@ def test_production_prefers_the_version_that_knows_the_drift(scene: Scene) -> No
 
 def test_too_few_rows_of_drifted_windows_reject_a_version(scene: Scene) -> None:
     run = registered(scene, "few_rows")
-    least = int(scene.new.metrics["recent_rows"]) + 1
-    spec = with_params(run.spec, recent_rows={"at_least": least}, recent_above_threshold={"threshold": -1.0})
-    assert [check.name for check in gates.ask(spec, run.lake, "production", "2").failed] == ["recent_rows"]
+    least = int(scene.new.metrics["drifted_rows"]) + 1
+    spec = with_params(run.spec, drifted_rows={"at_least": least}, drifted_above_threshold={"threshold": -1.0})
+    assert [check.name for check in gates.ask(spec, run.lake, "production", "2").failed] == ["drifted_rows"]
 
 
-def test_production_holds_the_threshold_on_all_and_on_recent_rows(scene: Scene) -> None:
+def test_production_holds_the_threshold_on_all_and_on_drifted_rows(scene: Scene) -> None:
     run = registered(scene, "threshold")
-    between = sum(scene.new.metrics[name] for name in ("adjusted_r2", "recent_adjusted_r2")) / 2
+    between = sum(scene.new.metrics[name] for name in ("adjusted_r2", "drifted_adjusted_r2")) / 2
     both = {"threshold": between}
-    spec = with_params(run.spec, above_threshold=both, recent_above_threshold=both)
+    spec = with_params(run.spec, above_threshold=both, drifted_above_threshold=both)
     verdict = gates.ask(spec, run.lake, "production", "2")
     found = results(verdict)
-    assert sorted([found["above_threshold"], found["recent_above_threshold"]]) == [False, True]
+    assert sorted([found["above_threshold"], found["drifted_above_threshold"]]) == [False, True]
     assert not verdict.passed
 
 
@@ -135,19 +135,19 @@ def test_rows_are_left_out_that_the_other_version_was_fitted_to(scene: Scene) ->
     promotion.put_in_production(run.spec, run.lake, "1", "d1")
     said = detail(gates.ask(run.spec, run.lake, "production", "2"), "better_than_production")
     compared = int(said.split("(")[1].split(" rows")[0].replace(",", ""))
-    assert compared == pytest.approx(0.3 * scene.new.metrics["recent_rows"], rel=0.25)
+    assert compared == pytest.approx(0.3 * scene.new.metrics["drifted_rows"], rel=0.25)
 
 
-def _share_of_recent(evidence, params) -> CheckResult:
-    share = float(evidence.test_rows.frame[RECENT].mean())
-    return CheckResult("share_of_recent", share <= params["most"], f"{share:.0%} are recent.", share, params["most"])
+def _share_of_drifted(evidence, params) -> CheckResult:
+    share = float(evidence.test_rows.frame[DRIFTED].mean())
+    return CheckResult("share_of_drifted", share <= params["most"], f"{share:.0%} are drifted.", share, params["most"])
 
 
 def _raises(evidence, params) -> CheckResult:
     raise ZeroDivisionError("in somebody's check\nwith a second line")
 
 
-share_of_recent = Check("share_of_recent", _share_of_recent, {"most": Param(float, 0.9), "unit": Param(str, "rows")})
+share_of_drifted = Check("share_of_drifted", _share_of_drifted, {"most": Param(float, 0.9), "unit": Param(str, "rows")})
 raises = Check("raises", _raises)
 no_check = 3
 
@@ -158,11 +158,11 @@ def mine(name: str, **params: Any) -> dict[str, Any]:
 
 def test_a_check_of_ones_own_is_named_by_its_path(scene: Scene) -> None:
     run = registered(scene, "own_check")
-    spec = with_gate(run.spec, "production", mine("share_of_recent"), mine("share_of_recent", most=0))
+    spec = with_gate(run.spec, "production", mine("share_of_drifted"), mine("share_of_drifted", most=0))
     checks.problems(spec)
     verdict = gates.ask(spec, run.lake, "production", "2")
     assert [check.passed for check in verdict.checks] == [True, False]
-    assert verdict.checks[1].value == pytest.approx(scene.new.metrics["recent_rows"] / scene.new_ref.test_rows)
+    assert verdict.checks[1].value == pytest.approx(scene.new.metrics["drifted_rows"] / scene.new_ref.test_rows)
 
 
 def test_what_a_check_raises_is_its_failure(scene: Scene) -> None:
@@ -187,9 +187,9 @@ def test_what_a_check_raises_is_its_failure(scene: Scene) -> None:
         ("above_threshold", "gates.production.1: above_threshold needs threshold"),
         ({"check": "has_signature", "threshold": 1}, "gates.production.1: has_signature has no parameter 'threshold'"),
         ({"check": "above_threshold", "threshold": "high"}, "gates.production.1.threshold: 'high' is no float"),
-        ({"check": "recent_rows", "at_least": True}, "gates.production.1.at_least: True is no int"),
-        ({"check": "recent_rows", "at_least": 2.5}, "2.5 is no int"),
-        ({"check": "recent_rows", "at_least": -1}, "-1 is below 0"),
+        ({"check": "drifted_rows", "at_least": True}, "gates.production.1.at_least: True is no int"),
+        ({"check": "drifted_rows", "at_least": 2.5}, "2.5 is no int"),
+        ({"check": "drifted_rows", "at_least": -1}, "-1 is below 0"),
         ({"check": "better_than_production", "confidence": 95}, "gates.production.1.confidence: 95 is above 0.9999"),
     ],
 )

@@ -15,7 +15,7 @@ from include.features import query
 from include.features import store as feature_store
 from include.lakehouse.schemas import FEATURES
 from include.lakehouse.tables import within
-from include.registry import lineage, versions
+from include.registry import saved_dataset, versions
 from include.scoring import feature_lookup
 from include.training import training_set
 from tests.tables import day
@@ -115,7 +115,7 @@ def test_lineage_is_in_mlflow_and_in_feast(scene: Scene, delivered, store) -> No
     assert table.startswith("features_california_housing@")
     assert (version.tag("feature_table"), version.tag("feature_service")) == (table, "california_housing_v1")
     for _ in range(2):
-        lineage.record(store, spec, version, ref)
+        saved_dataset.record(store, spec, version, ref)
     (found,) = store.registry.list_saved_datasets(store.project)
     assert found.name == f"california_housing_version_{version.version}"
     assert found.feature_service_name == "california_housing_v1"
@@ -131,7 +131,7 @@ def test_lineage_is_in_mlflow_and_in_feast(scene: Scene, delivered, store) -> No
 def test_feast_reads_the_rows_that_a_version_was_fitted_to(scene: Scene, store, monkeypatch) -> None:
     monkeypatch.setattr(store.config.offline_store, "lakehouse_uri", str(scene.world.folder / "lakehouse"))
     for ref, run in ((scene.old_ref, scene.old), (scene.new_ref, scene.new)):
-        dataset = lineage.record(store, scene.world.spec, versions.register(scene.world.spec, run, ref), ref)
+        dataset = saved_dataset.record(store, scene.world.spec, versions.register(scene.world.spec, run, ref), ref)
         rows = store.get_saved_dataset(dataset.name).to_df()
         fitted = training_set.read(scene.world.spec, scene.world.lake, ref)
         assert sorted(rows["listing_id"]) == sorted(fitted["listing_id"])

@@ -21,19 +21,19 @@ def test_metrics_are_those_of_the_logged_model_on_test_rows(scene: Scene) -> Non
     spec = scene.world.spec
     frame = training_set.read(spec, scene.world.lake, scene.new_ref)
     model = mlflow.pyfunc.load_model(scene.new.model_uri)
-    recent = frame["partition_key"].isin(scene.new_ref.recent)
+    drifted = frame["partition_key"].isin(scene.new_ref.drifted)
     for prefix, rows in (
         ("", frame[frame.split == "test"]),
-        ("recent_", frame[(frame.split == "test") & recent]),
+        ("drifted_", frame[(frame.split == "test") & drifted]),
     ):
         predicted = model.predict(rows[list(scene.new_ref.features)])
         assert predicted.shape == (len(rows),)
         expected = metrics.adjusted_r2(rows[spec.target], predicted, len(scene.new_ref.features))
         assert scene.new.metrics[f"{prefix}adjusted_r2"] == pytest.approx(expected)
-    assert scene.new.metrics["recent_adjusted_r2"] > 0.6
-    assert "recent_adjusted_r2" not in scene.old.metrics
+    assert scene.new.metrics["drifted_adjusted_r2"] > 0.6
+    assert "drifted_adjusted_r2" not in scene.old.metrics
     assert scene.old.metrics["adjusted_r2"] > 0.75
-    for prefix in ("", "recent_", "train_"):
+    for prefix in ("", "drifted_", "train_"):
         assert {f"{prefix}{name}" for name in ("rows", "adjusted_r2", "r2", "rmse", "mae")} <= set(scene.new.metrics)
 
 

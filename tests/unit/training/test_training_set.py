@@ -103,18 +103,20 @@ def test_repeating_replaces_and_the_ref_names_the_version(small: world.World) ->
 
 def test_drifted_partitions_weigh_more_but_never_the_history(small: world.World) -> None:
     small.measured(HISTORY, drifted=True)
-    assert build(small)[0].recent == (SECOND.key,)
+    assert build(small)[0].drifted == (SECOND.key,)
     small.measured(THIRD, drifted=True)
     ref, frame = build(small)
-    assert ref.recent == (SECOND.key, THIRD.key)
-    heavier = frame["weight"] == small.spec.training.recent_weight
-    assert set(frame.loc[heavier, "partition_key"]) == set(frame.loc[frame["recent"], "partition_key"]) == {*ref.recent}
+    assert ref.drifted == (SECOND.key, THIRD.key)
+    heavier = frame["weight"] == small.spec.training.drifted_weight
+    assert (
+        set(frame.loc[heavier, "partition_key"]) == set(frame.loc[frame["drifted"], "partition_key"]) == {*ref.drifted}
+    )
     assert set(frame.loc[~heavier, "weight"]) == {1.0}
-    newest = small.spec.training.model_copy(update={"recent_windows": 1})
+    newest = small.spec.training.model_copy(update={"drifted_windows": 1})
     small.spec = small.spec.model_copy(update={"training": newest})
     small.spec._folder = world.quick_spec(1).folder
-    assert build(small)[0].recent == (THIRD.key,)
-    assert build(small, HISTORY)[0].recent == ()
+    assert build(small)[0].drifted == (THIRD.key,)
+    assert build(small, HISTORY)[0].drifted == ()
 
 
 def test_a_split_by_time_leaves_its_gap_out_of_the_set(small: world.World) -> None:

@@ -9,7 +9,7 @@ from jinja2 import Environment
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import PARITY, PARTITION
+from include.lakehouse.schemas import PARTITION, SKEW
 from include.lakehouse.tables import Lakehouse
 
 PARTITIONS = 30
@@ -57,12 +57,12 @@ moment. The limit is {{ "%.2f" | format(100 * threshold) }} %. Of the {{ "{:,}".
 
 
 def render(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> str | None:
-    """The page of a partition whose parity was checked, from ``parity_<model>``; None where it was not."""
-    parity = PARITY.of(spec)
-    checked = [key for key in lake.rows_by_partition(parity) if key <= partition.key]
+    """The page of a partition whose skew was checked, from ``skew_<model>``; None where it was not."""
+    skew = SKEW.of(spec)
+    checked = [key for key in lake.rows_by_partition(skew) if key <= partition.key]
     if partition.key not in checked:
         return None
-    table = lake.read(parity, where=[(PARTITION, ">=", checked[-PARTITIONS:][0]), (PARTITION, "<=", partition.key)])
+    table = lake.read(skew, where=[(PARTITION, ">=", checked[-PARTITIONS:][0]), (PARTITION, "<=", partition.key)])
     features = _of_partition(table, partition)
     first = features[0]
     return (

@@ -1,4 +1,4 @@
-"""The parity gate: what is served online is what training would have seen, or the day stops here."""
+"""The skew gate: what is served online is what training would have seen, or the day stops here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.features import query
 from include.features.store import TIMESTAMP_SUFFIX, answering, read_online
-from include.lakehouse.schemas import EVENT_TIMESTAMP, FEATURES, PARITY, PARTITION
+from include.lakehouse.schemas import EVENT_TIMESTAMP, FEATURES, PARTITION, SKEW
 from include.lakehouse.tables import Lakehouse
 
 SAMPLED_PARTITIONS = 30
@@ -27,7 +27,7 @@ RELATIVE_TOLERANCE = {pa.float32(): 1e-6, pa.float64(): 1e-12}
 
 
 @dataclass(frozen=True)
-class Parity:
+class Skew:
     """How the values served online compare with a point-in-time join of the table.
 
     ``mismatches`` counts values (key x feature) that differ, ``features`` names the features they are of and
@@ -44,7 +44,7 @@ class Parity:
     differing: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def skew(self) -> float:
+    def share(self) -> float:
         """Training-serving skew: the share of the compared values that differ."""
         return self.mismatches / self.compared if self.compared else 0.0
 
@@ -53,62 +53,62 @@ class Parity:
         return self.expired / self.keys
 
 
-def gate(spec: ModelSpec, store: FeatureStore, lake: Lakehouse, partition: Partition) -> Parity:
-    """Check the partition's parity, record it in ``parity_<model>``, and stop where it is beyond the model's limits.
+def gate(spec: ModelSpec, store: FeatureStore, lake: Lakehouse, partition: Partition) -> Skew:
+    """Check the partition's skew, record it in ``skew_<model>``, and stop where it is beyond the model's limits.
 
     Raises:
         DataError: naming the features that differ, or saying how many keys have expired values.
     """
-    parity = check_parity(store, spec, lake, partition, spec.features.parity.keys)
-    record(spec, lake, partition, parity)
-    refuse_skew(spec, partition, parity)
-    return parity
+    found = check_skew(store, spec, lake, partition, spec.features.skew.keys)
+    record(spec, lake, partition, found)
+    refuse(spec, partition, found)
+    return found
 
 
-def refuse_skew(spec: ModelSpec, partition: Partition, parity: Parity) -> None:
-    """Raise where parity is beyond the limits of model.yaml."""
-    limits, where = spec.features.parity, f"{spec.table('features')} of {partition}"
-    if parity.skew > limits.max_skew:
-        worst = sorted(parity.differing.items(), key=lambda item: (-item[1], item[0]))
-        named = ", ".join(f"{name} ({count} of {parity.keys} keys)" for name, count in worst)
+def refuse(spec: ModelSpec, partition: Partition, found: Skew) -> None:
+    """Raise where skew is beyond the limits of model.yaml."""
+    limits, where = spec.features.skew, f"{spec.table('features')} of {partition}"
+    if found.share > limits.max_skew:
+        worst = sorted(found.differing.items(), key=lambda item: (-item[1], item[0]))
+        named = ", ".join(f"{name} ({count} of {found.keys} keys)" for name, count in worst)
         raise DataError(
-            f"{parity.skew:.2%} of the values served online differ from the table, limit {limits.max_skew:.2%}: "
+            f"{found.share:.2%} of the values served online differ from the table, limit {limits.max_skew:.2%}: "
             f"{named}",
             where=where,
             fix=f"Clear {spec.name}.build_features of it; if it stays, another writer changes the online store",
         )
-    if parity.expired_share > limits.max_expired:
+    if found.expired_share > limits.max_expired:
         raise DataError(
-            f"{parity.expired} of {parity.keys} keys are served values older than {spec.features.ttl_days} days "
-            f"({parity.expired_share:.2%}, limit {limits.max_expired:.2%})",
+            f"{found.expired} of {found.keys} keys are served values older than {spec.features.ttl_days} days "
+            f"({found.expired_share:.2%}, limit {limits.max_expired:.2%})",
             where=where,
             fix=f"The table has younger ones: run {spec.name}.build_features for those since, then clear this one",
         )
 
 
-def record(spec: ModelSpec, lake: Lakehouse, partition: Partition, parity: Parity) -> None:
-    """Replace the partition of ``parity_<model>``: one row a feature, skew beside its limit."""
+def record(spec: ModelSpec, lake: Lakehouse, partition: Partition, found: Skew) -> None:
+    """Replace the partition of ``skew_<model>``: one row a feature, skew beside its limit."""
     names = list(query.feature_schema(spec))
     rows = len(names)
-    compared = parity.compared // rows
+    compared = found.compared // rows
     table = pa.table(
         {
             PARTITION: pa.array([partition.key] * rows, pa.string()),
             "feature": pa.array(names, pa.string()),
-            "keys": pa.array([parity.keys] * rows, pa.int64()),
+            "keys": pa.array([found.keys] * rows, pa.int64()),
             "compared": pa.array([compared] * rows, pa.int64()),
-            "mismatches": pa.array([parity.differing.get(name, 0) for name in names], pa.int64()),
-            "expired": pa.array([parity.expired] * rows, pa.int64()),
-            "skew": pa.array([parity.skew] * rows, pa.float64()),
-            "threshold": pa.array([spec.features.parity.max_skew] * rows, pa.float64()),
+            "mismatches": pa.array([found.differing.get(name, 0) for name in names], pa.int64()),
+            "expired": pa.array([found.expired] * rows, pa.int64()),
+            "skew": pa.array([found.share] * rows, pa.float64()),
+            "threshold": pa.array([spec.features.skew.max_skew] * rows, pa.float64()),
         }
     )
-    lake.replace(PARITY.of(spec), table, {PARTITION: partition.key})
+    lake.replace(SKEW.of(spec), table, {PARTITION: partition.key})
 
 
-def check_parity(
+def check_skew(
     store: FeatureStore, spec: ModelSpec, lake: Lakehouse, partition: Partition, keys: int | None = None
-) -> Parity:
+) -> Skew:
     """Read a sample of keys online, and offline by a point-in-time join as of the same moment, and compare.
 
     The moment is the end of the partition; for a key whose online values are newer (a backfill), it is their time.
@@ -118,7 +118,7 @@ def check_parity(
     Raises:
         DataError: the partition has no features.
     """
-    sample = _sample(spec, lake, partition, keys or spec.features.parity.keys)
+    sample = _sample(spec, lake, partition, keys or spec.features.skew.keys)
     service = store.get_feature_service(spec.features.service)
     features = query.feature_schema(spec)
     online = read_online(store, service.name, sample)
@@ -136,7 +136,7 @@ def check_parity(
         )
         for name, kind in features.items()
     }
-    return Parity(
+    return Skew(
         keys=len(sample),
         mismatches=sum(differing.values()),
         expired=len(expired),

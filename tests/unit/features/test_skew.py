@@ -1,4 +1,4 @@
-"""The parity gate on real servers: online values against the table."""
+"""The skew gate on real servers: online values against the table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from deltalake import write_deltalake
 
 from include.core.errors import DataError
-from include.features import parity, query
+from include.features import query, skew
 from include.features import store as feature_store
 from include.lakehouse.schemas import FEATURES
 from tests.tables import day
@@ -15,44 +15,44 @@ from tests.tables import day
 DAY, NEXT_DAY, LATER = day("2025-01-02"), day("2025-01-03"), day("2025-03-01")
 
 
-def test_parity_counts_and_names_what_differs(store, spec, build, lake):
+def test_it_counts_and_names_what_differs(store, spec, build, lake):
     build(DAY, [1, 2, 3], 5.0)
     build(DAY, [1, 2, 3, 4], 5.5, materialize=False)
-    found = parity.check_parity(store, spec, lake, DAY)
+    found = skew.check_skew(store, spec, lake, DAY)
     # Three keys with another income, and all three features of the key that is not online.
     assert (found.keys, found.mismatches, found.expired) == (4, 6, 0)
     assert found.features == ("median_income", "rooms_per_household", "inland")
 
 
-def test_parity_counts_keys_that_are_served_beyond_their_time(store, make_spec, build, lake):
+def test_it_counts_keys_that_are_served_beyond_their_time(store, make_spec, build, lake):
     short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
     feature_store.apply(store, short)
     build(DAY, [1, 2], 5.0)
     build(LATER.shift(-1), [1, 2], 5.0, materialize=False)
     build(LATER, [3], 5.0)
-    found = parity.check_parity(store, short, lake, LATER)
+    found = skew.check_skew(store, short, lake, LATER)
     assert (found.keys, found.mismatches, found.expired) == (3, 0, 2)
 
 
-def test_the_parity_sample_is_of_the_day_and_of_before(store, spec, build, lake):
+def test_the_sample_is_of_the_day_and_of_before(store, spec, build, lake):
     build(DAY, list(range(100)), 5.0)
     build(NEXT_DAY, list(range(100, 200)), 5.0)
-    sample = parity._sample(spec, lake, NEXT_DAY, 20)
-    assert sample == parity._sample(spec, lake, NEXT_DAY, 20)
+    sample = skew._sample(spec, lake, NEXT_DAY, 20)
+    assert sample == skew._sample(spec, lake, NEXT_DAY, 20)
     keys = [entity["listing_id"] for entity in sample]
     assert sum(key >= 100 for key in keys) == 10
     assert len(set(keys)) == 20
     assert keys[:10] != sorted(keys[:10])
     with pytest.raises(DataError, match="has no rows of 2025-01-04"):
-        parity.check_parity(store, spec, lake, day("2025-01-04"))
+        skew.check_skew(store, spec, lake, day("2025-01-04"))
 
 
 def test_a_day_that_agrees_passes_and_is_recorded(store, spec, build, lake):
     build(DAY, [1, 2, 3], 5.0)
-    found = parity.gate(spec, store, lake, DAY)
-    assert (found.keys, found.compared, found.skew) == (3, 9, 0.0)
-    parity.gate(spec, store, lake, DAY)
-    rows = lake.read("parity_california_housing").to_pydict()
+    found = skew.gate(spec, store, lake, DAY)
+    assert (found.keys, found.compared, found.share) == (3, 9, 0.0)
+    skew.gate(spec, store, lake, DAY)
+    rows = lake.read("skew_california_housing").to_pydict()
     assert rows["feature"] == ["median_income", "rooms_per_household", "inland"]
     assert rows["skew"] == [0.0] * 3
 
@@ -61,14 +61,14 @@ def test_skew_beyond_the_limit_stops_the_day_and_names_the_features(store, spec,
     build(DAY, [1, 2, 3], 5.0)
     build(DAY, [1, 2, 3], 5.5, materialize=False)
     with pytest.raises(DataError) as caught:
-        parity.gate(spec, store, lake, DAY)
+        skew.gate(spec, store, lake, DAY)
     said = "33.33% of the values served online differ from the table, limit 0.00%: median_income (3 of 3 keys)"
     assert said in str(caught.value)
     # The number is there all the same.
-    rows = lake.read("parity_california_housing").to_pydict()
+    rows = lake.read("skew_california_housing").to_pydict()
     assert (rows["mismatches"], rows["skew"][0]) == ([3, 0, 0], pytest.approx(1 / 3))
     tolerant = make_spec(**{"max_skew: 0.0 ": "max_skew: 0.34 "})
-    assert parity.gate(tolerant, store, lake, DAY).features == ("median_income",)
+    assert skew.gate(tolerant, store, lake, DAY).features == ("median_income",)
 
 
 def test_too_many_expired_values_stop_the_day(store, make_spec, build, lake):
@@ -78,7 +78,7 @@ def test_too_many_expired_values_stop_the_day(store, make_spec, build, lake):
     build(LATER.shift(-1), [1, 2], 5.0, materialize=False)
     build(LATER, [3], 5.0)
     with pytest.raises(DataError, match=r"2 of 3 keys are served values older than 30 days \(66.67%, limit 5.00%\)"):
-        parity.gate(short, store, lake, LATER)
+        skew.gate(short, store, lake, LATER)
 
 
 @pytest.fixture
@@ -103,14 +103,14 @@ def many_days(store, spec, lake):
 
 def test_the_gate_passes_when_most_keys_ever_seen_are_beyond_their_time(many_days, store, spec, lake):
     assert spec.features.ttl_days == 400
-    found = parity.gate(spec, store, lake, many_days)
-    assert (found.keys, found.mismatches, found.expired) == (4 + 4 * parity.SAMPLED_PARTITIONS, 0, 0)
+    found = skew.gate(spec, store, lake, many_days)
+    assert (found.keys, found.mismatches, found.expired) == (4 + 4 * skew.SAMPLED_PARTITIONS, 0, 0)
 
 
 def test_the_sample_reads_a_bounded_number_of_days_within_the_time_to_live(many_days, spec, lake):
-    sample = parity._sample(spec, lake, many_days, 200)
+    sample = skew._sample(spec, lake, many_days, 200)
     days = {DAY.shift(entity["listing_id"] // 4) for entity in sample}
     assert many_days in days
-    assert len(days) == 1 + parity.SAMPLED_PARTITIONS
+    assert len(days) == 1 + skew.SAMPLED_PARTITIONS
     assert min(days) > many_days.shift(-400)
     assert max(days - {many_days}) > min(days).shift(200)  # from all of the time

@@ -219,7 +219,8 @@ def describe(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> str:
         f"On {ref.test_rows:,} test rows: {_figures(spec, measured, '')}."
     )
     if f"drifted_{spec.metric}" in measured:
-        text += f" On the {measured['drifted_rows']:,.0f} of them in drifted windows: {_figures(spec, measured, 'drifted_')}."
+        figures = _figures(spec, measured, "drifted_")
+        text += f" On the {measured['drifted_rows']:,.0f} of them in drifted windows: {figures}."
     return text
 
 

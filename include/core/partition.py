@@ -50,10 +50,7 @@ class Partition:
             DataError: it is no key of this grain.
         """
         try:
-            if re.fullmatch(_SHAPES[grain], key):
-                text, form = (f"{key}-1", "%G-W%V-%u") if grain is Grain.WEEK else (key, KEY_FORMATS[grain])
-                return cls(grain, datetime.strptime(text, form).replace(tzinfo=UTC))
-            at = datetime.fromisoformat(key)
+            at = datetime.fromisoformat(key) if not re.fullmatch(_SHAPES[grain], key, re.ASCII) else _start(key, grain)
         except ValueError:
             at = None
         if at is not None:
@@ -114,6 +111,15 @@ class Partition:
         while current <= last:
             yield current
             current = current.shift(1)
+
+
+def _start(key: str, grain: Grain) -> datetime:
+    text, form = (f"{key}-1", "%G-W%V-%u") if grain is Grain.WEEK else (key, KEY_FORMATS[grain])
+    start = datetime.strptime(text, form).replace(tzinfo=UTC)
+    # Python before 3.13 reads the 53rd week of a year that has 52 as the first one of the next.
+    if start.strftime(KEY_FORMATS[grain]) != key:
+        raise ValueError(key)
+    return start
 
 
 def _utc(at: datetime | date) -> datetime:

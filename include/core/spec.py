@@ -365,10 +365,11 @@ class ModelSpec(Section):
         return f"{layer}_{self.name}"
 
 
+_MINUTE, _HOUR, _DAY = "[0-5]?[0-9]", "([01]?[0-9]|2[0-3])", "(0?[1-9]|1[0-9]|2[0-8])"
 _SCHEDULES = {
-    Grain.HOUR: r"\d+ \* \* \* \*",
-    Grain.DAY: r"\d+ \d+ \* \* \*",
-    Grain.WEEK: r"\d+ \d+ \* \* [0-7]",
-    Grain.MONTH: r"\d+ \d+ \d+ \* \*",
+    Grain.HOUR: rf"{_MINUTE} \* \* \* \*",
+    Grain.DAY: rf"{_MINUTE} {_HOUR} \* \* \*",
+    Grain.WEEK: rf"{_MINUTE} {_HOUR} \* \* [0-7]",
+    Grain.MONTH: rf"{_MINUTE} {_HOUR} {_DAY} \* \*",
 }
-"""Minute, hour, day of the month, month, day of the week."""
+"""Minute, hour, day of the month, month, day of the week. No month lacks a day that is taken."""

@@ -49,8 +49,10 @@ def cast(table: pa.Table, columns: Mapping[str, pa.DataType]) -> Cast:
             continue
         delivered = table[name].combine_chunks()
         typed[name] = _typed(delivered, type_)
-        if typed[name].null_count > delivered.null_count:
-            errors[name] = pc.and_(pc.is_valid(delivered), pc.is_null(typed[name]))
+        # Of a dictionary, null_count knows the indices only, and not that they may name a null.
+        present = pc.is_valid(delivered)
+        if typed[name].null_count > present.false_count:
+            errors[name] = pc.and_(present, pc.is_null(typed[name]))
     return Cast(pa.table(typed, schema=pa.schema(list(columns.items()))), errors)
 
 

@@ -257,7 +257,10 @@ def conform(table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) 
     where = f"{table.name}, {', '.join(f'{name} {value}' for name, value in partition.items())}"
     if set(partition) != set(table.table.partition):
         raise DataError(f"one write replaces the rows of a {', '.join(table.table.partition)}", where=where)
+    if nameless := [name for name, value in partition.items() if value in ("", None)]:
+        raise DataError(f"the {', '.join(nameless)} is empty", where=where)
     for what, names in (
+        ("have twice the column", sorted({name for name in rows.column_names if rows.column_names.count(name) > 1})),
         ("lack the column", [name for name in table.schema.names if name not in rows.column_names]),
         ("have a column that is not declared:", [name for name in rows.column_names if name not in table.schema.names]),
     ):
@@ -266,6 +269,8 @@ def conform(table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) 
     columns = []
     for field in table.schema:
         try:
+            if not _means_the_same(rows[field.name].type, field.type):
+                raise pa.ArrowInvalid
             columns.append(rows[field.name].cast(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise DataError(
@@ -281,6 +286,29 @@ def conform(table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) 
     return found
 
 
+def _means_the_same(found: pa.DataType, declared: pa.DataType) -> bool:
+    """Whether a cast changes how a value is stored, and not what it says: 7 to "7", or a time that gets a zone."""
+    if pa.types.is_null(found):
+        return True
+    if pa.types.is_dictionary(found):
+        return _means_the_same(found.value_type, declared)
+    if pa.types.is_timestamp(found) and pa.types.is_timestamp(declared):
+        return (found.tz is None) == (declared.tz is None)
+    return any(of_kind(found) and of_kind(declared) for of_kind in _KINDS) or (
+        pa.types.is_integer(found) and pa.types.is_floating(declared)
+    )
+
+
+_KINDS = (
+    lambda type_: pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_),
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_boolean,
+    pa.types.is_date,
+    pa.types.is_nested,
+)
+
+
 def _name(table: ModelTable | str) -> str:
     return table if isinstance(table, str) else table.name
 
@@ -288,7 +316,7 @@ def _name(table: ModelTable | str) -> str:
 def _dataset(table: DeltaTable, where: Where, dictionaries: set[str] | None = None) -> pa.dataset.Dataset:
     """The files that can hold such rows. One that is left out costs nothing: a fragment is built for each other."""
     laid_out = set(table.metadata().partition_columns)
-    chosen = [(column, operator, value) for column, operator, value in where if column in laid_out]
+    chosen = [(column, operator, value) for column, operator, value in where if column in laid_out and value != []]
     options = ParquetReadOptions(dictionary_columns=dictionaries) if dictionaries is not None else None
     return table.to_pyarrow_dataset(file_pruning_predicate=chosen or None, parquet_read_options=options)
 
@@ -311,7 +339,8 @@ _OPERATORS: Mapping[str, Callable[[pc.Expression, object], pc.Expression]] = {
     "<=": lambda field, value: field <= value,
     ">": lambda field, value: field > value,
     ">=": lambda field, value: field >= value,
-    "in": lambda field, value: field.isin(list(value)),  # type: ignore[call-overload]
+    # Without a value there is no type to compare with.
+    "in": lambda field, values: field.isin(list(values)) if values else pc.scalar(False),  # type: ignore[call-overload]
 }
 
 

@@ -32,11 +32,14 @@ def labelled_windows(spec: ModelSpec, lake: Lakehouse, before: Partition, count:
 
 
 def requests(spec: ModelSpec, lake: Lakehouse, at: datetime) -> list[Request]:
-    """The retrainings that the policy asked for, as far before a moment as budget and cool-down reach."""
+    """The retrainings that the policy asked for, as far before a moment as budget and cool-down reach.
+
+    One a window, the first: a window that is decided on again asks for nothing more.
+    """
     rules = spec.monitoring.retraining
     since = at - timedelta(days=max(rules.budget_days, rules.cooldown_days))
-    return [
-        Request(Partition.parse(item.subject, spec.grain), item.decided_at)
-        for item in decisions.history(lake, spec.name, Kind.RETRAINING_POLICY, since=since)
-        if item.outcome == Outcome.REQUEST_RETRAINING
-    ]
+    first: dict[str, Request] = {}
+    for item in decisions.history(lake, spec.name, Kind.RETRAINING_POLICY, since=since):
+        if item.outcome == Outcome.REQUEST_RETRAINING:
+            first.setdefault(item.subject, Request(Partition.parse(item.subject, spec.grain), item.decided_at))
+    return list(first.values())

@@ -36,7 +36,7 @@ EXPLANATIONS: Mapping[Reason, str] = {
     Reason.HARMLESS_DRIFT: "Features have drifted, but {metric} is {good} its threshold.",
     Reason.HARMFUL_DRIFT: "Features have drifted, and {metric} is {bad} its threshold in enough windows.",
     Reason.DEGRADED_WITHOUT_DRIFT: "No feature has drifted, but {metric} is {bad} its threshold.",
-    Reason.NO_LABELS_NO_DRIFT: "Too few labels have arrived, and no feature has drifted.",
+    Reason.NO_LABELS_NO_DRIFT: "The labels that have arrived give no {metric}, and no feature has drifted.",
     Reason.UNLABELLED_DRIFT_RECORDED: "Features have drifted; the policy waits for labels before it acts.",
     Reason.UNLABELLED_DRIFT_REQUESTED: "Features have drifted; the policy acts without waiting for labels.",
     Reason.WAITING_FOR_N_OF_M: "Drift, with {metric} {bad} its threshold in too few windows yet.",

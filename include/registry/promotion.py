@@ -1,8 +1,8 @@
 """Putting a version into production, whether it is new or was there before.
 
-The alias ``production`` moves in one call to the registry. What comes before only checks, what comes
-after only describes, so a crash at any point leaves exactly one version in production, and a retry
-completes the rest.
+The commit that begins a period of the alias' history is what decides, also between two that promote at once. The alias
+``production`` then follows it, in one call to the registry, and the descriptions follow the alias. So a crash at any
+point leaves exactly one version in production, and a retry, or the next promotion, completes the rest.
 """
 
 from __future__ import annotations
@@ -44,15 +44,12 @@ def put_in_production(spec: ModelSpec, lake: Lakehouse, version: str, decision_i
         DataError: no such version.
     """
     found, former = versions.get(spec, version), versions.production(spec)
-    if former and _superseded(lake, spec.name, decision_id):
-        return Transition(former.version, None, changed=False, by_this_decision=False)
-    changed = former is None or former.version != found.version
-    if changed:
-        MlflowClient().set_registered_model_alias(spec.name, versions.PRODUCTION, found.version)
-    _describe(spec, found.version)
+    if _superseded(lake, spec.name, decision_id):
+        return Transition(_follow_history(spec, lake), None, changed=False, by_this_decision=False)
     alias_history.begin(lake, spec, found.version, model_time=found.known_at, decision_id=decision_id)
-    running = alias_history.current(lake, spec.name)
-    ours = running is not None and running.decision_id == decision_id
+    _follow_history(spec, lake)
+    changed = former is None or former.version != found.version
+    ours = any(period.decision_id == decision_id for period in alias_history.periods(lake, spec.name))
     return Transition(found.version, former.version if former and changed else None, changed, ours)
 
 
@@ -66,6 +63,24 @@ def _superseded(lake: Lakehouse, model: str, decision_id: str) -> bool:
         period.decision_id == decision_id and period.valid_to is not None
         for period in alias_history.periods(lake, model)
     )
+
+
+def _follow_history(spec: ModelSpec, lake: Lakehouse) -> str:
+    """Let the alias name the version whose period runs, also if that changes meanwhile; that version."""
+    settled: str | None = None
+    while (running := _running(spec, lake)) != settled:
+        serving = versions.production(spec)
+        if serving is None or serving.version != running:
+            MlflowClient().set_registered_model_alias(spec.name, versions.PRODUCTION, running)
+        _describe(spec, running)
+        settled = running
+    return running
+
+
+def _running(spec: ModelSpec, lake: Lakehouse) -> str:
+    period = alias_history.current(lake, spec.name)
+    assert period is not None, "a period has begun before, and one ends only where the next begins"
+    return period.version
 
 
 def _describe(spec: ModelSpec, version: str) -> None:

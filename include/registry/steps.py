@@ -110,7 +110,10 @@ def promote(run: Run, version: str, approved_by: str | None = None, comment: str
 
 
 def reject(run: Run, version: str, rejected_by: str | None = None, comment: str = "") -> list[str]:
-    """Leave production as it is; the reasons: the checks that failed in this run, or that nobody approved."""
+    """Leave production as it is; the reasons: the checks that failed in this run, or that nobody approved.
+
+    The version in production stays there, and what failed is recorded: only a roll-back takes it out.
+    """
     found = versions.get(run.spec, version)
     failed = [
         reason
@@ -120,11 +123,15 @@ def reject(run: Run, version: str, rejected_by: str | None = None, comment: str 
         for reason in decided.reasons
     ]
     reasons = failed or [Reason.NOT_APPROVED.value]
-    serving = versions.production(run.spec)
-    if serving is None or serving.version != found.version:
-        once_served = found.version in promotion.served(run.spec, run.lake)
-        versions.set_stage(run.spec, found.version, "Archived" if once_served else "Rejected")
     actor = rejected_by or (Actor.GATE if failed else Actor.POLICY)
+    serving = versions.production(run.spec)
+    if serving is not None and serving.version == found.version:
+        reasons = [Reason.ALREADY_IN_PRODUCTION.value, *reasons]
+        _decide(run, Kind.REJECTION, found, Outcome.NO_ACTION, reasons, actor=actor, inputs=_said(comment))
+        log.warning("Version %s stays in production in spite of: %s", found.version, ", ".join(reasons[1:]))
+        return reasons
+    once_served = found.version in promotion.served(run.spec, run.lake)
+    versions.set_stage(run.spec, found.version, "Archived" if once_served else "Rejected")
     decision_id = _decide(run, Kind.REJECTION, found, Outcome.REJECTED, reasons, actor=actor, inputs=_said(comment))
     said = f"by {actor}: {', '.join(reasons)}" + (f" ({comment})" if comment else "")
     _note(run, found, "Rejected", said, "rejection", "rejected", reasons, decision_id)
@@ -233,7 +240,12 @@ def _check(run: Run, gate: Gate, version: str) -> Verdict:
 
 
 def _require_gates(run: Run, version: Version) -> None:
-    """Of each gate the decision of this run counts; where it has none, the newest."""
+    """Of each gate the decision of this run counts; where it has none, the newest.
+
+    The version was compared with the one in production then: where another is now, it has to be compared again.
+    """
+    serving = versions.production(run.spec)
+    now = serving.version if serving else None
     for kind in _GATE_KINDS.values():
         decided = _decided(run, version, kind)
         decisive = [item for item in decided if item.run_id == run.run_id] or decided[-1:]
@@ -245,6 +257,17 @@ def _require_gates(run: Run, version: Version) -> None:
                 Kind.PROMOTION,
                 Reason.GATE_NOT_PASSED.about(kind.value),
                 f"version {version.version} {so_far} the {kind.value.replace('_', ' ')}",
+                f"Run {run.spec.name}.promote_model with {version.version} as partition key",
+            )
+        compared_with = decisive[-1].inputs["compared_with"]
+        if kind is Kind.PRODUCTION_GATE and now not in (compared_with, version.version):
+            _refuse(
+                run,
+                version,
+                Kind.PROMOTION,
+                Reason.GATE_NOT_PASSED.about(kind.value),
+                f"version {version.version} was compared with {compared_with or 'none'}, and {now or 'none'} is in "
+                "production by now",
                 f"Run {run.spec.name}.promote_model with {version.version} as partition key",
             )
 

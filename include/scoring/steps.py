@@ -59,9 +59,11 @@ def score_rows(run: Run, as_of: AsOf = "history") -> Scored:
         served=chosen.served,
         run_id=run.run_id,
     )
-    inputs = {"version": chosen.version, "served": chosen.served, "rows": rows, "in_production": chosen.in_production}
+    # Nobody was served by no rows; but what was served once stays so where its batch has been withdrawn.
+    served = chosen.served and (rows > 0 or chosen.why is Reason.SERVED_BEFORE)
+    inputs = {"version": chosen.version, "served": served, "rows": rows, "in_production": chosen.in_production}
     run.decide(Kind.SCORING, Outcome.SCORE_ROWS, [chosen.why], inputs={**inputs, "as_of": as_of})
-    return Scored(rows, chosen.version, chosen.served)
+    return Scored(rows, chosen.version, served)
 
 
 def skip_scoring(run: Run) -> None:

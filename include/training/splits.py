@@ -105,9 +105,13 @@ def parts(spec: ModelSpec, held: str, rows: pd.DataFrame) -> Parts:
 
 
 def held_out(spec: ModelSpec, held: str, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Whether each row is a test row of the version whose tag ``split`` this is; arguments and errors as `parts`."""
+    """Whether each row is a test row of the version whose tag ``split`` this is; arguments and errors as `parts`.
+
+    A row whose group is not known is none: its group may have been trained on.
+    """
     mask: npt.NDArray[np.bool_] = parts(spec, held, rows) == TEST
-    return mask
+    group = json.loads(held).get("group")
+    return mask if group is None else mask & rows[group].notna().to_numpy()
 
 
 def _by_hash(columns: Sequence[str], held: Held, rows: pd.DataFrame) -> Parts:

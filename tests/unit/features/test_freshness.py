@@ -83,5 +83,5 @@ def test_features_that_never_come_are_an_error_that_says_what_is_missing(feast_e
         "features of 2025-01-02, which california_housing.build_features makes (there is no table features_california_"
     )
     assert said in str(caught.value)
-    assert "Run build_features for that day" in str(caught.value)
+    assert "Run build_features for that partition" in str(caught.value)
     assert freshness.is_fresh("california_housing", "2025-01-02") is False

@@ -32,6 +32,7 @@ _SHAPES = {
     Grain.WEEK: r"\d{4}-W\d\d",
     Grain.MONTH: r"\d{4}-\d\d",
 }
+_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d"
 _TICK = timedelta(microseconds=1)
 
 
@@ -44,13 +45,16 @@ class Partition:
 
     @classmethod
     def parse(cls, key: str, grain: Grain) -> Self:
-        """The partition of a key, e.g. ``2025-01-31``; a time that a partition starts at (ISO 8601) is taken, too.
+        """The partition of a key, e.g. ``2025-01-31``; a time that a partition starts at is taken, too, with its date
+        and its minutes, as Airflow writes it. So no key of one grain is taken for one of another.
 
         Raises:
             DataError: it is no key of this grain.
         """
         try:
-            at = datetime.fromisoformat(key) if not re.fullmatch(_SHAPES[grain], key, re.ASCII) else _start(key, grain)
+            if re.fullmatch(_SHAPES[grain], key, re.ASCII):
+                return cls(grain, _start(key, grain))
+            at = datetime.fromisoformat(key) if re.match(_TIME, key, re.ASCII) else None
         except ValueError:
             at = None
         if at is not None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from include.core.partition import CRONS, Grain, Partition
+from include.core.yaml_file import short_path
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -312,11 +313,16 @@ class ModelSpec(Section):
     monitoring: Monitoring
     replay: Replay | None = None
 
-    _folder: Path = PrivateAttr()
+    _folder: Path | None = PrivateAttr(None)
 
     @property
     def folder(self) -> Path:
-        return self._folder
+        """Where it was loaded from; of one that was not, the place of its name."""
+        return self._folder or Path("include/models", self.name)
+
+    def file(self, name: str = "model.yaml") -> str:
+        """One of its files, as a message names it."""
+        return short_path(self.folder / name)
 
     @property
     def first_partition(self) -> Partition:

@@ -80,7 +80,7 @@ def section(spec: ModelSpec) -> ReplaySpec:
     if spec.replay is None:
         raise ConfigError(
             "there is no section replay, so there is no source to play",
-            where=f"include/models/{spec.name}/model.yaml",
+            where=spec.file(),
             fix="Add one, or deliver files to the landing folder",
         )
     return spec.replay
@@ -105,7 +105,7 @@ class Replay:
                 batches are wanted than its deliveries have.
         """
         self._replay = section(spec)
-        where, last_day = f"include/models/{spec.name}/model.yaml", spec.deliveries.last_day
+        where, last_day = spec.file(), spec.deliveries.last_day
         if days < 0 or (last_day is not None and spec.first_partition.shift(days) > Partition.of(last_day, spec.grain)):
             raise ConfigError(
                 f"{days} {spec.grain}s of replay do not fit between {spec.deliveries.first_day} and {last_day}",

@@ -153,7 +153,7 @@ def check(spec: ModelSpec) -> None:
     Raises:
         ConfigError: an unknown test or correction, or a test that is not for that kind of column.
     """
-    file = f"include/models/{spec.name}/model.yaml: "
+    file = f"{spec.file()}: "
     for kind in ColumnKind:
         _test(spec.monitoring.drift, kind, file)
     choose(CORRECTIONS, spec.monitoring.drift.correction, f"{file}monitoring.drift.correction")

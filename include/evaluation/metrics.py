@@ -88,7 +88,7 @@ def of(spec: ModelSpec) -> Metric:
     Raises:
         ConfigError: there is none of that name, or it is for another task.
     """
-    where = f"include/models/{spec.name}/model.yaml: metric"
+    where = f"{spec.file()}: metric"
     metric = choose(METRICS, spec.metric, where)
     if metric.task is not spec.task:
         fitting = ", ".join(sorted(name for name, item in METRICS.items() if item.task is spec.task))

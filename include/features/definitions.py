@@ -54,7 +54,7 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
         path=f"{lakehouse_uri}/{table}",
         timestamp_field=EVENT_TIMESTAMP,
         date_partition_column=PARTITION,
-        description=f"Delta table made from {spec.table('clean')} by include/models/{spec.name}/features.sql",
+        description=f"Delta table made from {spec.table('clean')} by {spec.file('features.sql')}",
         tags=tags,
         owner=spec.owner,
     )
@@ -132,7 +132,7 @@ def _entities(spec: ModelSpec) -> list[Entity]:
         if kind not in KEY_TYPES:
             raise ConfigError(
                 f"key entity.keys: {key} is of type {kind}",
-                where=f"include/models/{spec.name}/model.yaml",
+                where=spec.file(),
                 fix="Feast has keys of type integer and text",
             )
         name = spec.entity.name if len(spec.entity.keys) == 1 else f"{spec.entity.name}_{key}"
@@ -152,7 +152,7 @@ def _entity_of(spec: ModelSpec) -> tuple[object, ...]:
 def _clash(spec: ModelSpec, other: ModelSpec, key: str, name: str, fix: str) -> ConfigError:
     return ConfigError(
         f"key {key}: {name!r} is also the one of model {other.name}",
-        where=f"include/models/{spec.name}/model.yaml",
+        where=spec.file(),
         fix=fix,
     )
 

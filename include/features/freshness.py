@@ -18,8 +18,9 @@ def is_fresh(model: str, partition: str) -> bool:
 
 def describe(model: str, partition: str) -> str:
     """What is waited for, and what of it is missing."""
-    found = missing(open_run(model, partition=partition))
-    return f"features of {partition}, which {model}.build_features makes{f' ({found})' if found else ''}"
+    run = open_run(model, partition=partition)
+    found = missing(run)
+    return f"features of {run.partition}, which {model}.build_features makes{f' ({found})' if found else ''}"
 
 
 def missing(run: Run) -> str | None:

@@ -40,7 +40,7 @@ def feature_schema(spec: ModelSpec) -> dict[str, pa.DataType]:
     if unknown:
         raise ConfigError(
             f"key features.descriptions: features.sql selects no {', '.join(unknown)}",
-            where=f"include/models/{spec.name}/model.yaml",
+            where=spec.file(),
         )
     return {field.name: field.type for field in schema if field.name not in (*spec.entity.keys, EVENT_TIMESTAMP)}
 
@@ -155,7 +155,7 @@ def _check_rows(spec: ModelSpec, features: pa.Table, partition: Partition) -> No
 
 
 def _where(spec: ModelSpec) -> str:
-    return f"include/models/{spec.name}/features.sql"
+    return spec.file("features.sql")
 
 
 def _first_line(error: duckdb.Error) -> str:

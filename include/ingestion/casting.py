@@ -49,11 +49,17 @@ def cast(table: pa.Table, columns: Mapping[str, pa.DataType]) -> Cast:
             continue
         delivered = table[name].combine_chunks()
         typed[name] = _typed(delivered, type_)
-        # Of a dictionary, null_count knows the indices only, and not that they may name a null.
-        present = pc.is_valid(delivered)
+        present = _present(delivered)
         if typed[name].null_count > present.false_count:
             errors[name] = pc.and_(present, pc.is_null(typed[name]))
     return Cast(pa.table(typed, schema=pa.schema(list(columns.items()))), errors)
+
+
+def _present(strings: pa.Array) -> pa.BooleanArray:
+    """Arrow asks a dictionary's indices only, and they may name a null."""
+    if pa.types.is_dictionary(strings.type) and strings.dictionary.null_count:
+        strings = strings.cast(pa.string())
+    return pc.is_valid(strings)
 
 
 def _typed(strings: pa.Array, type_: pa.DataType) -> pa.Array:

@@ -46,7 +46,7 @@ def load(spec: ModelSpec) -> list[Rule]:
             unknown or missing key; the text names file and key.
     """
     path = spec.folder / FILE
-    where = f"include/models/{spec.name}/{FILE}"
+    where = spec.file(FILE)
     content = read_yaml(path)
     entries = content.get("expectations") if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(entries, list):

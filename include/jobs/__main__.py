@@ -93,16 +93,19 @@ def _value(name: str, text: str, kind: Any) -> Any:
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     try:
         return adapter.validate_strings(text)
-    except ValidationError:
-        pass
+    except ValidationError as not_text:
+        problem: ValidationError = not_text
     try:
         return adapter.validate_python(json.loads(text))
-    except (ValidationError, json.JSONDecodeError) as error:
-        raise ConfigError(
-            f"is not what the step takes: {str(error).splitlines()[0]}",
-            where=option,
-            fix="Hand in what the step before returned",
-        ) from None
+    except json.JSONDecodeError:
+        pass
+    except ValidationError as not_json:
+        problem = not_json
+    raise ConfigError(
+        f"is not what the step takes: {problem.errors()[0]['msg']}",
+        where=option,
+        fix="Hand in what the step before returned",
+    )
 
 
 if __name__ == "__main__":

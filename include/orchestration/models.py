@@ -50,7 +50,6 @@ def _check(spec: catalogue.ModelSpec) -> None:
     algorithms.of(spec)
     splits.of(spec, features)
     checks.problems(spec)
-    drift.check(spec)
 
 
 def _remembered(folder: Path) -> Path | None:

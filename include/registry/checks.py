@@ -99,7 +99,7 @@ def first_line(error: BaseException) -> str:
 
 def _chosen(spec: ModelSpec, gate: str, number: int, item: GateCheck) -> tuple[Check, dict[str, Any]]:
     """A check that model.yaml lists, and all of its parameters."""
-    where = f"include/models/{spec.name}/model.yaml: gates.{gate}.{number}"
+    where = f"{spec.file()}: gates.{gate}.{number}"
     check = choose(CHECKS, item.check, f"{where}.check")
     for name, value in item.params.items():
         if name not in check.params:

@@ -20,7 +20,12 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    RESOURCE_ALREADY_EXISTS,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
 
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
@@ -113,7 +118,7 @@ def get(spec: ModelSpec, version: str | int) -> Version:
     try:
         return _version(MlflowClient().get_model_version(spec.name, str(version)))
     except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        if error.error_code not in (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)):
             raise
         raise DataError(
             f"there is no version {version}", where=spec.name, fix="Look up its versions in MLflow"

@@ -56,7 +56,7 @@ def of(spec: ModelSpec, features: Collection[str]) -> Splitter:
     Raises:
         ConfigError: there is none of that name, or its options are not as it needs them.
     """
-    where, split = f"include/models/{spec.name}/model.yaml: training.split", spec.training.split
+    where, split = f"{spec.file()}: training.split", spec.training.split
     splitter = choose(SPLITS, split.kind, f"{where}.kind")
     for option, is_set in (("gap", split.gap > 0), ("group", split.group is not None)):
         if is_set and option not in splitter.options:

@@ -125,7 +125,7 @@ def test_both_runs_are_comparable_in_mlflow(played: Played) -> None:
     assert len(runs) == 2 * len(played.summary["versions"])
     for run in runs:
         assert {"adjusted_r2", "rmse", "mae"} <= set(run.data.metrics)
-        assert {"trees", "feature_service"} <= set(run.data.params)
+        assert {"n_estimators", "feature_service"} <= set(run.data.params)
         (dataset,) = run.inputs.dataset_inputs
         assert dataset.dataset.name.startswith(played.spec.table("training_sets"))
         files = {item.path for item in client.list_artifacts(run.info.run_id, "plots")}

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from cryptography.fernet import Fernet
 
-from include.core.settings import PROJECT_ROOT
+from include.core.settings import PROJECT_ROOT, Settings
 from include.features import store
 from include.runtime.postgres import DATABASES
 from include.runtime.stack import Stack
@@ -217,7 +217,8 @@ def test_what_the_local_stack_sets_for_mlflow_is_set_here_too(tmp_path: Path) ->
 
 def test_feast_finds_its_variables() -> None:
     wanted = set(REFERENCE.findall((store.REPOSITORY / "feature_store.yaml").read_text()))
-    assert {name for name, *_ in wanted} | {*store.VARIABLES} <= set(environment("airflow-worker"))
+    needed = {str(Settings.model_fields[field].validation_alias) for field in store.NEEDED}
+    assert {name for name, *_ in wanted} | needed <= set(environment("airflow-worker"))
 
 
 def test_every_database_that_is_used_is_made() -> None:

@@ -41,7 +41,7 @@ def of(spec: ModelSpec) -> Algorithm:
     Raises:
         ConfigError: there is none of that name, it is for other tasks, or a hyperparameter is not one of its own.
     """
-    where = f"include/models/{spec.name}/model.yaml: training"
+    where = f"{spec.file()}: training"
     algorithm = choose(ALGORITHMS, spec.training.algorithm, f"{where}.algorithm")
     known = algorithm.parameters.get(spec.task)
     if known is None:

@@ -63,6 +63,10 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     "days in disorder": (lambda text: text.replace("last_day: 2025", "last_day: 2020"), "last_day is before first_day"),
     "empty range": (lambda text: text.replace("low: 20,", "low: 99,"), "low is not below high"),
     "start outside": (lambda text: text.replace("num_leaves: 48", "num_leaves: 480"), "start.num_leaves"),
+    "no time of day": (
+        lambda text: text.replace("  deadline_minutes", "  schedule: '0 24 * * *'\n  deadline_minutes"),
+        "deliveries.schedule: '0 24 * * *' does not fire once a day",
+    ),
     "no schedule of the grain": (
         lambda text: text.replace("  deadline_minutes", "  schedule: '0 0 1 * *'\n  deadline_minutes"),
         "deliveries.schedule: '0 0 1 * *' does not fire once a day",

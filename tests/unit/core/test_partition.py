@@ -55,7 +55,34 @@ def test_a_moment_in_another_zone_counts_in_utc() -> None:
 
 
 @pytest.mark.parametrize("grain", Grain)
-@pytest.mark.parametrize("key", ["", "3", "2025", "2025-13-01", "2025-01-01T05:30:00", "today", "2025-W54", "2025-1-1"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "3",
+        "2025",
+        "2025-13-01",
+        "2025-01-01T05:30:00",
+        "today",
+        "2025-W54",
+        "2025-1-1",
+        "2021-W53",
+        "\u0662025-01-01",
+    ],
+)
 def test_what_is_no_key_is_refused_with_an_example(grain: Grain, key: str) -> None:
+    with pytest.raises(DataError, match=EXAMPLES[grain]):
+        Partition.parse(key, grain)
+
+
+@pytest.mark.parametrize(("key", "grain"), [(EXAMPLES[one], other) for one in Grain for other in Grain if one != other])
+def test_a_key_of_one_grain_is_none_of_another(key: str, grain: Grain) -> None:
+    with pytest.raises(DataError, match=EXAMPLES[grain]):
+        Partition.parse(key, grain)
+
+
+@pytest.mark.parametrize("key", ["2025-01-06", "20250106", "2025-W02"])
+def test_a_date_that_a_partition_of_another_grain_starts_at_is_no_key(key: str) -> None:
+    grain = {"2025-W02": Grain.DAY}.get(key, Grain.WEEK)
     with pytest.raises(DataError, match=EXAMPLES[grain]):
         Partition.parse(key, grain)

@@ -70,12 +70,17 @@ def test_absent_column_is_null() -> None:
 CELLS = st.sampled_from([None, "", "1", " 7 ", "7.0", "+3", "0x10", "X", "1e3", "many", "123456789012345678", "-2"])
 
 
-@given(cells=st.lists(CELLS, max_size=12), kept=st.integers(0, 12), kind=st.sampled_from(["integer", "number", "text"]))
-def test_a_dictionary_of_texts_is_cast_like_the_texts(cells: list[str | None], kept: int, kind: str) -> None:
+@given(
+    cells=st.lists(CELLS, max_size=12),
+    kept=st.integers(0, 12),
+    kind=st.sampled_from(["integer", "number", "text"]),
+    null=st.sampled_from(["mask", "encode"]),
+)
+def test_a_dictionary_of_texts_is_cast_like_the_texts(cells: list[str | None], kept: int, kind: str, null: str) -> None:
     texts = pa.array(cells, pa.string())
     plain = casting.cast(pa.table({"x": texts[:kept]}), {"x": COLUMN_TYPES[kind]})
     # The dictionary also has what the rows left out say.
-    encoded = casting.cast(pa.table({"x": texts.dictionary_encode()[:kept]}), {"x": COLUMN_TYPES[kind]})
+    encoded = casting.cast(pa.table({"x": texts.dictionary_encode(null)[:kept]}), {"x": COLUMN_TYPES[kind]})
     assert encoded.columns.equals(plain.columns)
     assert {name: flags.to_pylist() for name, flags in encoded.errors.items()} == {
         name: flags.to_pylist() for name, flags in plain.errors.items()

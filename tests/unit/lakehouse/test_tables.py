@@ -174,6 +174,9 @@ REFUSED = {
     "a missing column": (rows(KEY, [1]).drop_columns(["n"]), "lack the column n"),
     "another type": (pa.table({"n": ["one"], PARTITION: [KEY]}), "column n is string and declared as int64"),
     "a number that would be cut": (pa.table({"n": [1.5], PARTITION: [KEY]}), "column n is double"),
+    "a number in a text": (pa.table({"n": ["1"], PARTITION: [KEY]}), "column n is string and declared as int64"),
+    "a truth for a number": (pa.table({"n": [True], PARTITION: [KEY]}), "column n is bool and declared as int64"),
+    "a column twice": (pa.table([[1], [2], [KEY]], names=["n", "n", PARTITION]), "have twice the column n"),
     "a null in the key": (pa.table({"n": pa.array([None], pa.int64()), PARTITION: [KEY]}), "1 rows have no n"),
     "a row of another partition": (rows("2025-01-09", [1]), "rows of another partition_key"),
 }
@@ -199,6 +202,26 @@ def test_one_write_replaces_what_the_declaration_says(lake: Lakehouse) -> None:
     for source in ("a", "b", "a"):
         lake.replace(table, rows(KEY, [1], source=source), {PARTITION: KEY, "source": source})
     assert sorted(lake.read(table)["source"].to_pylist()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("value", ["", None])
+def test_a_partition_without_a_name_is_refused(lake: Lakehouse, value: str | None) -> None:
+    with pytest.raises(DataError, match="the partition_key is empty"):
+        lake.replace(TABLE, rows(KEY, [1]).slice(0, 0), {PARTITION: value})
+
+
+def test_a_time_without_a_zone_is_refused(lake: Lakehouse) -> None:
+    table = declared(at=TIMESTAMP)
+    with pytest.raises(DataError, match="column at is timestamp"):
+        lake.replace(table, rows(KEY, [1], at=datetime(2025, 1, 1)), {PARTITION: KEY})
+
+
+def test_among_no_values_is_no_row(lake: Lakehouse) -> None:
+    write(lake, KEY, [1])
+    for column in ("n", PARTITION):
+        assert lake.read(TABLE, where=[(column, "in", [])]).num_rows == 0
+        assert lake.count(TABLE, where=[(column, "in", [])]) == 0
+    assert lake.read(TABLE, where=[("n", "in", [1, 2])]).num_rows == 1
 
 
 def test_a_column_that_is_added_is_null_in_older_rows(lake: Lakehouse) -> None:

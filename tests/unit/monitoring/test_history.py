@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pandas as pd
@@ -73,4 +74,14 @@ def test_requests_as_far_back_as_budget_and_cool_down_reach(scene: Scene) -> Non
     found = history.requests(scene.spec, scene.lake, at)
     assert [(item.partition, item.at) for item in found] == [
         (START.shift(99 - ago), at - timedelta(days=ago)) for ago in (budget, 0)
+    ]
+
+
+def test_a_window_that_is_decided_on_again_asks_once(scene: Scene) -> None:
+    at = START.shift(100).end
+    for run_id in ("scheduled", "cleared", "backfilled"):
+        run = replace(scene.run(START.shift(99)), run_id=run_id)
+        run.decide(Kind.RETRAINING_POLICY, Outcome.REQUEST_RETRAINING, [Reason.HARMFUL_DRIFT], at=at)
+    assert [(item.partition, item.at) for item in history.requests(scene.spec, scene.lake, at)] == [
+        (START.shift(99), at)
     ]

@@ -81,3 +81,22 @@ def test_a_crash_at_any_call_leaves_one_version_and_a_retry_completes(
         assert put(run, "2", "d2").by_this_decision
         assert state(run) == ("2", ["2"], ["1", "2"])
         assert versions.get(run.spec, "1").stage == "Archived"
+
+
+def test_of_two_at_once_the_alias_names_the_one_that_the_history_has_last(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one begins and ends while the first one is about to move the alias."""
+    run = registered(scene, "at_once")
+    put(run, "1", "d0")
+    real = MlflowClient.set_registered_model_alias
+
+    def overtaken(*args: object) -> None:
+        monkeypatch.setattr(MlflowClient, "set_registered_model_alias", real)
+        put(run, "1", "d2")
+        real(*args)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", overtaken)
+    assert put(run, "2", "d1").by_this_decision
+    assert state(run) == ("1", ["1"], ["1", "2", "1"])
+    assert versions.get(run.spec, "2").stage == "Archived"

@@ -209,3 +209,24 @@ def test_smoke_score(scene: Scene) -> None:
     assert found.value == pytest.approx(scene.old.metrics["adjusted_r2"])
     with pytest.raises(DataError, match="no version 9"):
         steps.smoke_score(run, "9")
+
+
+def test_a_gate_that_compared_with_a_former_version_says_nothing_of_this_one(scene: Scene) -> None:
+    run = registered(scene, "compared_before")
+    through_the_gates(run, "1")
+    through_the_gates(run, "2")
+    assert steps.promote(run, "2").changed
+    for late in (run, another(run, "a job")):
+        with pytest.raises(DataError, match="version 1 was compared with none, and 2 is in production by now"):
+            steps.promote(late, "1")
+    assert serving(run) == "2"
+
+
+def test_the_version_in_production_is_not_rejected(scene: Scene) -> None:
+    run = registered(scene, "rejected_in_production")
+    through_the_gates(run, "1")
+    steps.promote(run, "1")
+    assert steps.reject(another(run, "later"), "1") == ["already_in_production", "not_approved"]
+    assert serving(run) == "1"
+    assert outcomes(run, Kind.REJECTION)[-1][1] == "no_action"
+    assert "rejection" not in versions.get(run.spec, "1").tags

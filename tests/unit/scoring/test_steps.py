@@ -139,3 +139,14 @@ def test_before_the_first_promotion_nothing_is_scored(delivered: world.World) ->
     assert not delivered.lake.exists(PREDICTIONS.of(delivered.spec))
     with pytest.raises(DataError, match="as_of is 'yesterday'"):
         steps.choose_version(run, as_of="yesterday")
+
+
+def test_a_partition_without_a_row_is_served_by_no_version(delivered: world.World) -> None:
+    """Scored before its delivery came, it gets the version of when it came."""
+    promote(delivered, "1")
+    clean = delivered.lake.read(CLEAN.of(delivered.spec), where=within(AFTER))
+    put(delivered.lake, CLEAN.of(delivered.spec), clean.slice(0, 0), AFTER)
+    assert steps.score_rows(run_of(delivered, AFTER, "early")) == Scored(0, "1", False)
+    promote(delivered, "2")
+    put(delivered.lake, CLEAN.of(delivered.spec), clean, AFTER)
+    assert steps.score_rows(run_of(delivered, AFTER, "scheduled")) == Scored(ROWS, "2", True)

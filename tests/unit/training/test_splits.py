@@ -105,6 +105,15 @@ def test_by_time_a_version_knows_later_rows_as_held_out_and_its_own_as_before() 
     assert splits.held_out(spec, held, later.iloc[:0]).shape == (0,)
 
 
+def test_a_row_whose_group_is_not_known_is_not_known_to_be_held_out() -> None:
+    spec, frame = split_by("by_group", group="inland"), rows(range(1, 11))
+    frame["inland"] = frame["listing_id"] % 97
+    held = splits.hold(spec, FEATURES, frame)
+    unknown = frame.assign(inland=float("nan"))
+    for seed in range(20):  # whatever part the hash of nothing falls into
+        assert not splits.held_out(spec, json.dumps(json.loads(held) | {"seed": seed}), unknown).any()
+
+
 def test_by_group_the_rows_of_a_value_stay_together_also_as_floats() -> None:
     spec, frame = split_by("by_group", group="inland"), rows(range(1, 11))
     frame["inland"] = frame["listing_id"] % 97

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from include.core import catalogue
 from include.core.errors import DataError
 from include.core.partition import EXAMPLES, Partition
 
 if TYPE_CHECKING:
     from include.lakehouse.run import Run
+
+
+class WrongKey(DataError, AirflowFailException):
+    """A partition key that the run cannot stand for: no retry changes it."""
 
 
 def run_of(context: Any) -> Run:
@@ -28,7 +34,7 @@ def partition_of(context: Any) -> Partition:
     """The partition that the run stands for.
 
     Raises:
-        DataError: the run was triggered without a partition key, or with one that is none of the model's grain.
+        WrongKey: the run was triggered without a partition key, or with one that is none of the model's grain.
     """
     dag_id = context["dag"].dag_id
     grain = catalogue.load(dag_id.split(".")[0]).grain
@@ -36,7 +42,7 @@ def partition_of(context: Any) -> Partition:
     try:
         return Partition.parse(str(key), grain)
     except DataError:
-        raise DataError(
+        raise WrongKey(
             f"the run's partition key is {key!r}, not a {grain}",
             where=dag_id,
             fix=f"Trigger it with a partition key such as {EXAMPLES[grain]}, or backfill a range of days",
@@ -47,11 +53,11 @@ def version_of(context: Any) -> str:
     """The model version that the run's partition stands for.
 
     Raises:
-        DataError: the run was triggered without a version's number as its partition key.
+        WrongKey: the run was triggered without a version's number as its partition key.
     """
     key = context["dag_run"].partition_key
     if key is None or not str(key).isdigit():
-        raise DataError(
+        raise WrongKey(
             f"the run's partition key is {key!r}, not a version's number",
             where=context["dag"].dag_id,
             fix="Trigger it with the number of a registered version as partition key, such as 3",

@@ -105,8 +105,8 @@ def played() -> Iterator[Played]:
 
 def add_late_model(models: Path) -> Path:
     """A folder of models: the package's own, and one whose deliveries are late within seconds."""
-    shutil.copytree(catalogue.MODELS / loop.MODEL, models / loop.MODEL)
-    shutil.copytree(catalogue.MODELS / loop.MODEL, models / LATE_MODEL)
+    for name in (loop.MODEL, LATE_MODEL):
+        shutil.copytree(catalogue.MODELS / loop.MODEL, models / name, ignore=shutil.ignore_patterns("__pycache__"))
     for file in (models / LATE_MODEL).iterdir():
         text = file.read_text().replace(loop.MODEL, LATE_MODEL)
         text = text.replace("deadline_minutes: 720", "deadline_minutes: 0.4\n  warn_minutes: 0.1")

@@ -86,9 +86,8 @@ def test_models_may_share_an_entity_but_no_view_or_service(make_spec):
     ):
         with pytest.raises(ConfigError) as caught:
             check_names([first, second])
-        assert f"include/models/rents/model.yaml: key {key} is also the one of model california_housing" in str(
-            caught.value
-        )
+        said = f"{second.folder}/model.yaml: key {key} is also the one of model california_housing"
+        assert said in str(caught.value)
 
 
 def test_source_and_storage_survive_the_registry():

@@ -76,10 +76,11 @@ def test_null_stays_null(make_spec, lake, put_clean):
     ],
 )
 def test_wrong_sql_is_one_line_that_names_the_file(make_spec, sql, said):
+    spec = make_spec(sql)
     with pytest.raises(ConfigError) as caught:
-        query.feature_schema(make_spec(sql))
+        query.feature_schema(spec)
     assert said in str(caught.value)
-    assert str(caught.value).startswith("include/models/california_housing/features.sql: ")
+    assert str(caught.value).startswith(f"{spec.folder}/features.sql: ")
     assert "\n" not in str(caught.value)
 
 

@@ -66,3 +66,9 @@ def test_what_is_said_again_replaces_its_line(scene: Scene) -> None:
     assert found.own_description == made.description
     assert found.description.endswith("---\n- **Production gate:** failed\n- **Staging gate:** passed")
     assert (found.tag("gate.staging"), found.tag("gate.production")) == ("passed", "failed")
+
+
+@pytest.mark.parametrize("version", ["9999", "abc", "latest"])
+def test_what_is_no_version_is_said_to_be_none(scene: Scene, version: str) -> None:
+    with pytest.raises(DataError, match=f"there is no version {version}. Look up its versions in MLflow"):
+        versions.get(scene.own("no_version").world.spec, version)

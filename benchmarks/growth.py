@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -252,7 +253,10 @@ def _deliver(partition: Partition, rows: int, first_id: int) -> None:
 
 
 def _copy(template: Run, table: Table, rows: pa.Table, partition: Partition, number: int) -> None:
-    """The template's rows as those of another day: other keys, other times, the same values."""
+    """The template's rows as those of another day: other keys, other times, the same values.
+
+    The labels are shuffled: of rows that came 300 times each feature would determine the label, which training refuses.
+    """
     later = pd.Timedelta(partition.start - template.partition.start).to_pytimedelta()
     columns = {}
     for name in rows.column_names:
@@ -263,6 +267,8 @@ def _copy(template: Run, table: Table, rows: pa.Table, partition: Partition, num
             as_text = pa.types.is_string(column.type)
             shifted = pc.add(column.cast(pa.int64()), (number - 1) * DAY_ROWS)
             column = shifted.cast(pa.string()) if as_text else shifted
+        elif name == template.spec.target:
+            column = column.take(np.random.default_rng(number).permutation(rows.num_rows))
         elif name in (EVENT_TIMESTAMP, "arrived_at"):
             column = pc.add(column, pa.scalar(later)).cast(column.type)
         columns[name] = column

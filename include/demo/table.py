@@ -20,7 +20,7 @@ from include.lakehouse.schemas import CLEAN, QUARANTINE, RAW
 from include.lakehouse.tables import Lakehouse, within
 from include.runtime.stack import Stack
 
-WIDTH = 160
+WIDTH = 190
 
 
 def collect(
@@ -65,13 +65,11 @@ def render(summary: Mapping[str, Any]) -> str:
     out = StringIO()
     console = Console(file=out, width=WIDTH)
     table = Table(title=f"{summary['model']} on {summary['data']['origin']}", title_justify="left", box=box.SIMPLE)
-    for name, justify in (
-        ("day", "left"),
-        ("rows in", "right"),
-        ("accepted", "right"),
-        ("quarantined", "right"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    # Of a table that is too wide the reasons are cut, never the key.
+    keys = [line["date"] for line in summary["days"]]
+    table.add_column("day", no_wrap=True, min_width=max(map(len, keys), default=0))
+    for name in ("rows in", "accepted", "quarantined"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column(summary["metric"], justify="right", no_wrap=True)
     table.add_column("drifted", no_wrap=True)
     table.add_column("decision, and why", no_wrap=True)

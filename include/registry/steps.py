@@ -249,27 +249,23 @@ def _require_gates(run: Run, version: Version) -> None:
     for kind in _GATE_KINDS.values():
         decided = _decided(run, version, kind)
         decisive = [item for item in decided if item.run_id == run.run_id] or decided[-1:]
-        if not decisive or decisive[-1].outcome != Outcome.PASSED:
-            so_far = "has not passed" if decisive else "has not been through"
-            _refuse(
-                run,
-                version,
-                Kind.PROMOTION,
-                Reason.GATE_NOT_PASSED.about(kind.value),
-                f"version {version.version} {so_far} the {kind.value.replace('_', ' ')}",
-                f"Run {run.spec.name}.promote_model with {version.version} as partition key",
-            )
-        compared_with = decisive[-1].inputs["compared_with"]
-        if kind is Kind.PRODUCTION_GATE and now not in (compared_with, version.version):
-            _refuse(
-                run,
-                version,
-                Kind.PROMOTION,
-                Reason.GATE_NOT_PASSED.about(kind.value),
-                f"version {version.version} was compared with {compared_with or 'none'}, and {now or 'none'} is in "
-                "production by now",
-                f"Run {run.spec.name}.promote_model with {version.version} as partition key",
-            )
+        compared_with = decisive[-1].inputs["compared_with"] if decisive else None
+        if not decisive:
+            problem = f"has not been through the {kind.value.replace('_', ' ')}"
+        elif decisive[-1].outcome != Outcome.PASSED:
+            problem = f"has not passed the {kind.value.replace('_', ' ')}"
+        elif kind is Kind.PRODUCTION_GATE and now not in (compared_with, version.version):
+            problem = f"was compared with {compared_with or 'none'}, and {now or 'none'} is in production by now"
+        else:
+            continue
+        _refuse(
+            run,
+            version,
+            Kind.PROMOTION,
+            Reason.GATE_NOT_PASSED.about(kind.value),
+            f"version {version.version} {problem}",
+            f"Run {run.spec.name}.promote_model with {version.version} as partition key",
+        )
 
 
 def _require_person(run: Run, version: Version, kind: Kind, approved_by: str | None) -> None:

@@ -36,7 +36,7 @@ from feast.data_source import DataSource
 from feast.types import Float64, Int64
 
 from feast_delta.source import DeltaSource
-from include.runtime.postgres import embedded_server
+from include.runtime.postgres import Postgres
 from tests import redis_server
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -296,10 +296,10 @@ def main() -> None:
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        server = embedded_server(folder / "pg", cleanup_mode="stop")
+        server = Postgres(folder / "server")
+        stack.callback(server.stop)
         server.start()
-        stack.callback(server.cleanup)
-        postgres = f"postgresql://postgres:@/postgres?host={folder / 'pg'}"
+        postgres = server.url("feast", driver="postgresql")
         environment = os.environ | {"BENCH_POSTGRES": postgres, "FEAST_USAGE": "False"}
         # The data, too, is made elsewhere: a process starts with the peak of the one that started it.
         names = dict.fromkeys(["make_data", *(arguments.only or CASES)])

@@ -50,6 +50,7 @@ from include.lakehouse.schemas import (
 )
 from include.lakehouse.tables import within
 from include.models.california_housing import sample
+from include.runtime.postgres import Postgres
 
 MODEL = "california_housing"
 HISTORIES = (1, 30, 365)
@@ -60,14 +61,11 @@ COPIED = (RAW, QUARANTINE, CLEAN, PROFILES, LABELS, FEATURES, SKEW, PREDICTIONS,
 
 
 def main(histories: list[int]) -> int:
-    from include.runtime.postgres import embedded_server
-
     folder = Path(tempfile.mkdtemp(prefix="flightline-growth-"))
-    socket = Path(tempfile.mkdtemp(prefix="pg-"))
-    server = embedded_server(socket / "data", cleanup_mode="stop")
-    server.start()
+    server = Postgres(folder / "server")
     try:
-        environment = _environment(folder, socket / "data")
+        server.start()
+        environment = _environment(folder, server)
         _in_process("prepare", environment)
         found: dict[int, dict[str, Any]] = {}
         for days in histories:
@@ -75,23 +73,12 @@ def main(histories: list[int]) -> int:
             found[days] = _in_process("measure", environment, days)
         return _show(found)
     finally:
-        server.cleanup()
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(socket, ignore_errors=True)
 
 
-def _environment(folder: Path, socket: Path) -> dict[str, str]:
-    import psycopg2
-
-    def url(database: str) -> str:
-        connection = psycopg2.connect(host=str(socket), user="postgres", dbname="postgres")
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {database}")
-        connection.close()
-        return f"postgresql+psycopg2://postgres:@/{database}?host={socket}"
-
-    feast = url("feast")
+def _environment(folder: Path, server: Postgres) -> dict[str, str]:
+    feast = server.url("feast")
     return {
         **os.environ,
         "PYTHONPATH": str(PROJECT_ROOT),
@@ -99,7 +86,7 @@ def _environment(folder: Path, socket: Path) -> dict[str, str]:
         "FLIGHTLINE_LAKEHOUSE_URI": str(folder / "lakehouse"),
         "FLIGHTLINE_FEAST_REGISTRY": feast,
         "FLIGHTLINE_FEAST_ONLINE_STORE": feast,
-        "MLFLOW_TRACKING_URI": url("mlflow"),
+        "MLFLOW_TRACKING_URI": server.url("mlflow"),
         "_MLFLOW_SERVER_ARTIFACT_ROOT": str(folder / "mlflow"),
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "OPENBLAS_NUM_THREADS": "1",

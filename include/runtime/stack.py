@@ -70,7 +70,9 @@ class Stack:
         self._write_environment_file(environment)
         if self._mlflow.find() is None:
             say("Starting MLflow")
-            self._mlflow.start(self._mlflow_command(settings["ports"]["mlflow"]), environment, PROJECT_ROOT)
+            # Not on the command line, which every user of the machine can read.
+            store = {"MLFLOW_BACKEND_STORE_URI": self.postgres.url("mlflow")}
+            self._mlflow.start(self._mlflow_command(settings["ports"]["mlflow"]), environment | store, PROJECT_ROOT)
         if self._feast.find() is None:
             say("Starting Feast's pages")
             self._feast.start(self._feast_command(settings["ports"]["feast"]), environment, PROJECT_ROOT)
@@ -246,7 +248,6 @@ class Stack:
         artifacts.mkdir(exist_ok=True)
         return [
             *(self._bin("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", self.postgres.url("mlflow")),
             *("--artifacts-destination", artifacts.as_uri()),
         ]
 

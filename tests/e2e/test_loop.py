@@ -146,12 +146,8 @@ def test_the_same_facts_are_in_the_tables(played: Played) -> None:
 
 
 def test_references_travel_through_xcom_and_data_never(played: Played) -> None:
-    with (
-        psycopg2.connect(
-            host=str(played.stack.postgres.socket_folder), user="postgres", dbname="airflow"
-        ) as connection,
-        connection.cursor() as cursor,
-    ):
+    address = played.stack.postgres.url("airflow", driver="postgresql")
+    with psycopg2.connect(address) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT dag_id, task_id, key, length(value::text) FROM xcom ORDER BY 4 DESC LIMIT 1")
         *where, size = cursor.fetchone()
     assert size < 4000, where

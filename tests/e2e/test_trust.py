@@ -209,7 +209,7 @@ def tries(played: Played, dag: str) -> list[int]:
 
 
 def ask(played: Played, sql: str, argument: str) -> list[tuple[Any, ...]]:
-    folder = str(played.stack.postgres.socket_folder)
-    with psycopg2.connect(host=folder, user="postgres", dbname="airflow") as connection, connection.cursor() as cursor:
+    address = played.stack.postgres.url("airflow", driver="postgresql")
+    with psycopg2.connect(address) as connection, connection.cursor() as cursor:
         cursor.execute(sql, (argument,))
         return cursor.fetchall()

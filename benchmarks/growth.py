@@ -173,7 +173,7 @@ def fabricate(days: int) -> None:
                 run_id=f"fabricated {partition}",
             )
     last = first.shift(days).last_moment
-    store.open_store().materialize(first.start, last, feature_views=[definitions.view_name(template.spec)])
+    store.open_store().materialize(first.start, last, feature_views=[template.spec.feature_view])
 
 
 def measure(days: int) -> dict[str, Any]:

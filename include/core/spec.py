@@ -122,11 +122,10 @@ class SkewLimits(Section):
 
 
 class Features(Section):
-    service: Name
+    version: int = Field(gt=0)
+    """Of the feature service, ``<model>_v<version>``: another one where the meaning of a feature changes."""
     ttl_days: int = Field(gt=0)
     skew: SkewLimits
-    view: Name | None = None
-    """Name of the feature view, ``<entity>_features`` by default."""
     tags: dict[str, str] = {}
     descriptions: dict[Name, str] = {}
     """Of features; one that is a delivered column has the column's description."""
@@ -365,6 +364,15 @@ class ModelSpec(Section):
     def personal_columns(self) -> frozenset[str]:
         """The columns with ``pii: true``."""
         return frozenset(name for name, column in self.columns.items() if column.pii)
+
+    @property
+    def feature_view(self) -> str:
+        """Its name in Feast. All such names begin with the model's, so that no folder can overwrite another's."""
+        return f"{self.name}_features"
+
+    @property
+    def feature_service(self) -> str:
+        return f"{self.name}_v{self.features.version}"
 
     def table(self, layer: str) -> str:
         """Name of this model's table in a layer, e.g. ``clean_california_housing``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import PurePath
 
@@ -59,7 +58,7 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
         owner=spec.owner,
     )
     view = FeatureView(
-        name=view_name(spec),
+        name=spec.feature_view,
         entities=entities,
         schema=[*_key_fields(spec), *_fields(spec)],
         source=source,
@@ -70,7 +69,7 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
         owner=spec.owner,
     )
     service = FeatureService(
-        name=spec.features.service,
+        name=spec.feature_service,
         features=[view],
         description=spec.description,
         tags=tags,
@@ -89,39 +88,9 @@ def source_tags(spec: ModelSpec) -> dict[str, str]:
     }
 
 
-def view_name(spec: ModelSpec) -> str:
-    """Name of the model's feature view: ``<entity>_features`` unless model.yaml gives another."""
-    return spec.features.view or f"{spec.entity.name}_features"
-
-
 def feature_view(spec: ModelSpec, lakehouse_uri: str) -> FeatureView:
     """The feature view of a model, for definitions that build on it."""
     return next(item for item in feast_objects(spec, lakehouse_uri) if isinstance(item, FeatureView))
-
-
-def check_names(specs: Iterable[ModelSpec]) -> None:
-    """Refuse two models whose Feast objects would overwrite each other.
-
-    An entity may be shared by models that describe it in the same words.
-
-    Raises:
-        ConfigError: naming both models and the key to change.
-    """
-    views: dict[str, ModelSpec] = {}
-    services: dict[str, ModelSpec] = {}
-    entities: dict[str, ModelSpec] = {}
-    for spec in specs:
-        for key, name, taken in (
-            ("features.view", view_name(spec), views),
-            ("features.service", spec.features.service, services),
-        ):
-            other = taken.setdefault(name, spec)
-            if other is not spec:
-                raise _clash(spec, other, key, name, "Give it a name of its own")
-        other = entities.setdefault(spec.entity.name, spec)
-        if _entity_of(other) != _entity_of(spec):
-            fix = "Describe the entity in the same words, or rename it"
-            raise _clash(spec, other, "entity.name", spec.entity.name, fix)
 
 
 def _entities(spec: ModelSpec) -> list[Entity]:
@@ -135,7 +104,7 @@ def _entities(spec: ModelSpec) -> list[Entity]:
                 where=spec.file(),
                 fix="Feast has keys of type integer and text",
             )
-        name = spec.entity.name if len(spec.entity.keys) == 1 else f"{spec.entity.name}_{key}"
+        name = f"{spec.name}_{spec.entity.name}" + ("" if len(spec.entity.keys) == 1 else f"_{key}")
         value_type, _ = KEY_TYPES[kind]
         found.append(Entity(name=name, join_keys=[key], value_type=value_type, description=spec.entity.description))
     return found
@@ -143,18 +112,6 @@ def _entities(spec: ModelSpec) -> list[Entity]:
 
 def _key_fields(spec: ModelSpec) -> list[Field]:
     return [Field(name=key, dtype=KEY_TYPES[spec.columns[key].type][1]) for key in spec.entity.keys]
-
-
-def _entity_of(spec: ModelSpec) -> tuple[object, ...]:
-    return spec.entity.keys, spec.entity.description, [spec.columns[key].type for key in spec.entity.keys]
-
-
-def _clash(spec: ModelSpec, other: ModelSpec, key: str, name: str, fix: str) -> ConfigError:
-    return ConfigError(
-        f"key {key}: {name!r} is also the one of model {other.name}",
-        where=spec.file(),
-        fix=fix,
-    )
 
 
 def _fields(spec: ModelSpec) -> list[Field]:

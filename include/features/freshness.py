@@ -5,7 +5,6 @@ from __future__ import annotations
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.features import store
-from include.features.definitions import view_name
 from include.lakehouse.run import Run, open_run
 from include.lakehouse.schemas import FEATURES
 from include.lakehouse.tables import within
@@ -31,14 +30,14 @@ def missing(run: Run) -> str | None:
     if not run.lake.count(table, where=within(run.partition)):
         return f"{table.name} has no rows of {run.partition}"
     if not _is_materialized(run.spec, run.partition):
-        return f"the registry has no materialisation of {view_name(run.spec)} for {run.partition}"
+        return f"the registry has no materialisation of {run.spec.feature_view} for {run.partition}"
     return None
 
 
 def _is_materialized(spec: ModelSpec, partition: Partition) -> bool:
     feast = store.open_store()
     views = {view.name: view for view in feast.list_feature_views()}
-    view = views.get(view_name(spec))
+    view = views.get(spec.feature_view)
     if view is None:
         return False
     return any(

@@ -119,7 +119,7 @@ def check_skew(
         DataError: the partition has no features.
     """
     sample = _sample(spec, lake, partition, keys or spec.features.skew.keys)
-    service = store.get_feature_service(spec.features.service)
+    service = store.get_feature_service(spec.feature_service)
     features = query.feature_schema(spec)
     online = read_online(store, service.name, sample)
     at = _event_times(online, list(features), len(sample))

@@ -16,12 +16,11 @@ from sqlalchemy.pool import NullPool
 
 from feast_delta import errors
 from feast_delta.online import address
-from include.core import catalogue
 from include.core.errors import ConfigError, DataError, StackError
 from include.core.partition import Partition
 from include.core.settings import PROJECT_ROOT, Settings
 from include.core.spec import ModelSpec
-from include.features.definitions import check_names, feast_objects, view_name
+from include.features.definitions import feast_objects
 
 REPOSITORY = PROJECT_ROOT / "feature_repo"
 NEEDED = ("lakehouse_uri", "feast_registry", "feast_online_store")
@@ -53,10 +52,9 @@ def apply(store: FeatureStore, spec: ModelSpec) -> bool:
         Whether anything had to be changed.
 
     Raises:
-        ConfigError: the SQL is wrong, or another model has the same names.
+        ConfigError: the SQL is wrong.
         StackError: the online store does not answer.
     """
-    check_names([spec, *_other_models(spec)])
     wanted = feast_objects(spec, store.config.offline_store.lakehouse_uri)
     with _registry_lock(store):
         store.refresh_registry()
@@ -65,6 +63,15 @@ def apply(store: FeatureStore, spec: ModelSpec) -> bool:
         with answering():
             store.apply(wanted)
     return True
+
+
+def registered(store: FeatureStore, model: str) -> list[FeastObject]:
+    """What the registry holds of a model whose folder cannot be read now. `feast apply` deletes what it does not find."""
+    found: list[FeastObject] = []
+    for view in store.list_feature_views(tags={"model": model}):
+        entities = [store.get_entity(name) for name in view.entities]
+        found += [*entities, view.batch_source, view]
+    return found + list(store.list_feature_services(tags={"model": model}))
 
 
 def materialize(store: FeatureStore, spec: ModelSpec, partition: Partition) -> None:
@@ -79,8 +86,8 @@ def materialize(store: FeatureStore, spec: ModelSpec, partition: Partition) -> N
     """
     with _registry_lock(store), answering():
         store.refresh_registry()
-        store.materialize(partition.start, partition.last_moment, feature_views=[view_name(spec)])
-        view = store.registry.get_feature_view(view_name(spec), store.project)
+        store.materialize(partition.start, partition.last_moment, feature_views=[spec.feature_view])
+        view = store.registry.get_feature_view(spec.feature_view, store.project)
         view.materialization_intervals = merged(view.materialization_intervals)
         store.registry.apply_feature_view(view, store.project)
 
@@ -139,15 +146,6 @@ def answering() -> Iterator[None]:
         raise ConfigError(error.what, where=error.where, fix=error.fix) from None
     except errors.DataError as error:
         raise DataError(error.what, where=error.where, fix=error.fix) from None
-
-
-def _other_models(spec: ModelSpec) -> Iterator[ModelSpec]:
-    for name in catalogue.registered():
-        if name != spec.name:
-            try:
-                yield catalogue.load(name)
-            except ConfigError:
-                continue  # reported by that model's own DAGs, no reason to stop this one
 
 
 def _is_registered(store: FeatureStore, wanted: FeastObject) -> bool:

@@ -73,7 +73,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
     """Write the training set of all labels that have arrived with those of a partition; a repetition replaces it.
 
     Args:
-        store: Feast's; it must serve ``spec.features.service``.
+        store: Feast's; it must serve ``spec.feature_service``.
         partition: labels that arrive after its own are not seen.
 
     Raises:
@@ -83,7 +83,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
     known_at = partition.labels_available_at(spec.deliveries.label_delay)
     labels_version, features_version = (lake.version(table.of(spec)) for table in (LABELS, FEATURES))
     labels, named = latest_labels(spec, lake, known_at, labels_version), [*spec.entity.keys, EVENT_TIMESTAMP]
-    names, joined, read_versions = _retrieve(spec, store, spec.features.service, labels[named])
+    names, joined, read_versions = _retrieve(spec, store, spec.feature_service, labels[named])
     # What our offline store read; a store that does not say so read what was there before the join.
     features_version = read_versions.get(spec.table("features"), features_version)
     frame = labels.merge(joined, on=named, how="left", validate="one_to_one")
@@ -132,7 +132,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
         drifted=tuple(drifted),
         features=tuple(names),
         split=split,
-        feature_service=spec.features.service,
+        feature_service=spec.feature_service,
         data_version=f"{spec.table('features')}@{features_version} {spec.table('labels')}@{labels_version}",
     )
 

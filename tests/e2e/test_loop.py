@@ -49,7 +49,7 @@ def test_every_row_of_every_day_is_predicted_by_one_version(played: Played) -> N
         rows = predictions[predictions["partition_key"] == line["date"]]
         assert len(rows) == line["accepted"]
         assert set(rows["model_version"]) == {line["version"]}
-        assert set(rows["feature_service"]) == {played.spec.features.service}
+        assert set(rows["feature_service"]) == {played.spec.feature_service}
         assert rows["served"].all()
 
 

@@ -45,7 +45,7 @@ def make_spec(tmp_path: Path) -> Callable[..., ModelSpec]:
             assert old in text
             text = text.replace(old, new, 1)
         (root / name / "model.yaml").write_text(text)
-        (root / name / "features.sql").write_text(sql)
+        (root / name / "features.sql").write_text(sql.replace("clean_california_housing", f"clean_{name}"))
         return catalogue.load(name, root)
 
     return make

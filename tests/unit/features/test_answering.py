@@ -37,7 +37,7 @@ def test_a_table_that_is_not_there_is_a_data_error_of_ours(store, spec):
     feature_store.apply(store, spec)
     rows = pd.DataFrame({"listing_id": [1], "event_timestamp": [pd.Timestamp("2025-01-02", tz="UTC")]})
     with pytest.raises(DataError, match="the table of source features_california_housing does not exist"):
-        training_set.point_in_time(spec, store, spec.features.service, rows)
+        training_set.point_in_time(spec, store, spec.feature_service, rows)
 
 
 @only_once

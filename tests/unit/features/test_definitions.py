@@ -11,20 +11,18 @@ from feast.types import Float64, Int32, Int64
 
 from feast_delta.source import DeltaSource, SavedDatasetDeltaStorage
 from include.core.errors import ConfigError
-from include.features.definitions import check_names, feast_objects
-
-SERVICE = "service: california_housing_v1"
+from include.features.definitions import feast_objects
 
 
 def test_objects_come_from_the_model_folder(make_spec):
     spec = make_spec(**{"  ttl_days: 400\n": "  ttl_days: 30\n  descriptions: {inland: 1 if inland}\n"})
     entity, source, view, service = feast_objects(spec, "s3://bucket/lake")
     assert isinstance(entity, Entity)
-    assert (entity.name, entity.join_key) == ("listing", "listing_id")
+    assert (entity.name, entity.join_key) == ("california_housing_listing", "listing_id")
     assert isinstance(source, DeltaSource)
     assert source.path == "s3://bucket/lake/features_california_housing"
     assert isinstance(view, FeatureView)
-    assert view.name == "listing_features"
+    assert view.name == "california_housing_features"
     assert (view.ttl, view.online, view.owner) == (timedelta(days=30), True, "data-platform")
     assert view.tags == {
         "model": "california_housing",
@@ -66,28 +64,10 @@ def test_a_relative_lakehouse_is_refused(spec):
         feast_objects(spec, "var/lake")
 
 
-def test_models_may_share_an_entity_but_no_view_or_service(make_spec):
-    first = make_spec()
-    same_view = make_spec(name="rents", **{SERVICE: "service: rents_v1"})
-    same_service = make_spec(name="rents", **{SERVICE: f"{SERVICE}\n  view: rents_features"})
-    other_entity = make_spec(
-        name="rents",
-        **{
-            SERVICE: "service: rents_v1\n  view: rents_features",
-            "description: One census block group": "description: A",
-        },
-    )
-    apart = make_spec(name="rents", **{SERVICE: "service: rents_v1\n  view: rents_features"})
-    check_names([first, apart])
-    for second, key in (
-        (same_view, "features.view: 'listing_features'"),
-        (same_service, "features.service: 'california_housing_v1'"),
-        (other_entity, "entity.name: 'listing'"),
-    ):
-        with pytest.raises(ConfigError) as caught:
-            check_names([first, second])
-        said = f"{second.folder}/model.yaml: key {key} is also the one of model california_housing"
-        assert said in str(caught.value)
+def test_no_folder_can_take_the_names_of_another(make_spec):
+    first = feast_objects(make_spec(), "/lake")
+    copied = feast_objects(make_spec(name="california"), "/lake")
+    assert {(type(item), item.name) for item in first}.isdisjoint((type(item), item.name) for item in copied)
 
 
 def test_source_and_storage_survive_the_registry():

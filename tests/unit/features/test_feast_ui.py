@@ -47,7 +47,7 @@ def test_the_pages_show_the_feature_views(feast_environment):
         url = f"http://127.0.0.1:{port}"
         assert "<html" in fetch(url, process)
         views = json.loads(fetch(f"{url}/api/v1/feature_views?project=flightline", process))
-        assert "listing_features" in json.dumps(views)
+        assert "california_housing_features" in json.dumps(views)
     finally:
         process.terminate()
         process.communicate(timeout=30)

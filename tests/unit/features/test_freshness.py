@@ -28,7 +28,7 @@ def test_a_day_is_fresh_when_it_is_in_the_table_and_online(feast_environment, sp
     put_clean(spec, [1])
     query.write(spec, lake, DAY)
     assert missing(NEXT_DAY) == "features_california_housing has no rows of 2025-01-03"
-    unmaterialized = "the registry has no materialisation of listing_features for 2025-01-02"
+    unmaterialized = "the registry has no materialisation of california_housing_features for 2025-01-02"
     assert missing(DAY) == unmaterialized
     store = feature_store.open_store()
     feature_store.apply(store, spec)

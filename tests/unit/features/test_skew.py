@@ -97,7 +97,7 @@ def many_days(store, spec, lake):
     }
     rows = pa.table({name: pa.array(columns[name], table.schema.field(name).type) for name in table.schema.names})
     write_deltalake(lake.uri(table), rows, partition_by=["partition_key"])
-    store.materialize(days[0].start, days[-1].last_moment, feature_views=["listing_features"])
+    store.materialize(days[0].start, days[-1].last_moment, feature_views=["california_housing_features"])
     return days[-1]
 
 

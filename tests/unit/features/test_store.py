@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -27,7 +29,7 @@ DAY, NEXT_DAY = day("2025-01-02"), day("2025-01-03")
 
 def online_income(store, keys):
     rows = [{"listing_id": key} for key in keys]
-    return store.get_online_features(features=["listing_features:median_income"], entity_rows=rows).to_dict()[
+    return store.get_online_features(features=["california_housing_features:median_income"], entity_rows=rows).to_dict()[
         "median_income"
     ]
 
@@ -52,14 +54,9 @@ def test_apply_changes_only_what_differs(store, spec, make_spec, build):
     assert not feature_store.apply(store, spec)
     longer = make_spec(**{"ttl_days: 400": "ttl_days: 500"})
     assert feature_store.apply(store, longer)
-    assert store.get_feature_view("listing_features").ttl.days == 500
-    assert len(store.get_feature_view("listing_features").materialization_intervals) == 1
+    assert store.get_feature_view("california_housing_features").ttl.days == 500
+    assert len(store.get_feature_view("california_housing_features").materialization_intervals) == 1
     assert not feature_store.apply(feature_store.open_store(), longer)
-
-
-def test_apply_refuses_the_names_of_a_registered_model(store, make_spec):
-    with pytest.raises(ConfigError, match="also the one of model"):
-        feature_store.apply(store, make_spec(name="rents"))
 
 
 def test_many_may_open_and_apply_at_once(feast_environment, spec):
@@ -98,7 +95,7 @@ def test_overlapping_intervals_materialised_at_once_leave_the_newest_values(stor
         own = feature_store.open_store()
         if number % 3 == 0:  # as a person may do by hand, over both days
             start, end = DAY.start, NEXT_DAY.last_moment
-            own.materialize(start, end, feature_views=["listing_features"])
+            own.materialize(start, end, feature_views=["california_housing_features"])
         else:
             feature_store.materialize(own, spec, DAY if number % 3 == 1 else NEXT_DAY)
 
@@ -114,7 +111,7 @@ def test_days_materialised_at_once_are_all_in_the_registry(store, spec, build):
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda one: feature_store.materialize(feature_store.open_store(), spec, one), days))
     store.refresh_registry()
-    intervals = store.get_feature_view("listing_features").materialization_intervals
+    intervals = store.get_feature_view("california_housing_features").materialization_intervals
     assert intervals == [(days[0].start, days[-1].last_moment)]
 
 
@@ -123,10 +120,10 @@ def test_days_that_adjoin_are_one_interval_also_in_a_registry_of_before(store, s
     for one in days:
         build(one, [1], 5.0, materialize=False)
     for one in days[:2]:  # as it was kept before
-        store.materialize(one.start, one.last_moment, feature_views=["listing_features"])
-    assert len(store.get_feature_view("listing_features").materialization_intervals) == 2
+        store.materialize(one.start, one.last_moment, feature_views=["california_housing_features"])
+    assert len(store.get_feature_view("california_housing_features").materialization_intervals) == 2
     feature_store.materialize(store, spec, days[3])
-    intervals = store.get_feature_view("listing_features").materialization_intervals
+    intervals = store.get_feature_view("california_housing_features").materialization_intervals
     assert intervals == [(days[0].start, days[1].last_moment), (days[3].start, days[3].last_moment)]
     settings = Settings.load()
     lake = Lakehouse(settings.lakehouse_uri)
@@ -179,20 +176,37 @@ for command in sys.argv[1:]:
 """Several commands of Feast in one process: to import it takes longer than each of them."""
 
 
-def test_feast_works_in_the_repository(feast_environment, put_clean, lake):
+def _feast(*commands: str, models: Path) -> list[str]:
+    """What each command of Feast says in our repository."""
     done = subprocess.run(
-        [sys.executable, "-c", FEAST, "apply", "plan", "feature-views list"],
+        [sys.executable, "-c", FEAST, *commands],
         cwd=PROJECT_ROOT / "feature_repo",
-        env={**os.environ, "PYTHONPATH": ".."},
+        env={**os.environ, "PYTHONPATH": "..", "FLIGHTLINE_MODELS": str(models)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    _, _, planned, listed = done.stdout.split("$ feast ")
+    return done.stdout.split("$ feast ")
+
+
+def test_feast_works_in_the_repository(feast_environment, put_clean, lake, tmp_path):
+    shutil.copytree(catalogue.MODELS / "california_housing", tmp_path / "california_housing")
+    shutil.copytree(catalogue.MODELS / "california_housing", tmp_path / "rents")
+    model = tmp_path / "rents" / "model.yaml"
+    model.write_text(model.read_text().replace("name: california_housing\n", "name: rents\n"))
+    query_file = tmp_path / "rents" / "features.sql"
+    query_file.write_text(query_file.read_text().replace("clean_california_housing", "clean_rents"))
+    _, _, planned, listed = _feast("apply", "plan", "feature-views list", models=tmp_path)
     assert "No changes to registry" in planned
-    assert "listing_features" in listed
+    assert "california_housing_features" in listed
+    assert "rents_features" in listed
+    query_file.write_text("SELECT nothing")
+    _, said, listed = _feast("apply", "feature-views list", models=tmp_path)
+    assert "What is registered of rents stays as it is: " in said
+    assert "california_housing_features" in listed
+    assert "rents_features" in listed
     _request_time_features_are_the_same_offline_and_online(put_clean, lake)
 
 
@@ -201,7 +215,7 @@ def _request_time_features_are_the_same_offline_and_online(put_clean, lake):
     put_clean(spec, [1, 2], median_income=[5.0, 8.0])
     query.write(spec, lake, DAY)
     feature_store.materialize(store, spec, DAY)
-    asked = ["listing_features:median_income", "listing_request_features:price_to_income"]
+    asked = ["california_housing_features:median_income", "listing_request_features:price_to_income"]
     rows = [{"listing_id": 1, "asking_price": 250_000.0}, {"listing_id": 2, "asking_price": 400_000.0}]
     online = store.get_online_features(features=asked, entity_rows=rows).to_dict()
     assert online["price_to_income"] == [5.0, 5.0]

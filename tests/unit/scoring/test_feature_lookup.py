@@ -123,7 +123,7 @@ def test_lineage_is_in_mlflow_and_in_feast(scene: Scene, delivered, store) -> No
     assert found.tags["training_set.table"] == f"training_sets_california_housing@{ref.table_version}"
     assert found.tags["mlflow.run_id"] == scene.new.mlflow_run_id
     assert len(found.features) == len(ref.features)
-    view = store.get_feature_view("listing_features")
+    view = store.get_feature_view("california_housing_features")
     assert view.tags["source.table"] == spec.table("features")
 
 

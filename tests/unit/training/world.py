@@ -76,7 +76,7 @@ class World:
         store = FeatureStore(config=config)
         entity = Entity(name="listing", join_keys=["listing_id"], value_type=ValueType.INT64)
         view = FeatureView(
-            name="listing_features",
+            name="california_housing_features",
             entities=[entity],
             ttl=timedelta(days=self.spec.features.ttl_days),
             schema=[
@@ -85,7 +85,7 @@ class World:
             ],
             source=FileSource(path=str(parquet), timestamp_field="event_timestamp"),
         )
-        store.apply([entity, view, FeatureService(name=self.spec.features.service, features=[view])])
+        store.apply([entity, view, FeatureService(name=self.spec.feature_service, features=[view])])
         return store
 
 

@@ -143,7 +143,7 @@ def prepare() -> None:
 
 def fabricate(days: int) -> None:
     """Make so many days of history, each as the steps would have left it."""
-    from include.features import definitions, store
+    from include.features import store
 
     first = catalogue.load(MODEL).first_partition
     template = open_run(MODEL, run_id="fabricated", partition=first.shift(1))

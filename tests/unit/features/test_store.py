@@ -29,9 +29,8 @@ DAY, NEXT_DAY = day("2025-01-02"), day("2025-01-03")
 
 def online_income(store, keys):
     rows = [{"listing_id": key} for key in keys]
-    return store.get_online_features(features=["california_housing_features:median_income"], entity_rows=rows).to_dict()[
-        "median_income"
-    ]
+    features = ["california_housing_features:median_income"]
+    return store.get_online_features(features=features, entity_rows=rows).to_dict()["median_income"]
 
 
 @pytest.mark.parametrize("field", feature_store.NEEDED)

@@ -66,7 +66,7 @@ def apply(store: FeatureStore, spec: ModelSpec) -> bool:
 
 
 def registered(store: FeatureStore, model: str) -> list[FeastObject]:
-    """What is registered of a model, for when its folder cannot be read: `feast apply` deletes what it does not find."""
+    """What is registered of a model, for when its folder is broken: `feast apply` deletes what it does not find."""
     found: list[FeastObject] = []
     for view in store.list_feature_views(tags={"model": model}):
         entities = [store.get_entity(name) for name in view.entities]

@@ -69,8 +69,8 @@ def registered(store: FeatureStore, model: str) -> list[FeastObject]:
     """What is registered of a model, for when its folder is broken: `feast apply` deletes what it does not find."""
     found: list[FeastObject] = []
     for view in store.list_feature_views(tags={"model": model}):
-        entities = [store.get_entity(name) for name in view.entities]
-        found += [*entities, view.batch_source, view]
+        found += [store.get_entity(name) for name in view.entities]
+        found += [item for item in (view.batch_source, view) if item is not None]
     return found + list(store.list_feature_services(tags={"model": model}))
 
 

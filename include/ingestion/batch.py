@@ -1,4 +1,4 @@
-"""The rows of one batch in ``raw_``, ``quarantine_`` and ``clean_``.
+"""The rows of one batch in ``raw_``, ``quarantine_`` and ``clean_``, and what is kept of a batch beside its rows.
 
 Rows in = accepted + quarantined, always: a row of ``raw_`` is either in ``clean_`` or, with its reasons, in
 ``quarantine_``. Each function replaces its partitions, so a retry or a backfill leaves the same rows. A batch of
@@ -12,6 +12,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import duckdb
 import numpy as np
@@ -21,13 +22,18 @@ import pyarrow.compute as pc
 from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.ingestion import casting
-from include.ingestion.validation.result import RowReasons, Rows, ValidationResult
+from include.ingestion.expectations import RuleOutcome
+from include.ingestion.rows import NO_ROWS, RowReasons, Rows, cast
+from include.ingestion.verdict import BatchHistory, Reprocessing, RowVerdicts
+from include.lakehouse.decisions import Reason
+from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
     CLEAN,
     EVENT_TIMESTAMP,
     EXTRA_COLUMNS,
+    METRICS,
     PARTITION,
+    PROFILES,
     QUARANTINE,
     RAW,
     REASONS,
@@ -36,9 +42,12 @@ from include.lakehouse.schemas import (
     TIMESTAMP,
     typed_columns,
 )
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.tables import within
 
 log = logging.getLogger(__name__)
+
+METRIC_SOURCE = "ingestion"
+"""Of our rows in ``metrics_``, beside those of monitoring."""
 
 _REJECTED = f"""
     SELECT raw.*, list_concat(
@@ -58,6 +67,74 @@ class BatchCounts:
     quarantined: int
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """The raw rows of a partition of which some are in quarantine: what there is to validate again."""
+
+    raw: pa.Table
+    earlier: list[list[str]]
+    """The reasons of each raw row, none where it is not in quarantine."""
+
+    @classmethod
+    def of(cls, run: Run) -> Waiting:
+        """Those of the run's partition.
+
+        Raises:
+            DataError: no batch of that partition was ever validated.
+        """
+        raw = _raw(run) if run.lake.exists(run.table(RAW)) else None
+        if raw is None or not raw.num_rows:
+            raise DataError(
+                "no row of that day is there",
+                where=f"{run.spec.name}, batch of {run.partition}",
+                fix="Have it delivered, then ingest it",
+            )
+        raw = raw.sort_by([(SOURCE_FILE, "ascending"), (ROW_NUMBER, "ascending")])
+        columns = [SOURCE_FILE, ROW_NUMBER, REASONS]
+        quarantine = run.lake.read(run.table(QUARANTINE), where=within(run.partition), columns=columns)
+        known = {
+            (row[SOURCE_FILE], row[ROW_NUMBER]): row[REASONS] or [Reason.QUARANTINE_BUDGET_EXCEEDED.value]
+            for row in quarantine.to_pylist()
+        }
+        places = zip(raw[SOURCE_FILE].to_pylist(), raw[ROW_NUMBER].to_pylist(), strict=True)
+        return cls(raw, [known.get(place, []) for place in places])
+
+    def delivered(self, spec: ModelSpec) -> pa.Table:
+        """The rows as their files had them."""
+        return as_delivered(spec, self.raw).select([SOURCE_FILE, ROW_NUMBER, *spec.columns])
+
+    @property
+    def unfinished(self) -> Rows:
+        """Positions of the rows that end a file without a line end."""
+        return np.flatnonzero([Reason.TRUNCATED_LINE in reasons for reasons in self.earlier])
+
+    def shape(self, spec: ModelSpec) -> list[str]:
+        """The reasons of the batch's shape that still hold: what was missing and is still wanted, and so on."""
+        still = []
+        for reason in dict.fromkeys(reason for reasons in self.earlier for reason in reasons):
+            code, _, column = reason.partition(":")
+            if (code in (Reason.MISSING_COLUMN, Reason.RETYPED_COLUMN) and column in spec.columns) or (
+                code == Reason.EXTRA_COLUMN and column not in spec.columns
+            ):
+                still.append(reason)
+        return still
+
+    def staying(self, verdicts: RowVerdicts) -> tuple[Reprocessing, pa.Table]:
+        """Of the rows that wait, those that fail again, or all where the batch does.
+
+        Returns:
+            What is found, and the rows that stay, as ``quarantine_`` has them.
+        """
+        waiting, staying = np.flatnonzero([bool(reasons) for reasons in self.earlier]), RowReasons()
+        for reason in verdicts.batch_reasons:
+            staying.add(reason, waiting)
+        for reason in verdicts.rows.counts():
+            staying.add(reason, np.intersect1d(verdicts.rows.rows_of(reason), waiting))
+        rows = staying.rows()
+        found = Reprocessing(waiting.size, int(waiting.size - rows.size), staying.counts(), verdicts.batch_reasons)
+        return found, self.raw.take(pa.array(rows)).append_column(REASONS, staying.column())
+
+
 def raw_rows(spec: ModelSpec, partition: Partition, delivered: pa.Table) -> pa.Table:
     """Delivered rows as ``raw_`` has them. Columns that model.yaml does not know are kept together, as JSON."""
     schema = RAW.of(spec).schema
@@ -67,11 +144,6 @@ def raw_rows(spec: ModelSpec, partition: Partition, delivered: pa.Table) -> pa.T
         texts = pa.array([json.dumps(row) for row in delivered.select(extra).to_pylist()], pa.string())
         rows = rows.append_column(EXTRA_COLUMNS, texts)
     return _declared(rows, schema)
-
-
-def read_raw(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table:
-    """The raw rows of the partition, with the columns that model.yaml has today."""
-    return _declared(lake.read(RAW.of(spec), where=within(partition)), RAW.of(spec).schema)
 
 
 def as_delivered(spec: ModelSpec, raw: pa.Table) -> pa.Table:
@@ -96,75 +168,143 @@ def _declared(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, names=schema.names).cast(schema)
 
 
+def history(run: Run, keys: pa.Table | None) -> BatchHistory:
+    """What the verdict on the batch takes from the accepted batches of other partitions.
+
+    Args:
+        keys: the typed key of each row, in order; None where nobody looks for it.
+    """
+    return BatchHistory(run.partition.end, row_count_band(run), NO_ROWS if keys is None else known_keys(run, keys))
+
+
+def row_count_band(run: Run) -> tuple[float, float] | None:
+    """Least and greatest number of rows that are usual, or None while too few batches are there to tell."""
+    learned = run.spec.ingestion.row_count_band
+    if learned is None:
+        return None
+    accepted, delivered = (run.lake.rows_by_partition(run.table(table)) for table in (CLEAN, RAW))
+    counts = [rows for key, rows in delivered.items() if key < run.partition.key and accepted.get(key)]
+    counts = counts[-learned.batches :]
+    if len(counts) < learned.at_least:
+        return None
+    middle = median(counts)
+    return middle / learned.factor, middle * learned.factor
+
+
+def known_keys(run: Run, keys: pa.Table) -> Rows:
+    """Positions of the keys that an accepted row of another partition has."""
+    clean, others = run.table(CLEAN), [(PARTITION, "!=", run.partition.key)]
+    if not run.lake.exists(clean):
+        return NO_ROWS
+    names = list(run.spec.entity.keys)
+    quoted = ", ".join(f'"{name}"' for name in names)
+    with duckdb.connect() as connection:
+        connection.register("mine", keys.append_column("_position", pa.array(np.arange(keys.num_rows))))
+        # DuckDB opens a file five times faster than a Delta reader does, but only one of this machine.
+        files = run.lake.open(clean).file_uris(file_pruning_predicate=others)
+        known = f"read_parquet({files})"
+        if "://" in run.lake.uri(clean) or not files:
+            connection.register("others", run.lake.reader(clean, where=others, columns=names))
+            known = "others"
+        found = connection.sql(f"SELECT _position FROM mine SEMI JOIN {known} USING ({quoted}) ORDER BY _position")
+        return found.to_arrow_table()["_position"].to_numpy()
+
+
 def write_quarantine(
-    spec: ModelSpec,
-    lake: Lakehouse,
-    partition: Partition,
-    rows: Callable[[Rows | None], Iterator[tuple[pa.Table, Rows]]],
-    result: ValidationResult,
+    run: Run, rows: Callable[[Rows | None], Iterator[tuple[pa.Table, Rows]]], verdicts: RowVerdicts
 ) -> None:
     """Write the rows that are not accepted, each with its reasons; those of the batch come first.
 
     Args:
         rows: reads raw rows and their positions, at least those asked for (`RawLoader.rows`).
     """
-    listed = result.rows.rows()
+    listed = verdicts.rows.rows()
 
     def quarantined() -> Iterator[pa.RecordBatch]:
-        if not listed.size and not result.batch_reasons:
+        if not listed.size and not verdicts.batch_reasons:
             return
-        for laid_out, positions in rows(None if result.batch_reasons else listed):
+        for laid_out, positions in rows(None if verdicts.batch_reasons else listed):
             everything = np.arange(positions.size)
-            chosen = everything if result.batch_reasons else np.flatnonzero(np.isin(positions, listed))
+            chosen = everything if verdicts.batch_reasons else np.flatnonzero(np.isin(positions, listed))
             if not chosen.size:
                 continue
             reasons = RowReasons()
-            for reason in result.batch_reasons:
+            for reason in verdicts.batch_reasons:
                 reasons.add(reason, np.arange(chosen.size))
-            reasons.add_all(result.rows.of(positions[chosen]))
+            reasons.add_all(verdicts.rows.of(positions[chosen]))
             yield from laid_out.take(pa.array(chosen)).append_column(REASONS, reasons.column()).to_batches()
 
-    lake.replace_stream(QUARANTINE.of(spec), quarantined, {PARTITION: partition.key})
+    run.lake.replace_stream(run.table(QUARANTINE), quarantined, _replaced(run))
 
 
-def load(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> BatchCounts:
+def write_metrics(run: Run, outcomes: Sequence[RuleOutcome], rows: int) -> None:
+    """Write how each expectation fared: one row for each, beside those of monitoring.
+
+    ``metric`` is ``<severity>:<reason>``, ``slice`` the columns. ``value`` is the share of failing rows, from 0 to 1,
+    or what was observed where the rule checks a number of the batch; a rule on the batch without a number has 1 where
+    it fails. ``threshold`` is 0 where it is a share that should be 0.
+    """
+    table, replaced = run.table(METRICS), _replaced(run) | {"source": METRIC_SOURCE}
+    lines = [replaced | _metric(run.spec, outcome, rows) for outcome in outcomes]
+    run.lake.replace(table, pa.Table.from_pylist(lines, schema=table.schema), replaced)
+
+
+def clear(run: Run) -> None:
+    """Take everything of the partition out that a validation writes but for ``clean_``."""
+    for declared in (RAW, QUARANTINE, PROFILES):
+        table = run.table(declared)
+        run.lake.replace(table, table.schema.empty_table(), _replaced(run))
+    write_metrics(run, (), 0)
+
+
+def load(run: Run) -> BatchCounts:
     """Write ``clean_`` (`steps.load_batch`)."""
-    rows = lake.count(RAW.of(spec), where=within(partition))
-    quarantined = lake.count(QUARANTINE.of(spec), where=within(partition))
+    rows = run.lake.count(run.table(RAW), where=within(run.partition))
+    quarantined = run.lake.count(run.table(QUARANTINE), where=within(run.partition))
     accepted = 0
     if rows:
-        clean = CLEAN.of(spec)
-        lake.replace_stream(clean, lambda: _accepted(spec, lake, partition), {PARTITION: partition.key})
-        accepted = lake.count(clean, where=within(partition))
+        clean = run.table(CLEAN)
+        run.lake.replace_stream(clean, lambda: _accepted(run), _replaced(run))
+        accepted = run.lake.count(clean, where=within(run.partition))
     if not rows or rows != accepted + quarantined:
         raise DataError(
             f"{rows} rows in = {accepted} accepted + {quarantined} quarantined: not so",
-            where=f"{spec.name}, batch of {partition}",
+            where=f"{run.spec.name}, batch of {run.partition}",
             fix="Validate the delivery again",
         )
     return BatchCounts(rows, accepted, quarantined)
 
 
-def reject(spec: ModelSpec, lake: Lakehouse, partition: Partition, reasons: Sequence[str]) -> BatchCounts:
+def reject(run: Run, reasons: Sequence[str]) -> BatchCounts:
     """Quarantine every raw row of the partition, each with these reasons before its own, and empty ``clean_``."""
-    if not _all_have(spec, lake, partition, reasons):
+    if not _all_have(run, reasons):
         columns = [SOURCE_FILE, ROW_NUMBER, REASONS]
         with duckdb.connect() as connection:
-            connection.register("raw", read_raw(spec, lake, partition))
-            quarantine = lake.read(QUARANTINE.of(spec), where=within(partition), columns=columns)
+            connection.register("raw", _raw(run))
+            quarantine = run.lake.read(run.table(QUARANTINE), where=within(run.partition), columns=columns)
             connection.register("quarantine", quarantine)
             rejected = connection.sql(_REJECTED, params={"reasons": list(reasons)}).to_arrow_table()
-        lake.replace(QUARANTINE.of(spec), rejected, {PARTITION: partition.key})
-    clean = CLEAN.of(spec)
-    lake.replace(clean, clean.schema.empty_table(), {PARTITION: partition.key})
-    rows = lake.count(RAW.of(spec), where=within(partition))
-    log.info("%s, batch of %s: rejected, %d rows in quarantine", spec.name, partition, rows)
+        run.lake.replace(run.table(QUARANTINE), rejected, _replaced(run))
+    clean = run.table(CLEAN)
+    run.lake.replace(clean, clean.schema.empty_table(), _replaced(run))
+    rows = run.lake.count(run.table(RAW), where=within(run.partition))
+    log.info("%s, batch of %s: rejected, %d rows in quarantine", run.spec.name, run.partition, rows)
     return BatchCounts(rows, accepted=0, quarantined=rows)
 
 
-def _accepted(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> Iterator[pa.RecordBatch]:
-    quarantined = _quarantined_rows(spec, lake, partition)
-    for batch in lake.reader(RAW.of(spec), where=within(partition), encoded=True):
+def _raw(run: Run) -> pa.Table:
+    """The raw rows of the partition, with the columns that model.yaml has today."""
+    raw = run.table(RAW)
+    return _declared(run.lake.read(raw, where=within(run.partition)), raw.schema)
+
+
+def _replaced(run: Run) -> dict[str, str | int]:
+    return {PARTITION: run.partition.key}
+
+
+def _accepted(run: Run) -> Iterator[pa.RecordBatch]:
+    quarantined = _quarantined_rows(run)
+    for batch in run.lake.reader(run.table(RAW), where=within(run.partition), encoded=True):
         keep = np.ones(batch.num_rows, dtype=bool)
         files = batch.column(SOURCE_FILE).dictionary_encode()
         for place, file in enumerate(files.dictionary.to_pylist()):
@@ -172,36 +312,51 @@ def _accepted(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> Iterato
                 of_file = files.indices.to_numpy() == place
                 keep &= ~(of_file & np.isin(batch.column(ROW_NUMBER).to_numpy(), quarantined[file]))
         accepted = pa.Table.from_batches([batch]).filter(pa.array(keep))
-        cast = casting.cast(as_delivered(spec, accepted), typed_columns(spec))
-        if cast.errors:
+        typed = cast(as_delivered(run.spec, accepted), typed_columns(run.spec))
+        if typed.errors:
             raise DataError(
-                f"accepted rows hold values that do not fit {', '.join(cast.errors)}",
-                where=f"{spec.name}, batch of {partition}",
+                f"accepted rows hold values that do not fit {', '.join(typed.errors)}",
+                where=f"{run.spec.name}, batch of {run.partition}",
                 fix="Validate again",
             )
-        times = pa.repeat(pa.scalar(partition.start, TIMESTAMP), accepted.num_rows)
-        timed = cast.columns.append_column(EVENT_TIMESTAMP, times)
-        yield from timed.append_column(PARTITION, pa.repeat(pa.scalar(partition.key), accepted.num_rows)).to_batches()
+        times = pa.repeat(pa.scalar(run.partition.start, TIMESTAMP), accepted.num_rows)
+        timed = typed.columns.append_column(EVENT_TIMESTAMP, times)
+        yield from timed.append_column(
+            PARTITION, pa.repeat(pa.scalar(run.partition.key), accepted.num_rows)
+        ).to_batches()
 
 
-def _quarantined_rows(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> dict[str, Rows]:
+def _quarantined_rows(run: Run) -> dict[str, Rows]:
     """Row numbers by source file."""
     found: dict[str, list[Rows]] = defaultdict(list)
     columns = [SOURCE_FILE, ROW_NUMBER]
-    for batch in lake.reader(QUARANTINE.of(spec), where=within(partition), columns=columns):
+    for batch in run.lake.reader(run.table(QUARANTINE), where=within(run.partition), columns=columns):
         files = batch.column(SOURCE_FILE).dictionary_encode()
         for place, file in enumerate(files.dictionary.to_pylist()):
             found[file].append(batch.column(ROW_NUMBER).filter(pc.equal(files.indices, place)).to_numpy())
     return {file: np.concatenate(parts) for file, parts in found.items()}
 
 
-def _all_have(spec: ModelSpec, lake: Lakehouse, partition: Partition, reasons: Sequence[str]) -> bool:
+def _all_have(run: Run, reasons: Sequence[str]) -> bool:
     """Whether every raw row of the partition is in quarantine already, with these reasons first."""
-    where = within(partition)
-    if lake.count(RAW.of(spec), where=where) != lake.count(QUARANTINE.of(spec), where=where):
+    where = within(run.partition)
+    if run.lake.count(run.table(RAW), where=where) != run.lake.count(run.table(QUARANTINE), where=where):
         return False
-    for batch in lake.reader(QUARANTINE.of(spec), where=where, columns=[REASONS]):
+    for batch in run.lake.reader(run.table(QUARANTINE), where=where, columns=[REASONS]):
         first = pc.list_slice(batch.column(REASONS), 0, len(reasons))
         if not first.equals(pa.repeat(pa.scalar(list(reasons), first.type), batch.num_rows)):
             return False
     return True
+
+
+def _metric(spec: ModelSpec, outcome: RuleOutcome, rows: int) -> dict[str, object]:
+    failing = outcome.failure.count if outcome.failure else 0
+    share = failing / rows if rows and failing else float(not outcome.success)
+    shown = outcome.observed is not None and not spec.personal_columns & set(outcome.rule.columns)
+    return {
+        "metric": f"{outcome.rule.severity}:{outcome.reason}",
+        "slice": ",".join(outcome.rule.columns) or "all",
+        "value": outcome.observed if shown else share,
+        "threshold": None if shown else 0.0,
+        "model_version": None,
+    }

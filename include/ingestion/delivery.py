@@ -18,6 +18,7 @@ from include.core.settings import Settings
 from include.core.spec import Deliveries, ModelSpec
 from include.ingestion.files import LET_READ, BadFile, DeliveredFile
 from include.lakehouse.decisions import Reason
+from include.lakehouse.run import open_run
 from include.lakehouse.schemas import ROW_NUMBER, SOURCE_FILE
 
 MARKER = "_SUCCESS"
@@ -200,6 +201,34 @@ class Delivery:
             ROW_NUMBER: pa.array(np.arange(before + 1, before + rows.num_rows + 1, dtype=np.int64)),
         }
         return pa.table({**added, **{column: rows[column] for column in rows.column_names}})
+
+
+# What the delivery sensors ask: is it there, and what exactly is waited for. Cheap, and safe to ask often.
+
+
+def batch_delivered(model: str, partition: str) -> bool:
+    return _delivery(model, "batches", partition).is_complete()
+
+
+def batch_marker(model: str, partition: str) -> str:
+    return _described("batch", _delivery(model, "batches", partition))
+
+
+def labels_delivered(model: str, partition: str) -> bool:
+    return _delivery(model, "labels", partition).is_complete()
+
+
+def labels_marker(model: str, partition: str) -> str:
+    return _described("labels", _delivery(model, "labels", partition))
+
+
+def _described(kind: str, delivery: Delivery) -> str:
+    return f"the {kind} of {delivery.partition}, marker {delivery.marker}"
+
+
+def _delivery(model: str, kind: Kind, partition: str) -> Delivery:
+    run = open_run(model, partition=partition)
+    return Delivery.expected(run.settings, run.spec, kind, run.partition)
 
 
 def _unreadable(folder: str, error: Exception) -> ConfigError:

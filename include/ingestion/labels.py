@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from include.core.errors import DeliveryError
 from include.core.spec import ModelSpec
-from include.ingestion import casting
 from include.ingestion.delivery import Delivery
-from include.ingestion.validation.result import RowReasons
+from include.ingestion.rows import RowReasons, cast, error_reason
 from include.lakehouse.decisions import Reason
+from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
     ARRIVED_AT,
     EVENT_TIMESTAMP,
@@ -27,7 +27,6 @@ from include.lakehouse.schemas import (
     TIMESTAMP,
     key_types,
 )
-from include.lakehouse.tables import Lakehouse
 
 log = logging.getLogger(__name__)
 
@@ -43,36 +42,36 @@ class LabelCounts:
     """Quarantined rows by reason; a row can have several."""
 
 
-def load(spec: ModelSpec, lake: Lakehouse, delivery: Delivery) -> LabelCounts:
+def load(run: Run, delivery: Delivery) -> LabelCounts:
     """Replace the delivery's partition of ``labels_`` and ``quarantine_labels_``.
 
     A label is used if its key and target can be read and no other row contradicts it; of rows that say the
     same the first is used.
     """
+    spec, lake, partition = run.spec, run.lake, run.partition
     delivered = delivery.read()
     kinds = {**key_types(spec), spec.target: pa.float64()}
     _check_columns(delivery, delivered, set(kinds))
-    cast = casting.cast(delivered, kinds)
+    typed = cast(delivered, kinds)
     reasons = RowReasons()
-    for column, flags in cast.errors.items():
-        reasons.add(casting.error_reason(kinds[column], column), np.flatnonzero(flags))
+    for column, flags in typed.errors.items():
+        reasons.add(error_reason(kinds[column], column), np.flatnonzero(flags))
     for column in kinds:
         reasons.add(Reason.NULL.about(column), np.flatnonzero(pc.is_null(delivered[column])))
-    _add_repeated(reasons, spec, cast.columns)
+    _add_repeated(reasons, spec, typed.columns)
     unusable = reasons.rows()
-    used = cast.columns.take(pa.array(np.setdiff1d(np.arange(delivered.num_rows), unusable)))
+    used = typed.columns.take(pa.array(np.setdiff1d(np.arange(delivered.num_rows), unusable)))
     rejected = delivered.take(pa.array(unusable)).append_column(REASONS, reasons.column())
-    partition = delivery.partition
     added = {
         EVENT_TIMESTAMP: pa.scalar(partition.start, TIMESTAMP),
-        ARRIVED_AT: pa.scalar(partition.labels_available_at(spec.deliveries.label_delay), TIMESTAMP),
+        ARRIVED_AT: pa.scalar(run.labels_available_at(), TIMESTAMP),
         PARTITION: pa.scalar(partition.key),
     }
     for name, value in added.items():
         used = used.append_column(name, pa.repeat(value, used.num_rows))
     rejected = rejected.append_column(PARTITION, pa.repeat(added[PARTITION], rejected.num_rows))
-    lake.replace(LABELS.of(spec), used, {PARTITION: partition.key})
-    lake.replace(QUARANTINE_LABELS.of(spec), rejected, {PARTITION: partition.key})
+    lake.replace(run.table(LABELS), used, {PARTITION: partition.key})
+    lake.replace(run.table(QUARANTINE_LABELS), rejected, {PARTITION: partition.key})
     counts = LabelCounts(delivered.num_rows, used.num_rows, rejected.num_rows, reasons.counts())
     log.info("%s, labels of %s: %s", spec.name, partition, counts)
     return counts

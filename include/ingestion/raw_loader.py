@@ -11,17 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from include.core.spec import ModelSpec
 from include.ingestion import batch
 from include.ingestion.delivery import Delivery
-from include.ingestion.validation import whole
-from include.ingestion.validation.chunked import ChunkedValidator
-from include.ingestion.validation.history import BatchHistory
-from include.ingestion.validation.merge import BatchContext
-from include.ingestion.validation.result import NO_ROWS, Rows, ValidationResult
+from include.ingestion.rows import NO_ROWS, Rows
+from include.ingestion.validation import ChunkedValidator, Findings, validate
 from include.lakehouse.prefetcher import Prefetcher
+from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, RAW, ROW_NUMBER, SOURCE_FILE
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.tables import within
 
 WHOLE_ROWS = 200_000
 """A delivery of so many rows at most is validated in one piece, in memory."""
@@ -32,8 +29,8 @@ SPILLED_ROWS = 1_000_000
 class RawLoader:
     """Reads a delivery, and remembers what its validation needs: its rows while they are few, else what they said."""
 
-    def __init__(self, spec: ModelSpec, lake: Lakehouse, delivery: Delivery) -> None:
-        self._spec, self._lake, self._delivery = spec, lake, delivery
+    def __init__(self, run: Run, delivery: Delivery) -> None:
+        self._run, self._delivery = run, delivery
         self._begin()
 
     def _begin(self) -> None:
@@ -58,19 +55,16 @@ class RawLoader:
         Raises:
             BadFile: nothing was written.
         """
-        self._lake.replace_stream(RAW.of(self._spec), self._read, {PARTITION: self._delivery.partition.key})
+        self._run.lake.replace_stream(self._run.table(RAW), self._read, {PARTITION: self._run.partition.key})
 
-    def validate(self, docs_page: Path | None) -> ValidationResult:
+    def validate(self, docs_page: Path | None) -> Findings:
         """Validate what was written."""
-        unfinished = [self._offsets[file] + number for file, number in self._delivery.unfinished]
-        context = BatchContext(
-            BatchHistory(self._spec, self._lake, self._delivery.partition),
-            dict(self._delivery.types),
-            np.array(unfinished, dtype=np.int64),
-        )
+        unfinished = np.array([self._offsets[file] + n for file, n in self._delivery.unfinished], dtype=np.int64)
+        types = self._delivery.types
         if self._chunked is not None:
-            return self._chunked.result(self._lake, context, self._offsets, docs_page)
-        return whole.validate(self._spec, pa.concat_tables(self._whole), context, docs_page)
+            return self._chunked.findings(self._raw(), self._offsets, types, unfinished, docs_page)
+        rows = pa.concat_tables(self._whole)
+        return validate(self._run.spec, rows, file_types=types, unfinished=unfinished, docs_page=docs_page)
 
     def rows(self, wanted: Rows | None) -> Iterator[tuple[pa.Table, Rows]]:
         """Rows as ``raw_`` has them, with their positions in the delivery.
@@ -84,13 +78,16 @@ class RawLoader:
             for delivered, positions in self._spill.rows():
                 yield self._laid_out(delivered), positions
         else:
-            raw = RAW.of(self._spec)
-            for rows in self._lake.reader(raw, where=within(self._delivery.partition), columns=raw.schema.names):
+            for rows in self._raw():
                 if rows.num_rows:
                     yield pa.Table.from_batches([rows]), self._positions(rows)
 
+    def _raw(self) -> pa.RecordBatchReader:
+        raw = self._run.table(RAW)
+        return self._run.lake.reader(raw, where=within(self._run.partition), columns=raw.schema.names)
+
     def _laid_out(self, delivered: pa.Table) -> pa.Table:
-        return batch.raw_rows(self._spec, self._delivery.partition, delivered)
+        return batch.raw_rows(self._run.spec, self._run.partition, delivered)
 
     def _read(self) -> Iterator[pa.RecordBatch]:
         # From the start: another writer may have come first, and then it is all done again.
@@ -109,7 +106,7 @@ class RawLoader:
         self.count += delivered.num_rows
         self._whole.append(delivered)
         if self._chunked is None and self.count > WHOLE_ROWS:
-            self._chunked = ChunkedValidator(self._spec)
+            self._chunked = ChunkedValidator(self._run.spec)
         if self._chunked is not None:
             held, self._whole = self._whole, []
             start = self.count - sum(rows.num_rows for rows in held)

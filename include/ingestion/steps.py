@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from include.core.errors import DataError
-from include.ingestion import batch, labels
-from include.ingestion.batch import BatchCounts
+from include.ingestion import batch, labels, verdict
+from include.ingestion.batch import BatchCounts, Waiting
 from include.ingestion.delivery import Delivery
 from include.ingestion.files import BadFile
 from include.ingestion.labels import LabelCounts
-from include.ingestion.validation.result import RuleOutcome
 from include.ingestion.verdict import BatchVerdict, Reprocessing
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
@@ -37,37 +38,35 @@ def validate_batch(run: Run) -> BatchVerdict:
         DeliveryError: the delivery is incomplete.
         ConfigError: expectations.yaml is wrong.
     """
-    from include.ingestion import data_docs, expectation_metrics
+    from include.ingestion import data_docs
     from include.ingestion.raw_loader import RawLoader
 
     spec, lake, partition = run.spec, run.lake, run.partition
     delivery = Delivery.expected(run.settings, spec, "batches", partition)
-    replaced = {PARTITION: partition.key}
-    outcomes: Sequence[RuleOutcome] = ()
-    with RawLoader(spec, lake, delivery) as loader:
+    with RawLoader(run, delivery) as loader:
         try:
             loader.write_raw()
         except BadFile as bad:
-            for declared in (RAW, QUARANTINE, PROFILES):
-                table = run.table(declared)
-                lake.replace(table, table.schema.empty_table(), replaced)
+            batch.clear(run)
             log.error("%s, batch of %s: reject_batch, %s. %s", spec.name, partition, bad.reason, bad)
-            verdict = BatchVerdict(Outcome.REJECT_BATCH, 0, 0, {}, (bad.reason,), (), (str(bad),))
+            summary = BatchVerdict.unreadable(bad)
         else:
-            result = loader.validate(data_docs.page(run.settings, spec, partition))
-            batch.write_quarantine(spec, lake, partition, loader.rows, result)
-            lake.replace(run.table(PROFILES), result.profile.table(partition, result.hidden), replaced)
-            verdict, outcomes = BatchVerdict.of(delivery, loader.count, result), result.outcomes
-            log.info("%s", verdict.describe(spec.name, partition, result.failures))
-    expectation_metrics.write(spec, lake, partition, outcomes, verdict.rows)
+            findings = loader.validate(data_docs.page(run.settings, spec, partition))
+            verdicts = verdict.of(spec, findings, batch.history(run, findings.keys))
+            summary = verdicts.summary(delivery.folder)
+            batch.write_quarantine(run, loader.rows, verdicts)
+            profile = findings.scan.profile.table(partition, findings.scan.hidden)
+            lake.replace(run.table(PROFILES), profile, {PARTITION: partition.key})
+            batch.write_metrics(run, findings.outcomes, summary.rows)
+            log.info("%s", verdicts.describe(spec.name, partition))
     run.decide(
         Kind.BATCH_VERDICT,
-        verdict.outcome,
-        [*verdict.batch_reasons, *verdict.reasons],
-        inputs={"verdict": verdict},
+        summary.outcome,
+        [*summary.batch_reasons, *summary.reasons],
+        inputs={"verdict": summary},
         follows=[spec.ingestion],
     )
-    return verdict
+    return summary
 
 
 def load_batch(run: Run) -> BatchCounts:
@@ -76,7 +75,7 @@ def load_batch(run: Run) -> BatchCounts:
     Raises:
         DataError: the partition was never validated, or rows in = accepted + quarantined does not hold.
     """
-    return batch.load(run.spec, run.lake, run.partition)
+    return batch.load(run)
 
 
 def reject_batch(run: Run, reasons: Sequence[str]) -> BatchCounts:
@@ -92,7 +91,7 @@ def reject_batch(run: Run, reasons: Sequence[str]) -> BatchCounts:
     if unknown or not reasons:
         what = f"{unknown[0]!r} is no reason code" if unknown else "a batch is not rejected without a reason"
         raise DataError(what, where=run.spec.name, fix="The codes are those of Reason in lakehouse/decisions.py")
-    return batch.reject(run.spec, run.lake, run.partition, reasons)
+    return batch.reject(run, reasons)
 
 
 def load_labels(run: Run) -> LabelCounts:
@@ -101,7 +100,7 @@ def load_labels(run: Run) -> LabelCounts:
     Raises:
         DeliveryError: the delivery is incomplete, not readable, or does not have exactly key and target.
     """
-    return labels.load(run.spec, run.lake, Delivery.expected(run.settings, run.spec, "labels", run.partition))
+    return labels.load(run, Delivery.expected(run.settings, run.spec, "labels", run.partition))
 
 
 def preview_quarantine(run: Run) -> Reprocessing:
@@ -110,9 +109,7 @@ def preview_quarantine(run: Run) -> Reprocessing:
     Raises:
         DataError: no batch of that partition was ever validated.
     """
-    from include.ingestion import reprocessing
-
-    return reprocessing.validate_again(run.spec, run.lake, run.partition)[0]
+    return _validate_again(run)[0]
 
 
 def take_rows_back(run: Run) -> BatchCounts:
@@ -124,15 +121,13 @@ def take_rows_back(run: Run) -> BatchCounts:
     Raises:
         DataError: no batch of that partition was ever validated.
     """
-    from include.ingestion import reprocessing
-
     spec, lake, partition = run.spec, run.lake, run.partition
-    found, staying = reprocessing.validate_again(spec, lake, partition)
+    found, staying = _validate_again(run)
     lake.replace(run.table(QUARANTINE), staying, {PARTITION: partition.key})
     if found.batch_reasons and found.waiting == lake.count(run.table(RAW), where=within(partition)):
-        counts = batch.reject(spec, lake, partition, found.batch_reasons)
+        counts = batch.reject(run, found.batch_reasons)
     else:
-        counts = batch.load(spec, lake, partition)
+        counts = batch.load(run)
         log.info("%s, batch of %s: %d rows taken back, %s", spec.name, partition, found.taken_back, counts)
     run.decide(
         Kind.QUARANTINE_REPROCESSING,
@@ -143,3 +138,13 @@ def take_rows_back(run: Run) -> BatchCounts:
         follows=[spec.ingestion],
     )
     return counts
+
+
+def _validate_again(run: Run) -> tuple[Reprocessing, pa.Table]:
+    """Validate the raw rows by today's rules: what is found, and the rows that stay, as ``quarantine_`` has them."""
+    from include.ingestion import validation
+
+    waiting, spec = Waiting.of(run), run.spec
+    delivered, shape = waiting.delivered(spec), waiting.shape(spec)
+    findings = validation.validate(spec, delivered, unfinished=waiting.unfinished, shape=shape)
+    return waiting.staying(verdict.of(spec, findings, batch.history(run, findings.keys)))

@@ -1,15 +1,22 @@
-"""The verdict on a batch, and on its quarantined rows later on; and the words for it."""
+"""The verdict on a batch: accept it, accept it and quarantine rows, or reject it; and the words for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from include.core.partition import Partition
-from include.ingestion.delivery import Delivery
-from include.ingestion.expectations import Severity
-from include.ingestion.validation.result import Failure, ValidationResult
+from include.core.spec import ModelSpec
+from include.ingestion.expectations import EXAMPLES, HIDDEN, Failure, RuleOutcome, Severity
+from include.ingestion.files import BadFile
+from include.ingestion.rows import NO_ROWS, RowReasons, Rows
 from include.lakehouse.decisions import Outcome, Reason
+
+if TYPE_CHECKING:
+    from include.ingestion.validation import Findings
 
 _EFFECTS: dict[Severity, str] = {
     "reject_batch": "rejects the batch",
@@ -53,6 +60,18 @@ _RULE_FAILS = (
 
 
 @dataclass(frozen=True)
+class BatchHistory:
+    """What the verdict on a batch takes from elsewhere than its rows."""
+
+    complete: datetime
+    """The moment at which the rows of the partition are complete."""
+    row_count_band: tuple[float, float] | None = None
+    """Least and greatest number of rows that are usual; None while too few batches are there to tell."""
+    known_keys: Rows = field(default_factory=lambda: NO_ROWS)
+    """Positions of the rows whose key another batch has, where ``ingestion.repeated_key`` quarantines them."""
+
+
+@dataclass(frozen=True)
 class BatchVerdict:
     """What becomes of a batch."""
 
@@ -69,27 +88,49 @@ class BatchVerdict:
     """For each reason of the batch: where, what happened, what to do."""
 
     @classmethod
-    def of(cls, delivery: Delivery, rows: int, result: ValidationResult) -> BatchVerdict:
-        """The verdict on a delivery that could be read."""
-        quarantined = rows if result.batch_reasons else int(result.rows.rows().size)
+    def unreadable(cls, bad: BadFile) -> BatchVerdict:
+        """The verdict on a delivery that could not be read: nothing of it is anywhere."""
+        return cls(Outcome.REJECT_BATCH, 0, 0, {}, (bad.reason,), (), (str(bad),))
+
+
+@dataclass(frozen=True)
+class RowVerdicts:
+    """What becomes of each row of a batch, and why."""
+
+    count: int
+    rows: RowReasons
+    """Rows that are not accepted, each with its own reasons."""
+    batch_reasons: tuple[str, ...]
+    """Why nothing of the batch is accepted, if so."""
+    warnings: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+    def summary(self, folder: str) -> BatchVerdict:
+        """The verdict in short.
+
+        Args:
+            folder: where the delivery is.
+        """
+        quarantined = self.count if self.batch_reasons else int(self.rows.rows().size)
         accepted = Outcome.ACCEPT_AND_QUARANTINE if quarantined else Outcome.ACCEPT_BATCH
-        return cls(
-            outcome=Outcome.REJECT_BATCH if result.batch_reasons else accepted,
-            rows=rows,
+        return BatchVerdict(
+            outcome=Outcome.REJECT_BATCH if self.batch_reasons else accepted,
+            rows=self.count,
             quarantined=quarantined,
-            reasons=result.rows.counts(),
-            batch_reasons=result.batch_reasons,
-            warnings=result.warnings,
-            problems=tuple(f"{delivery.folder}: {reason}: {_explained(reason)}" for reason in result.batch_reasons),
+            reasons=self.rows.counts(),
+            batch_reasons=self.batch_reasons,
+            warnings=self.warnings,
+            problems=tuple(f"{folder}: {reason}: {_explained(reason)}" for reason in self.batch_reasons),
         )
 
-    def describe(self, model: str, partition: Partition, failures: Sequence[Failure]) -> str:
+    def describe(self, model: str, partition: Partition) -> str:
         """What the task log says: a line for the batch, for each reason to reject it, for each rule that it breaks."""
-        counts = f"{self.rows} rows = {self.rows - self.quarantined} accepted + {self.quarantined} quarantined"
-        lines = [f"{model}, batch of {partition}: {self.outcome}. {counts}"]
+        short = self.summary("")
+        counts = f"{short.rows} rows = {short.rows - short.quarantined} accepted + {short.quarantined} quarantined"
+        lines = [f"{model}, batch of {partition}: {short.outcome}. {counts}"]
         lines += [f"  batch rejected: {reason}: {_explained(reason)}" for reason in self.batch_reasons]
-        width = max((len(failure.reason) for failure in failures), default=0)
-        for failure in failures:
+        width = max((len(failure.reason) for failure in self.failures), default=0)
+        for failure in self.failures:
             count = f"{failure.count} {'row' if failure.count == 1 else 'rows'} " if failure.count else ""
             example = "e.g. " if failure.count else ""
             effect = f"{count}{_EFFECTS[failure.severity]}, {example}{'; '.join(failure.examples)}"
@@ -109,6 +150,90 @@ class Reprocessing:
     """Rows that stay, by reason."""
     batch_reasons: tuple[str, ...]
     """Why the batch is still rejected as a whole: then nothing is taken back."""
+
+
+def of(spec: ModelSpec, findings: Findings, history: BatchHistory) -> RowVerdicts:
+    """Put together what the rows, the rules and the other batches say of one batch."""
+    rows, scan = RowReasons(), findings.scan
+    failures = [
+        *_row_failure(Reason.DUPLICATE_ROW, findings.duplicates),
+        *_row_failure(Reason.TRUNCATED_LINE, findings.unfinished),
+    ]
+    rows.add(Reason.DUPLICATE_ROW, findings.duplicates)
+    for failure, found in scan.cast_failures():
+        rows.add(failure.reason, found)
+        failures.append(failure)
+    rows.add(Reason.TRUNCATED_LINE, findings.unfinished)
+    by_rules, rejecting, warnings = sort_out(findings.outcomes)
+    rows.add_all(by_rules)
+    failures += [outcome.failure for outcome in findings.outcomes if outcome.failure]
+    for reason, severity, found in _rows_to_look_at(spec, findings, history):
+        example = (HIDDEN,) if reason in scan.suspects else _row_numbers(found)
+        failures.append(Failure(reason, severity, int(found.size), example))
+        if severity == "warn":
+            warnings.append(reason)
+        else:
+            rows.add(reason, found)
+    batch_reasons = [*findings.shape, *rejecting]
+    for reason, severity, observed in _unlike_others(spec, findings, history) if not findings.shape else ():
+        (warnings if severity == "warn" else batch_reasons).append(reason)
+        failures.append(Failure(reason, severity, 0, (observed,)))
+    if rows.rows().size > spec.ingestion.quarantine_budget * scan.rows:
+        batch_reasons.append(Reason.QUARANTINE_BUDGET_EXCEEDED.value)
+    return RowVerdicts(scan.rows, rows, tuple(batch_reasons), tuple(warnings), tuple(failures))
+
+
+def sort_out(outcomes: Sequence[RuleOutcome]) -> tuple[RowReasons, list[str], list[str]]:
+    """What the broken rules do: the rows they quarantine, their reasons to reject the batch, their warnings.
+
+    A rule on rows that does not name them rejects the batch: nobody knows which rows are good.
+    """
+    rows = RowReasons()
+    batch: list[str] = []
+    warnings: list[str] = []
+    for outcome in outcomes:
+        if outcome.success:
+            continue
+        if outcome.rule.severity == "warn":
+            warnings.append(outcome.reason)
+        elif outcome.rule.severity == "reject_batch" or outcome.rows is None:
+            batch.append(outcome.reason)
+        else:
+            rows.add(outcome.reason, outcome.rows)
+    return rows, list(dict.fromkeys(batch)), list(dict.fromkeys(warnings))
+
+
+def _rows_to_look_at(
+    spec: ModelSpec, findings: Findings, history: BatchHistory
+) -> Iterator[tuple[str, Severity, Rows]]:
+    """Rows that wait for somebody to look at them, by reason."""
+    for reason, rows in findings.scan.suspects.items():
+        yield reason, spec.ingestion.suspected_pii, rows
+    if history.known_keys.size:
+        yield Reason.KEY_OF_ANOTHER_BATCH.about(",".join(spec.entity.keys)), "quarantine_row", history.known_keys
+
+
+def _unlike_others(spec: ModelSpec, findings: Findings, history: BatchHistory) -> Iterator[tuple[str, Severity, str]]:
+    """What is unusual about the batch as a whole: reason, severity, what was observed."""
+    band, learned, rows = history.row_count_band, spec.ingestion.row_count_band, findings.scan.rows
+    if band and learned and not band[0] <= rows <= band[1]:
+        usual = f"{rows} rows, usual are {math.ceil(band[0])} to {math.floor(band[1])}"
+        yield Reason.ROW_COUNT_OFF_BAND.value, learned.severity, usual
+    fresh = spec.ingestion.freshness
+    if fresh is not None and findings.scan.is_stale(history.complete):
+        yield (
+            Reason.STALE_ROWS.about(fresh.column),
+            fresh.severity,
+            f"nothing of the last {fresh.max_age_hours:g} hours",
+        )
+
+
+def _row_failure(reason: Reason, rows: Rows) -> list[Failure]:
+    return [Failure(reason.value, "quarantine_row", int(rows.size), _row_numbers(rows))] if rows.size else []
+
+
+def _row_numbers(rows: Rows) -> tuple[str, ...]:
+    return tuple(f"row {position + 1}" for position in rows[:EXAMPLES])
 
 
 def _explained(reason: str) -> str:

@@ -8,8 +8,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from include.core.partition import Partition
+from include.ingestion.batch import METRIC_SOURCE
 from include.ingestion.delivery import Delivery
-from include.ingestion.expectation_metrics import SOURCE
 from include.lakehouse.run import Run, open_run
 from include.lakehouse.schemas import LABELS, METRICS, PARTITION, PROFILES, RAW, TRAINING_SET, Table
 from include.lakehouse.tables import Where, within
@@ -69,7 +69,9 @@ def _delivery(run: Run, kind: Literal["batches", "labels"]) -> Dataset:
     for row in profile.to_pylist() if profile is not None else []:
         if row["category"] is None:
             columns.setdefault(row["column"], {})[row["statistic"]] = row["value"]
-    measured = run.lake.read_if_exists(run.table(METRICS), where=[*within(run.partition), ("source", "=", SOURCE)])
+    measured = run.lake.read_if_exists(
+        run.table(METRICS), where=[*within(run.partition), ("source", "=", METRIC_SOURCE)]
+    )
     held = tuple(
         (row["metric"], None if row["slice"] == "all" else row["slice"], row["value"] == 0)
         for row in (measured.to_pylist() if measured is not None else [])

@@ -13,15 +13,15 @@ async def warn_of_late_delivery(model: str, context: dict[str, Any] | None = Non
     """Say which run waits for what; the sensor goes on waiting until its own deadline."""
     from include.core import catalogue
     from include.core.partition import Partition
-    from include.ingestion import readiness
+    from include.ingestion import delivery
 
     run = (context or {}).get("dag_run") or {}
     key = run.get("partition_key") if isinstance(run, dict) else getattr(run, "partition_key", None)
     expected = "the batch of a run without a partition"
     if key:
         key = Partition.parse(str(key), catalogue.load(model).grain).key
-        if await asyncio.to_thread(readiness.batch_delivered, model, key):
+        if await asyncio.to_thread(delivery.batch_delivered, model, key):
             log.warning("%s: the batch of %s is there, but its run is not done. See where it stands", model, key)
             return
-        expected = readiness.batch_marker(model, key)
+        expected = delivery.batch_marker(model, key)
     log.warning("%s: late. Expected: %s. Ask the supplier for it; the run goes on waiting", model, expected)

@@ -78,8 +78,8 @@ class DeliverySensor(ConditionSensor):
 
     def __init__(self, *, kind: str, **kwargs: Any) -> None:
         super().__init__(
-            condition=f"include.ingestion.readiness:{kind}_delivered",
-            expected=f"include.ingestion.readiness:{kind}_marker",
+            condition=f"include.ingestion.delivery:{kind}_delivered",
+            expected=f"include.ingestion.delivery:{kind}_marker",
             **kwargs,
         )
         self.kind = kind

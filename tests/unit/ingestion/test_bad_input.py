@@ -18,7 +18,8 @@ from include.core.errors import DeliveryError
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.features import query
-from include.ingestion import readiness, steps
+from include.ingestion import delivery as deliveries
+from include.ingestion import steps
 from include.ingestion.batch import BatchCounts
 from include.ingestion.delivery import Delivery
 from include.ingestion.verdict import BatchVerdict
@@ -151,8 +152,8 @@ def test_file_without_marker_is_waited_for(
     monkeypatch.setenv("FLIGHTLINE_LANDING_URI", run.settings.landing_uri)
     monkeypatch.setenv("FLIGHTLINE_LAKEHOUSE_URI", run.settings.lakehouse_uri)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", run.settings.mlflow_uri)
-    assert not readiness.batch_delivered(run.spec.name, DAY.key)
-    assert delivery.marker in readiness.batch_marker(run.spec.name, DAY.key)
+    assert not deliveries.batch_delivered(run.spec.name, DAY.key)
+    assert delivery.marker in deliveries.batch_marker(run.spec.name, DAY.key)
     with pytest.raises(DeliveryError, match="_SUCCESS is missing"):
         steps.validate_batch(run)
     assert not run.lake.exists(run.table(CLEAN))

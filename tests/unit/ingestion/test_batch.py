@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -17,13 +18,13 @@ from hypothesis import strategies as st
 from include.core.errors import DataError
 from include.core.settings import PROJECT_ROOT
 from include.demo import replay
-from include.ingestion import steps
+from include.ingestion import batch, steps
 from include.ingestion.batch import BatchCounts
 from include.ingestion.verdict import BatchVerdict
 from include.lakehouse.decisions import Outcome
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import CLEAN, PROFILES, QUARANTINE, RAW, Table
-from include.lakehouse.tables import within
+from include.lakehouse.schemas import CLEAN, PROFILES, QUARANTINE, RAW, SOURCE_FILE, Table
+from include.lakehouse.tables import Lakehouse, within
 from tests.tables import put
 from tests.unit.ingestion.cases import DAY, Rows, ingest, with_ingestion, with_rules
 
@@ -304,3 +305,34 @@ def test_integers_that_no_float_holds_are_loaded_exactly(
     assert counts == (BatchCounts(40, 39, 1) if key.startswith("-") else BatchCounts(40, 40, 0))
     keys = run.lake.read(run.table(CLEAN))["listing_id"].to_pylist()
     assert (int(key) in keys) is not key.startswith("-")
+
+
+def accept(run: Run, days: int, keys: list[int], delivered: int) -> None:
+    partition = DAY.shift(days)
+    rows = pa.table({SOURCE_FILE: ["x.csv"] * delivered, "row_number": range(delivered)})
+    put(run.lake, run.table(RAW), rows, partition)
+    times = pa.array([partition.start] * len(keys), pa.timestamp("us", tz="UTC"))
+    put(run.lake, run.table(CLEAN), pa.table({"listing_id": keys, "event_timestamp": times}), partition)
+
+
+def test_the_band_is_that_of_the_last_accepted_batches_before(run: Run) -> None:
+    for days, rows in ((-4, 1000), (-3, 10), (-2, 20), (-1, 30), (1, 5000)):
+        accept(run, days, [1], rows)
+    accept(run, -5, [], 7000)  # rejected
+    learned = run.spec.ingestion.row_count_band.model_copy(update={"batches": 3, "factor": 2})
+    run = with_ingestion(run, row_count_band=learned)
+    assert batch.row_count_band(run) == (10, 40)
+    assert batch.row_count_band(replace(run, asked_for=DAY.shift(-2))) is None
+
+
+@pytest.mark.parametrize("address", ["{}", "file://{}"])
+def test_keys_are_known_from_every_other_partition(run: Run, tmp_path: Path, address: str) -> None:
+    """In a folder, whose files DuckDB opens, and at a URL, whose files it does not."""
+    run = replace(run, lake=Lakehouse(address.format(tmp_path / "lakehouse")))
+    keys = pa.table({"listing_id": pa.array([7, None, 1, 2**53 + 1, 3], pa.int64())})
+    assert batch.known_keys(run, keys).tolist() == []
+    accept(run, 0, [7], 1)
+    assert batch.known_keys(run, keys).tolist() == []
+    accept(run, -1, [1, 2, 2**53 + 1], 3)
+    accept(run, 1, [3, 4], 2)
+    assert batch.known_keys(run, keys).tolist() == [2, 3, 4]

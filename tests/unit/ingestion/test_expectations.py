@@ -1,16 +1,30 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from great_expectations.expectations.expectation import (
+    BatchExpectation,
+    ColumnMapExpectation,
+    ColumnPairMapExpectation,
+    MulticolumnMapExpectation,
+)
 
 from include.core import catalogue
 from include.core.errors import ConfigError
+from include.core.settings import PROJECT_ROOT
 from include.core.spec import ModelSpec
-from include.ingestion import expectations
-from include.ingestion.validation import rules as checks
+from include.ingestion import expectations, suite
+from include.ingestion.expectations import KINDS, NEEDS_SQL
+
+ON_ROWS = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
+
+STEERING = {*BatchExpectation.__fields__, "library_metadata"}
+"""Fields that steer Great Expectations itself: severity, meta, result_format and so on."""
 
 GOOD = "{type: expect_column_values_to_not_be_null, column: longitude, severity: quarantine_row}"
 
@@ -37,7 +51,7 @@ def write(tmp_path: Path) -> Write:
 def test_expectations_of_every_model_are_right(model: str) -> None:
     spec = catalogue.load(model)
     rules = expectations.load(spec)
-    assert len(checks.suite(spec, rules).expectations) == len(rules) > 0
+    assert len(suite.build(spec, rules).expectations) == len(rules) > 0
 
 
 def test_rule_says_what_is_checked_and_what_a_failure_is_called(write: Write) -> None:
@@ -145,7 +159,7 @@ def test_wrong_value_is_the_same_error_before_anything_is_checked(write: Write, 
     spec = write(f"expectations:\n  - {GOOD}\n  - {entry}\n")
     rules = expectations.load(spec)
     with pytest.raises(ConfigError, match=f"^{spec.folder}/expectations.yaml: {message}"):
-        checks.check(spec, rules, pd.DataFrame())
+        suite.check(spec, rules, pd.DataFrame())
 
 
 @pytest.mark.parametrize(
@@ -161,3 +175,39 @@ def test_wrong_file_is_one_error(write: Write, content: str, message: str) -> No
     spec = write(content)
     with pytest.raises(ConfigError, match=message):
         expectations.load(spec)
+
+
+def test_types_are_the_core_expectations() -> None:
+    assert KINDS.keys() | NEEDS_SQL.keys() == suite.core_types().keys()
+    assert not KINDS.keys() & NEEDS_SQL.keys()
+
+
+@pytest.mark.parametrize("type_", KINDS)
+def test_kind_is_as_its_class_has_it(type_: str) -> None:
+    expectation, kind = suite.core_types()[type_], KINDS[type_]
+    own = {key: field for key, field in expectation.__fields__.items() if key not in STEERING}
+    assert sorted(kind.required) == sorted(key for key, field in own.items() if field.required)
+    assert sorted(kind.optional) == sorted(key for key, field in own.items() if not field.required)
+    assert kind.on_rows == issubclass(expectation, ON_ROWS)
+
+
+def test_what_is_to_be_used_instead_is_there() -> None:
+    instead = {name for name in NEEDS_SQL.values() if name.startswith("expect_")}
+    assert instead
+    assert instead <= KINDS.keys()
+
+
+LOAD = """
+import logging, sys
+from include.core import catalogue
+from include.ingestion import expectations
+assert all(expectations.load(catalogue.load(name)) for name in catalogue.registered())
+assert "great_expectations" not in sys.modules
+logging.basicConfig(level=logging.INFO)
+assert not logging.getLogger("great_expectations._docs_decorators").isEnabledFor(logging.INFO)
+"""
+
+
+def test_rules_are_loaded_without_great_expectations_whose_import_would_be_quiet() -> None:
+    done = subprocess.run([sys.executable, "-c", LOAD], cwd=PROJECT_ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

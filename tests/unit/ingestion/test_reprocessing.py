@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from include.core.errors import DataError
 from include.ingestion import steps
 from include.ingestion.batch import BatchCounts
-from include.ingestion.reprocessing import Reprocessing
+from include.ingestion.verdict import Reprocessing
 from include.lakehouse import decisions
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, QUARANTINE, RAW

@@ -68,7 +68,7 @@ def test_a_run_without_a_partition_says_what_to_do() -> None:
 
 def trigger(deadline: datetime) -> ConditionTrigger:
     arguments = {"model": MODEL, "partition": DAY.key}
-    return ConditionTrigger("include.ingestion.readiness:batch_delivered", arguments, deadline.isoformat(), 0.05)
+    return ConditionTrigger("include.ingestion.delivery:batch_delivered", arguments, deadline.isoformat(), 0.05)
 
 
 def first_event(of: ConditionTrigger) -> Any:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.core import catalogue
-from include.ingestion import casting
-from include.ingestion.profile import Profile
+from include.ingestion.rows import cast
+from include.ingestion.scan import Profile
 from include.lakehouse.schemas import typed_columns
 from tests.tables import day
 
@@ -20,7 +20,7 @@ def test_every_integer_that_casting_admits_is_profiled(numbers: list[int]) -> No
     spec = catalogue.load("california_housing")
     delivered = pa.table({"listing_id": [str(number) for number in numbers]})
     profile = Profile(spec)
-    profile.update(casting.cast(delivered, typed_columns(spec)).columns)
+    profile.update(cast(delivered, typed_columns(spec)).columns)
     lines = profile.table(day("2025-01-02")).to_pylist()
     found = {line["statistic"]: line["value"] for line in lines if line["column"] == "listing_id"}
     assert found["count"] == len(numbers)

@@ -9,10 +9,9 @@ from great_expectations.core import ExpectationValidationResult
 
 from include.core import catalogue
 from include.core.spec import ModelSpec
-from include.ingestion.expectation_types import KINDS
-from include.ingestion.expectations import Rule, Severity
-from include.ingestion.validation import rules as checks
-from include.ingestion.validation.result import Failure, sort_out
+from include.ingestion import suite
+from include.ingestion.expectations import KINDS, Failure, Rule, Severity
+from include.ingestion.verdict import sort_out
 from include.lakehouse.decisions import Reason
 
 BETWEEN = "expect_column_values_to_be_between"
@@ -32,7 +31,7 @@ def rule(kind: str, severity: Severity = "quarantine_row", **arguments: Any) -> 
 
 def rows_by_reason(spec: ModelSpec, rules: list[Rule], frame: pd.DataFrame, **known: Any) -> dict[str, list[int]]:
     """The rows to quarantine."""
-    rows, _, _ = sort_out(checks.check(spec, rules, frame, **known))
+    rows, _, _ = sort_out(suite.check(spec, rules, frame, **known))
     return {reason: rows.rows_of(reason).tolist() for reason in rows.counts()}
 
 
@@ -65,7 +64,7 @@ def test_rows_are_named_by_the_index_of_the_frame(spec: ModelSpec) -> None:
 def test_rules_that_say_the_same_in_other_words_are_both_checked(spec: ModelSpec) -> None:
     kind = "expect_column_values_to_not_be_null"
     rules = [rule(kind, column="longitude"), rule(kind, column="longitude", mostly=1)]
-    found = checks.check(spec, rules, pd.DataFrame({"longitude": [1.0, np.nan]}))
+    found = suite.check(spec, rules, pd.DataFrame({"longitude": [1.0, np.nan]}))
     assert [outcome.failure and outcome.failure.reason for outcome in found] == ["null:longitude"] * 2
     assert [outcome.rows.tolist() for outcome in found if outcome.rows is not None] == [[1], [1]]
 
@@ -78,7 +77,7 @@ def test_severity_decides_what_a_failing_row_means(
     spec: ModelSpec, severity: Severity, batch_reasons: list[str], warnings: list[str]
 ) -> None:
     frame = pd.DataFrame({"longitude": [5.0, -1.0, np.nan]})
-    outcomes = checks.check(spec, [rule(BETWEEN, severity, column="longitude", max_value=0)], frame)
+    outcomes = suite.check(spec, [rule(BETWEEN, severity, column="longitude", max_value=0)], frame)
     assert [outcome.failure for outcome in outcomes] == [Failure("out_of_range:longitude", severity, 1, ("5.0",))]
     rows, *others = sort_out(outcomes)
     assert (rows.counts(), others) == ({}, [batch_reasons, warnings])
@@ -86,7 +85,7 @@ def test_severity_decides_what_a_failing_row_means(
 
 def test_statistic_out_of_range_says_what_was_observed(spec: ModelSpec) -> None:
     frame = pd.DataFrame({"longitude": [1.0, 2.0]})
-    (found,) = checks.check(
+    (found,) = suite.check(
         spec, [rule("expect_column_mean_to_be_between", "warn", column="longitude", min_value=3)], frame
     )
     assert found.failure == Failure("mean_out_of_range:longitude", "warn", 0, ("observed 1.5",))
@@ -117,7 +116,7 @@ def test_rule_that_cannot_be_evaluated_counts_as_broken(spec: ModelSpec, severit
             double_sided=True,
         )
     ]
-    found = sort_out(checks.check(spec, rules, frame))
+    found = sort_out(suite.check(spec, rules, frame))
     assert found[place] == ["not_evaluated:ocean_proximity"]
     assert found[0].counts() == {}
 
@@ -125,14 +124,14 @@ def test_rule_that_cannot_be_evaluated_counts_as_broken(spec: ModelSpec, severit
 def test_list_that_is_cut_names_no_rows() -> None:
     result = {"unexpected_count": 3, "unexpected_index_list": [0, 1]}
     outcome = ExpectationValidationResult(success=False, result=result)
-    assert checks._failing_rows(rule(BETWEEN, column="longitude"), outcome, {}) is None
+    assert suite._failing_rows(rule(BETWEEN, column="longitude"), outcome, {}) is None
     result["unexpected_index_list"].append(2)
-    assert checks._failing_rows(rule(BETWEEN, column="longitude"), outcome, {}).tolist() == [0, 1, 2]
+    assert suite._failing_rows(rule(BETWEEN, column="longitude"), outcome, {}).tolist() == [0, 1, 2]
 
 
 def test_mostly_lets_a_share_of_rows_pass(spec: ModelSpec) -> None:
     frame = pd.DataFrame({"longitude": [-1.0, -1.0, -1.0, 1.0]})
-    (found,) = checks.check(spec, [rule(BETWEEN, column="longitude", max_value=0, mostly=0.75)], frame)
+    (found,) = suite.check(spec, [rule(BETWEEN, column="longitude", max_value=0, mostly=0.75)], frame)
     assert found.success
 
 
@@ -169,5 +168,5 @@ def test_every_core_expectation_is_evaluated(spec: ModelSpec, kind: str) -> None
     if any(word in kind for word in ON_TEXT):
         arguments["column"] = "ocean_proximity"
     frame = pd.DataFrame({"longitude": [1.0, 1.5], "latitude": [2.0, 0.5], "ocean_proximity": ["1", "1999"]})
-    (found,) = checks.check(spec, [rule(kind, "warn", **arguments)], frame)
+    (found,) = suite.check(spec, [rule(kind, "warn", **arguments)], frame)
     assert not found.reason.startswith(Reason.NOT_EVALUATED)

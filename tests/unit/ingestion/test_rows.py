@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.ingestion import casting
+from include.ingestion.rows import RowReasons, cast
 from include.lakehouse.schemas import COLUMN_TYPES
 
 
 def cast_one(text: str | None, kind: str) -> tuple[object, bool]:
-    cast = casting.cast(pa.table({"x": pa.array([text], pa.string())}), {"x": COLUMN_TYPES[kind]})
-    return cast.columns["x"][0].as_py(), "x" in cast.errors
+    found = cast(pa.table({"x": pa.array([text], pa.string())}), {"x": COLUMN_TYPES[kind]})
+    return found.columns["x"][0].as_py(), "x" in found.errors
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_number_is_read_as_python_reads_it(number: float) -> None:
 
 
 def test_absent_column_is_null() -> None:
-    cast = casting.cast(pa.table({"y": ["1"]}), {"x": pa.int64(), "y": pa.int64()})
-    assert cast.columns.to_pylist() == [{"x": None, "y": 1}]
-    assert cast.errors == {}
+    found = cast(pa.table({"y": ["1"]}), {"x": pa.int64(), "y": pa.int64()})
+    assert found.columns.to_pylist() == [{"x": None, "y": 1}]
+    assert found.errors == {}
 
 
 CELLS = st.sampled_from([None, "", "1", " 7 ", "7.0", "+3", "0x10", "X", "1e3", "many", "123456789012345678", "-2"])
@@ -78,10 +78,24 @@ CELLS = st.sampled_from([None, "", "1", " 7 ", "7.0", "+3", "0x10", "X", "1e3", 
 )
 def test_a_dictionary_of_texts_is_cast_like_the_texts(cells: list[str | None], kept: int, kind: str, null: str) -> None:
     texts = pa.array(cells, pa.string())
-    plain = casting.cast(pa.table({"x": texts[:kept]}), {"x": COLUMN_TYPES[kind]})
+    plain = cast(pa.table({"x": texts[:kept]}), {"x": COLUMN_TYPES[kind]})
     # The dictionary also has what the rows left out say.
-    encoded = casting.cast(pa.table({"x": texts.dictionary_encode(null)[:kept]}), {"x": COLUMN_TYPES[kind]})
+    encoded = cast(pa.table({"x": texts.dictionary_encode(null)[:kept]}), {"x": COLUMN_TYPES[kind]})
     assert encoded.columns.equals(plain.columns)
     assert {name: flags.to_pylist() for name, flags in encoded.errors.items()} == {
         name: flags.to_pylist() for name, flags in plain.errors.items()
     }
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.lists(st.integers(0, 20)))))
+def test_reasons_are_those_of_a_dictionary_of_lists(added: list[tuple[str, list[int]]]) -> None:
+    reasons = RowReasons()
+    expected: dict[int, list[str]] = {}
+    for reason in dict.fromkeys(reason for reason, rows in added if rows):
+        for row in {row for other, rows in added if other == reason for row in rows}:
+            expected.setdefault(row, []).append(reason)
+    for reason, rows in added:
+        reasons.add(reason, rows)
+    assert reasons.rows().tolist() == sorted(expected)
+    assert reasons.column().to_pylist() == [expected[row] for row in sorted(expected)]
+    assert sum(reasons.counts().values()) == sum(map(len, expected.values()))

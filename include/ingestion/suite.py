@@ -1,4 +1,4 @@
-"""Check rows against the rules of expectations.yaml, with Great Expectations, inside this process."""
+"""The rules of expectations.yaml as a suite of Great Expectations, checked inside this process."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
 from include.ingestion import data_docs
-from include.ingestion.expectations import Rule, Severity
-from include.ingestion.validation.result import EXAMPLES, HIDDEN, Failure, Rows, RuleOutcome
+from include.ingestion.expectations import EXAMPLES, HIDDEN, Failure, Rule, RuleOutcome, Severity
+from include.ingestion.rows import Rows
 from include.lakehouse.decisions import Reason
 
 _GX_SEVERITY: dict[Severity, FailureSeverity] = {
@@ -78,7 +78,7 @@ def check(
         docs_page: where to put the Data Docs of this validation; none by default.
 
     Raises:
-        ConfigError: as ``suite`` does, before anything of the frame is checked.
+        ConfigError: as ``build`` does, before anything of the frame is checked.
     """
     result = _validate(spec, rules, frame)
     hidden = spec.personal_columns.union(hidden)
@@ -93,7 +93,7 @@ def check(
 def summarize(spec: ModelSpec, outcomes: Sequence[RuleOutcome], rows: int) -> ExpectationSuiteValidationResult:
     """The result of a whole batch, for its Data Docs, from what became of each rule."""
     results = []
-    for expectation, outcome in zip(suite(spec, [of.rule for of in outcomes]).expectations, outcomes, strict=True):
+    for expectation, outcome in zip(build(spec, [of.rule for of in outcomes]).expectations, outcomes, strict=True):
         shown: dict[str, Any] = {"element_count": rows, "observed_value": outcome.observed}
         if outcome.observed is None:
             failing = outcome.failure.count if outcome.failure else 0
@@ -123,7 +123,7 @@ def summarize(spec: ModelSpec, outcomes: Sequence[RuleOutcome], rows: int) -> Ex
     )
 
 
-def suite(spec: ModelSpec, rules: Sequence[Rule]) -> ExpectationSuite:
+def build(spec: ModelSpec, rules: Sequence[Rule]) -> ExpectationSuite:
     """The rules as Great Expectations has them.
 
     Raises:
@@ -143,7 +143,7 @@ def _expectation(rule: Rule, number: int) -> Expectation:
 
 
 def _validate(spec: ModelSpec, rules: Sequence[Rule], frame: pd.DataFrame) -> ExpectationSuiteValidationResult:
-    built = suite(spec, rules)
+    built = build(spec, rules)
     context = _ephemeral_context()
     asset = context.data_sources.add_pandas(spec.name).add_dataframe_asset(spec.name)
     batch = asset.add_batch_definition_whole_dataframe(spec.name).get_batch({"dataframe": frame})

@@ -1,14 +1,14 @@
-"""Validate a delivery of any size in bounded memory, with the same result as in one piece.
+"""Validate a delivery: in one piece while it is small, else chunk by chunk in bounded memory, with the same findings.
 
-Great Expectations still decides. Arrow only finds the rows that can fail at all: Great Expectations is asked about
-those alone, and about the statistics of the rules that check a column as a whole.
+Great Expectations decides in both. Of chunks, Arrow finds the rows that can fail at all: Great Expectations is asked
+about those alone, and about the statistics of the rules that check a column as a whole.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,15 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.core.spec import ModelSpec
-from include.ingestion import casting, data_docs, expectations
-from include.ingestion.expectation_types import KINDS
-from include.ingestion.expectations import Rule
-from include.ingestion.validation import rules
-from include.ingestion.validation.merge import BatchContext, merge, shape_reasons
-from include.ingestion.validation.result import EXAMPLES, NO_ROWS, Failure, Rows, RuleOutcome, ValidationResult
-from include.ingestion.validation.scan import BatchScan
-from include.lakehouse.schemas import EXTRA_COLUMNS, RAW, ROW_NUMBER, SOURCE_FILE, typed_columns
-from include.lakehouse.tables import Lakehouse, within
+from include.ingestion import data_docs, expectations, suite
+from include.ingestion.expectations import EXAMPLES, KINDS, Failure, Rule, RuleOutcome
+from include.ingestion.rows import NO_ROWS, Rows, cast
+from include.ingestion.scan import BatchScan
+from include.lakehouse.schemas import EXTRA_COLUMNS, ROW_NUMBER, SOURCE_FILE, typed_columns
 
 MEMORY = "500MB"
 """What DuckDB may hold; it spills the rest to the disk."""
@@ -63,6 +59,63 @@ _DUPLICATES = """
         FROM raw JOIN candidates USING ({row})
     ) WHERE n > 1 ORDER BY position
 """
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is wrong with a batch, by its rows and by the rules."""
+
+    scan: BatchScan
+    outcomes: Sequence[RuleOutcome]
+    """One for each rule of expectations.yaml; none where the shape of the batch is wrong."""
+    duplicates: Rows
+    """Positions of the rows that repeat an earlier one."""
+    unfinished: Rows
+    """Positions of the rows that end a file without a line end."""
+    shape: Sequence[str]
+    """Reasons to reject the batch before any rule: it cannot be what model.yaml describes."""
+    keys: pa.Table | None
+    """The typed key of each row, in order, where ``ingestion.repeated_key`` asks for it."""
+
+
+def validate(
+    spec: ModelSpec,
+    delivered: pa.Table,
+    *,
+    file_types: Mapping[str, str] | None = None,
+    unfinished: Rows = NO_ROWS,
+    shape: Sequence[str] | None = None,
+    docs_page: Path | None = None,
+) -> Findings:
+    """Validate every row of a delivery; `ChunkedValidator` does the same for one of any size.
+
+    Of rows that are the same in every column the first is kept. Rows that share a key and differ contradict
+    each other: a unique expectation quarantines all of them. A cell that does not fit its type is a reason of
+    its own, and no further rule checks it.
+
+    Args:
+        delivered: as ``Delivery.read`` returns it.
+        file_types: by column the type that it has in Parquet files.
+        unfinished: positions of the rows that end a file without a line end.
+        shape: what is wrong with the batch's shape, where these rows do not show it.
+        docs_page: where to put the Data Docs of the validation, none by default.
+
+    Raises:
+        ConfigError: expectations.yaml is wrong.
+    """
+    rules, scan = expectations.load(spec), BatchScan(spec)
+    typed = cast(delivered, typed_columns(spec))
+    scan.update(delivered, typed)
+    duplicates = _duplicates(delivered)
+    if shape is None:
+        shape = scan.shape(delivered.column_names, file_types or {})
+    outcomes = []
+    if not shape:
+        kept = suite.frame(typed.columns).drop(index=pd.Index(duplicates))
+        errors, hidden = scan.cast_errors, scan.hidden
+        outcomes = suite.check(spec, rules, kept, cast_errors=errors, hidden=hidden, docs_page=docs_page)
+    keys = typed.columns.select(list(spec.entity.keys)) if _looks_for_keys(spec) else None
+    return Findings(scan, outcomes, duplicates, unfinished, shape, keys)
 
 
 class ChunkedValidator:
@@ -100,36 +153,42 @@ class ChunkedValidator:
         if not delivered.num_rows:
             return NO_ROWS
         start = self._scan.rows
-        cast = casting.cast(delivered, self._types)
-        self._scan.update(delivered, cast)
-        self._writer.write_table(cast.columns.select(self._staged))
-        places = {name: np.flatnonzero(flags) for name, flags in cast.errors.items()}
+        typed = cast(delivered, self._types)
+        self._scan.update(delivered, typed)
+        self._writer.write_table(typed.columns.select(self._staged))
+        places = {name: np.flatnonzero(flags) for name, flags in typed.errors.items()}
         cast_errors = {name: rows + start for name, rows in places.items()}
         candidates = [NO_ROWS, *places.values()]
         for n, rule in self._alone.items():
-            rows = may_fail(rule, cast.columns)
+            rows = may_fail(rule, typed.columns)
             if rows is None:
                 rows = np.arange(delivered.num_rows)
             else:
                 candidates.append(rows)
             if rows.size:
                 own = {name: cast_errors[name] for name in rule.columns if name in cast_errors}
-                some = cast.columns.select(_needed(rule, cast.columns.column_names)).take(pa.array(rows))
+                some = typed.columns.select(_needed(rule, typed.columns.column_names)).take(pa.array(rows))
                 self._pending[n].append((some, rows + start, own))
                 if sum(len(part[1]) for part in self._pending[n]) >= CHECKED_AT_ONCE:
                     self._check_pending(n)
         return np.unique(np.concatenate(candidates))
 
-    def result(
-        self, lake: Lakehouse, context: BatchContext, offsets: Mapping[str, int], docs_page: Path | None
-    ) -> ValidationResult:
-        """The result, once ``raw_`` has all rows.
+    def findings(
+        self,
+        raw: pa.RecordBatchReader,
+        offsets: Mapping[str, int],
+        file_types: Mapping[str, str],
+        unfinished: Rows,
+        docs_page: Path | None,
+    ) -> Findings:
+        """What is wrong with the batch, once all its rows were shown.
 
         Args:
+            raw: the rows that were shown, as ``raw_`` has them; only read where keys repeat.
             offsets: by source file, in the order of the rows, the position of the row before its first.
         """
         self._writer.close()
-        shape = shape_reasons(self._spec, self._names, self._scan, context)
+        shape = self._scan.shape(self._names, file_types)
         with duckdb.connect() as connection:
             connection.execute(f"SET memory_limit = '{MEMORY}'")
             connection.execute(f"SET temp_directory = '{self._folder.name}'")
@@ -137,25 +196,19 @@ class ChunkedValidator:
                 "CREATE TEMP VIEW staged AS SELECT file_row_number AS position, * "
                 f"FROM read_parquet('{self._stage}', file_row_number = true)"
             )
-            duplicates = self._duplicates(connection, lake, context, offsets)
+            duplicates = self._duplicates(connection, raw, offsets)
             connection.register("duplicates", pa.table({"position": duplicates}))
             connection.execute("CREATE TEMP VIEW kept AS FROM staged ANTI JOIN duplicates USING (position)")
             outcomes = []
             if not shape:
                 outcomes = [self._outcome(n, connection, duplicates) for n in range(len(self._rules))]
                 if docs_page is not None:
-                    page = rules.summarize(self._spec, outcomes, self._scan.rows - duplicates.size)
+                    page = suite.summarize(self._spec, outcomes, self._scan.rows - duplicates.size)
                     data_docs.write(page, self._scan.hidden, docs_page)
-        keys = list(self._spec.entity.keys)
-        return merge(
-            self._spec,
-            self._scan,
-            outcomes,
-            context,
-            duplicates=duplicates,
-            shape=shape,
-            keys=lambda: pq.read_table(self._stage, columns=keys),
-        )
+        keys = None
+        if _looks_for_keys(self._spec):
+            keys = pq.read_table(self._stage, columns=list(self._spec.entity.keys))
+        return Findings(self._scan, outcomes, duplicates, unfinished, shape, keys)
 
     def _staged_columns(self) -> list[str]:
         """The columns that are looked at again, when all rows are there."""
@@ -168,7 +221,7 @@ class ChunkedValidator:
     def _check_pending(self, n: int) -> None:
         """Have Great Expectations check the rows of a rule that may fail."""
         parts, self._pending[n] = self._pending[n], []
-        typed = rules.frame(pa.concat_tables(part[0] for part in parts))
+        typed = suite.frame(pa.concat_tables(part[0] for part in parts))
         typed.index = pd.Index(np.concatenate([part[1] for part in parts]))
         names = {name for part in parts for name in part[2]}
         cast_errors = {name: np.concatenate([part[2][name] for part in parts if name in part[2]]) for name in names}
@@ -179,7 +232,7 @@ class ChunkedValidator:
             self._found[n].append(outcome)
 
     def _check(self, rule: Rule, typed: pd.DataFrame, cast_errors: Mapping[str, Rows]) -> RuleOutcome:
-        (outcome,) = rules.check(self._spec, [rule], typed, cast_errors=cast_errors, hidden=self._scan.hidden)
+        (outcome,) = suite.check(self._spec, [rule], typed, cast_errors=cast_errors, hidden=self._scan.hidden)
         return outcome
 
     def _outcome(self, n: int, connection: duckdb.DuckDBPyConnection, duplicates: Rows) -> RuleOutcome:
@@ -206,10 +259,10 @@ class ChunkedValidator:
             text = f"SELECT k.* FROM ({text}) k WHERE EXISTS (FROM repeated WHERE {same})"
         table = connection.sql(f"{text} ORDER BY position").to_arrow_table()
         if table.num_columns > 1:
-            typed = rules.frame(table.drop_columns(["position"]))
+            typed = suite.frame(table.drop_columns(["position"]))
             typed.index = pd.Index(table["position"].to_numpy())
         else:  # a rule on the columns of the table: all of them, and no row
-            typed = rules.frame(pa.schema(list(self._types.items())).empty_table())
+            typed = suite.frame(pa.schema(list(self._types.items())).empty_table())
         return self._check(rule, typed, cast_errors)
 
     def _outcome_of_parts(self, n: int, duplicates: Rows) -> RuleOutcome:
@@ -227,11 +280,7 @@ class ChunkedValidator:
         return RuleOutcome(rule, kept, Failure(rule.reason, rule.severity, int(kept.size), examples[:shown]))
 
     def _duplicates(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        lake: Lakehouse,
-        context: BatchContext,
-        offsets: Mapping[str, int],
+        self, connection: duckdb.DuckDBPyConnection, raw: pa.RecordBatchReader, offsets: Mapping[str, int]
     ) -> Rows:
         """Positions of the rows that repeat an earlier one: only rows of one key, or of none, can."""
         keys = _quoted(self._spec.entity.keys)
@@ -244,7 +293,6 @@ class ChunkedValidator:
         if not self._keys_repeat:
             return NO_ROWS
         connection.register("candidates", _named(candidates.to_numpy(), offsets))
-        raw = lake.reader(RAW.of(self._spec), where=within(context.history.partition))
         connection.register("raw", raw)
         columns = ", ".join(_quoted([*self._spec.columns, EXTRA_COLUMNS]))
         found = connection.sql(_DUPLICATES.format(columns=columns, row=f"{SOURCE_FILE}, {ROW_NUMBER}"))
@@ -343,3 +391,18 @@ def _needed(rule: Rule, columns: Iterable[str]) -> list[str]:
 
 def _quoted(names: Iterable[str]) -> list[str]:
     return [f'"{name}"' for name in names]
+
+
+def _looks_for_keys(spec: ModelSpec) -> bool:
+    return spec.ingestion.repeated_key == "quarantine"
+
+
+def _duplicates(delivered: pa.Table) -> Rows:
+    """Positions of the rows that repeat an earlier one in every delivered column."""
+    columns = [name for name in delivered.column_names if name not in (SOURCE_FILE, ROW_NUMBER)]
+    if not columns:
+        return NO_ROWS
+    # Numbers that stand for the texts: as exact, and far smaller.
+    texts = {name: delivered[name].combine_chunks() for name in columns}
+    codes = {name: text.dictionary_encode(null_encoding="encode").indices for name, text in texts.items()}
+    return np.flatnonzero(pd.DataFrame({name: code.to_numpy() for name, code in codes.items()}).duplicated())

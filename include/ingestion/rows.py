@@ -1,14 +1,20 @@
-"""From strings as delivered to the types of model.yaml, without losing a value that does not fit."""
+"""Rows of a batch: their positions, the reasons that they have, and their cells from delivered text to typed column."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.lakehouse.decisions import Reason
+
+Rows = npt.NDArray[np.int64]
+"""Positions of rows in a batch, from 0, ascending."""
+NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 
 _REASONS = {pa.int64(): Reason.NOT_AN_INTEGER, pa.float64(): Reason.NOT_A_NUMBER}
 
@@ -16,6 +22,50 @@ _REASONS = {pa.int64(): Reason.NOT_AN_INTEGER, pa.float64(): Reason.NOT_A_NUMBER
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 # At most 18 digits, so that it fits 64 bits. Some tools write 7.0 for 7 where a column has nulls.
 _INTEGER = r"^[+-]?\d{1,18}(\.0*)?$"
+
+
+class RowReasons:
+    """Reason codes by row position. Rows without a reason are not kept, so a clean batch costs nothing."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Rows] = {}
+
+    def add(self, reason: str, rows: Iterable[int] | Rows) -> None:
+        added = np.unique(np.asarray(rows, dtype=np.int64))
+        if added.size:
+            self._rows[str(reason)] = np.union1d(self._rows.get(reason, NO_ROWS), added)
+
+    def add_all(self, other: RowReasons) -> None:
+        for reason, rows in other._rows.items():
+            self.add(reason, rows)
+
+    def of(self, positions: Rows) -> RowReasons:
+        """The reasons of some rows, which are then counted from 0 in the order given."""
+        some = RowReasons()
+        for reason, rows in self._rows.items():
+            some.add(reason, np.flatnonzero(np.isin(positions, rows)))
+        return some
+
+    def counts(self) -> dict[str, int]:
+        """Rows by reason."""
+        return {reason: int(rows.size) for reason, rows in self._rows.items()}
+
+    def rows_of(self, reason: str) -> Rows:
+        """The rows that have one reason, ascending."""
+        return self._rows.get(reason, NO_ROWS)
+
+    def rows(self) -> Rows:
+        """Every row that has a reason, once, ascending."""
+        return np.unique(np.concatenate([NO_ROWS, *self._rows.values()]))
+
+    def column(self) -> pa.ListArray:
+        """The reasons of each row of ``rows()``, list<string>, in the order in which they were added."""
+        rows = np.concatenate([NO_ROWS, *self._rows.values()])
+        codes = np.repeat(np.arange(len(self._rows)), [found.size for found in self._rows.values()])
+        counts = np.unique(rows, return_counts=True)[1]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        names = pa.array(list(self._rows), pa.string())
+        return pa.ListArray.from_arrays(pa.array(offsets), names.take(pa.array(codes[np.argsort(rows, kind="stable")])))
 
 
 @dataclass(frozen=True)

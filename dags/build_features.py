@@ -5,9 +5,8 @@ Computes a partition's features, offline and online, and checks that both say th
 
 **Reads:** that partition of `clean_<model>`; `features.sql` of the model.
 
-**Writes:** that partition of `features_<model>` and `skew_<model>`; the online store of Feast, for that interval.
-
-The run's tab *Data quality* shows the training-serving skew, and the asset's event carries it.
+**Writes:** that partition of `features_<model>` and `skew_<model>`; the online store of Feast, for that interval; a row
+in `decisions` (the run's tab *Report*). The asset's event carries the training-serving skew, too.
 
 **Safe to re-run:** yes. An older partition never overwrites a newer value online.
 

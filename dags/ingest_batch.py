@@ -6,7 +6,7 @@ Takes a partition's delivery into the lakehouse, row by row.
 **Reads:** `<landing>/<model>/batches/batch_date=<key>/`, once its `_SUCCESS` marker is there.
 
 **Writes:** that partition of `raw_`, `quarantine_` and `clean_<model>`, its profile in `profiles_`, a row
-for each expectation in `metrics_<model>`, a page of Data Docs (the run's tab *Data quality*), a row in `decisions`.
+for each expectation in `metrics_<model>`, a row in `decisions` (the run's tab *Report*).
 
 **Safe to re-run:** yes, each write replaces the partition in one commit. For a corrected delivery backfill its
 partition, with completed runs reprocessed: features, predictions and metrics of it follow.

@@ -6,7 +6,7 @@ Measures drift and performance of what was served for a partition, and decides w
 **Reads:** the partition's features, labels and served predictions; the training set of the version that was served; the
 profiles of the partition's batch and of those that version was trained on; the last windows and requests.
 
-**Writes:** that partition of `metrics_<model>`, and a row in `decisions`.
+**Writes:** that partition of `metrics_<model>`, and a row in `decisions` (the run's tab *Report*).
 
 **Safe to re-run:** yes. The same tables give the same metrics and the same branch; a partition that another version
 scored again keeps its own, and no version is measured on rows that it was trained on.

@@ -6,21 +6,18 @@ import os
 
 from airflow.plugins_manager import AirflowPlugin
 
-PAGES = {"Feast": "FLIGHTLINE_FEAST_UI_URL"}
+PAGES = {"MLflow": "FLIGHTLINE_MLFLOW_UI_URL", "Feast": "FLIGHTLINE_FEAST_UI_URL"}
 
 
 class FlightlineLinks(AirflowPlugin):
-    """A menu entry for each page whose address the environment names."""
+    """A menu entry for each page whose address the environment names.
+
+    It opens in a tab of its own (an entry without ``url_route``): MLflow refuses to be shown within another page.
+    """
 
     name = "flightline_links"
     external_views = [  # noqa: RUF012  (as Airflow reads it)
-        {
-            "name": name,
-            "href": os.environ[variable],
-            "destination": "nav",
-            "category": "browse",
-            "url_route": name.lower(),
-        }
+        {"name": name, "href": os.environ[variable], "destination": "nav", "category": "browse"}
         for name, variable in PAGES.items()
         if os.environ.get(variable)
     ]

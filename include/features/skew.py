@@ -18,6 +18,8 @@ from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.features import query
 from include.features.store import TIMESTAMP_SUFFIX, answering, read_online
+from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
+from include.lakehouse.run import Run
 from include.lakehouse.schemas import EVENT_TIMESTAMP, FEATURES, PARTITION, SKEW
 from include.lakehouse.tables import Lakehouse
 
@@ -53,16 +55,28 @@ class Skew:
         return self.expired / self.keys
 
 
-def gate(spec: ModelSpec, store: FeatureStore, lake: Lakehouse, partition: Partition) -> Skew:
-    """Check the partition's skew, record it in ``skew_<model>``, and stop where it is beyond the model's limits.
+def gate(run: Run, store: FeatureStore) -> Skew:
+    """Check the partition's skew, record it in ``skew_<model>`` and ``decisions``, and stop where it is beyond limits.
 
     Raises:
         DataError: naming the features that differ, or saying how many keys have expired values.
     """
-    found = check_skew(store, spec, lake, partition, spec.features.skew.keys)
+    spec, lake, partition, limits = run.spec, run.lake, run.partition, run.spec.features.skew
+    found = check_skew(store, spec, lake, partition, limits.keys)
     record(spec, lake, partition, found)
+    beyond = reasons(spec, found)
+    outcome = Outcome.FAILED if beyond else Outcome.PASSED
+    inputs = {"skew": found, "max_skew": limits.max_skew}
+    run.decide(Kind.SKEW_GATE, outcome, beyond, actor=Actor.GATE, inputs=inputs, follows=[limits])
     refuse(spec, partition, found)
     return found
+
+
+def reasons(spec: ModelSpec, found: Skew) -> list[str]:
+    """Why skew is beyond the limits of model.yaml; none where it is within."""
+    limits = spec.features.skew
+    skewed = [Reason.SKEWED_FEATURE.about(name) for name in found.features] if found.share > limits.max_skew else []
+    return skewed + [Reason.EXPIRED_VALUES.value] * (found.expired_share > limits.max_expired)
 
 
 def refuse(spec: ModelSpec, partition: Partition, found: Skew) -> None:

@@ -21,9 +21,9 @@ def materialize_features(run: Run) -> None:
 
 
 def check_skew(run: Run) -> Skew:
-    """Compare what is served with the table.
+    """Compare what is served with the table, and record the verdict.
 
     Raises:
         DataError: they differ by more than model.yaml allows.
     """
-    return skew.gate(run.spec, store.open_store(), run.lake, run.partition)
+    return skew.gate(run, store.open_store())

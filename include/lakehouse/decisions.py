@@ -26,6 +26,7 @@ class Kind(StrEnum):
 
     BATCH_VERDICT = "batch_verdict"
     QUARANTINE_REPROCESSING = "quarantine_reprocessing"
+    SKEW_GATE = "skew_gate"
     TRAINING_REQUEST = "training_request"
     STAGING_GATE = "staging_gate"
     PRODUCTION_GATE = "production_gate"
@@ -149,6 +150,9 @@ class Reason(StrEnum):
     NOT_AN_INTEGER = "not_an_integer"
     NOT_A_NUMBER = "not_a_number"
     NOT_A_TEXT = "not_a_text"
+    # what is served online
+    SKEWED_FEATURE = "skewed_feature"
+    EXPIRED_VALUES = "expired_values"
     # a version
     CHECK = "check"
     PASSED_ALL_GATES = "passed_all_gates"
@@ -258,17 +262,22 @@ def record(
     return decision_id
 
 
-def history(lake: Lakehouse, model: str, kind: Kind | None = None, *, since: datetime | None = None) -> list[Decision]:
+def history(
+    lake: Lakehouse, model: str, kind: Kind | None = None, *, since: datetime | None = None, run_id: str | None = None
+) -> list[Decision]:
     """Decisions of a model, newest last; empty if there is none yet.
 
     Args:
         since: only those with a later or equal ``decided_at``; older months are not read.
+        run_id: only those of that run.
     """
     where: Where = [("model", "=", model)]
     if kind:
         where = [*where, ("kind", "=", kind.value)]
     if since:
         where = [*where, ("month", ">=", f"{since.astimezone(UTC):%Y-%m}"), ("decided_at", ">=", since)]
+    if run_id is not None:
+        where = [*where, ("run_id", "=", run_id)]
     table = lake.read_if_exists(DECISIONS.layer, where=where)
     rows = [] if table is None else table.drop_columns(["month"]).to_pylist()
     found = [Decision(**{**row, "inputs": json.loads(row["inputs"])}) for row in rows]

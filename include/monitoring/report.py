@@ -47,9 +47,13 @@ def of_verdict(spec: ModelSpec, window: WindowMetrics | None, verdict: Verdict, 
     head = f"{verdict.outcome} because: {verdict.explain(metrics.of(spec))}"
     if window is None or not window.rows:
         return head
+    return f"{head}\n{aligned([('', 'seen', 'rule'), *rules(spec, window, verdict, at)])}"
+
+
+def rules(spec: ModelSpec, window: WindowMetrics, verdict: Verdict, at: datetime) -> list[tuple[str, str, str]]:
+    """What the policy asked, what it saw, and what it allows."""
     rules, last = spec.monitoring.retraining, verdict.last_request
-    lines = [
-        ("", "seen", "rule"),
+    return [
         (metrics.of(spec).title, _value(spec, window.metric), _threshold(spec)),
         ("drifted features", ", ".join(window.drifted_features) or "none", ""),
         (
@@ -68,7 +72,6 @@ def of_verdict(spec: ModelSpec, window: WindowMetrics | None, verdict: Verdict, 
             f"fewer than {rules.budget_requests}",
         ),
     ]
-    return f"{head}\n{aligned(lines)}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -146,6 +146,7 @@ class Stack:
         yield "FLIGHTLINE_DOCS_FOLDER", str(home / "docs")
         yield "FLIGHTLINE_FEAST_REGISTRY", url("feast")
         yield "FLIGHTLINE_FEAST_ONLINE_STORE", url("feast")
+        yield "FLIGHTLINE_MLFLOW_UI_URL", f"http://127.0.0.1:{settings['ports']['mlflow']}"
         yield "FLIGHTLINE_FEAST_UI_URL", f"http://127.0.0.1:{settings['ports'].get('feast', '')}"
         yield "FEAST_USAGE", "False"
         yield "DO_NOT_TRACK", "true"

@@ -111,15 +111,19 @@ def test_a_bad_batch_is_rejected_without_a_trace_in_the_clean_table(played: Play
     assert not [r for r in played.airflow.runs(f"{played.spec.name}.build_features") if r.partition == day]
 
 
-@pytest.mark.parametrize(("dag", "shown"), [("ingest_batch", "total_bedrooms"), ("build_features", "Training-serving")])
+@pytest.mark.parametrize(
+    ("dag", "shown"),
+    [("ingest_batch", "total_bedrooms"), ("build_features", "Training-serving"), ("monitor_model", "The policy")],
+)
 def test_the_tab_of_a_run_shows_what_was_found(played: Played, dag: str, shown: str) -> None:
     run = next(run for run in played.airflow.runs(f"{played.spec.name}.{dag}") if run.partition == played.day(1))
-    path = f"{played.stack.airflow_url}/data-quality/{run.dag_id}/{quote(run.run_id)}"
+    path = f"{played.stack.airflow_url}/run-report/{run.dag_id}/{quote(run.run_id)}"
     assert httpx.get(path).status_code == 401
     login = {"username": "admin", "password": played.stack.password()}
     token = httpx.post(f"{played.stack.airflow_url}/auth/token", json=login).json()["access_token"]
     page = httpx.get(path, headers={"Authorization": f"Bearer {token}"})
     assert page.status_code == 200
+    assert page.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; ")
     assert shown in page.text
 
 

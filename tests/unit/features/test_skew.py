@@ -7,12 +7,22 @@ import pytest
 from deltalake import write_deltalake
 
 from include.core.errors import DataError
+from include.core.settings import Settings
 from include.features import query, skew
 from include.features import store as feature_store
+from include.lakehouse import decisions
+from include.lakehouse.decisions import Kind, Outcome
+from include.lakehouse.run import Run
 from include.lakehouse.schemas import FEATURES
 from tests.tables import day
 
 DAY, NEXT_DAY, LATER = day("2025-01-02"), day("2025-01-03"), day("2025-03-01")
+
+
+@pytest.fixture
+def gate(store, lake):
+    """Return a function that asks the gate about a partition."""
+    return lambda spec, partition: skew.gate(Run(spec, Settings(landing_uri="unused"), lake, "a run", partition), store)
 
 
 def test_it_counts_and_names_what_differs(store, spec, build, lake):
@@ -47,38 +57,42 @@ def test_the_sample_is_of_the_day_and_of_before(store, spec, build, lake):
         skew.check_skew(store, spec, lake, day("2025-01-04"))
 
 
-def test_a_day_that_agrees_passes_and_is_recorded(store, spec, build, lake):
+def test_a_day_that_agrees_passes_and_is_recorded(gate, spec, build, lake):
     build(DAY, [1, 2, 3], 5.0)
-    found = skew.gate(spec, store, lake, DAY)
+    found = gate(spec, DAY)
     assert (found.keys, found.compared, found.share) == (3, 9, 0.0)
-    skew.gate(spec, store, lake, DAY)
+    gate(spec, DAY)
     rows = lake.read("skew_california_housing").to_pydict()
     assert rows["feature"] == ["median_income", "rooms_per_household", "inland"]
     assert rows["skew"] == [0.0] * 3
+    (decided,) = decisions.history(lake, spec.name, Kind.SKEW_GATE)
+    assert (decided.subject, decided.outcome, decided.reasons) == (DAY.key, Outcome.PASSED, [])
 
 
-def test_skew_beyond_the_limit_stops_the_day_and_names_the_features(store, spec, make_spec, build, lake):
+def test_skew_beyond_the_limit_stops_the_day_and_names_the_features(gate, spec, make_spec, build, lake):
     build(DAY, [1, 2, 3], 5.0)
     build(DAY, [1, 2, 3], 5.5, materialize=False)
     with pytest.raises(DataError) as caught:
-        skew.gate(spec, store, lake, DAY)
+        gate(spec, DAY)
     said = "33.33% of the values served online differ from the table, limit 0.00%: median_income (3 of 3 keys)"
     assert said in str(caught.value)
+    (decided,) = decisions.history(lake, spec.name, Kind.SKEW_GATE)
+    assert (decided.outcome, decided.reasons) == (Outcome.FAILED, ["skewed_feature:median_income"])
     # The number is there all the same.
     rows = lake.read("skew_california_housing").to_pydict()
     assert (rows["mismatches"], rows["skew"][0]) == ([3, 0, 0], pytest.approx(1 / 3))
     tolerant = make_spec(**{"max_skew: 0.0 ": "max_skew: 0.34 "})
-    assert skew.gate(tolerant, store, lake, DAY).features == ("median_income",)
+    assert gate(tolerant, DAY).features == ("median_income",)
 
 
-def test_too_many_expired_values_stop_the_day(store, make_spec, build, lake):
+def test_too_many_expired_values_stop_the_day(gate, store, make_spec, build, lake):
     short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
     feature_store.apply(store, short)
     build(DAY, [1, 2], 5.0)
     build(LATER.shift(-1), [1, 2], 5.0, materialize=False)
     build(LATER, [3], 5.0)
     with pytest.raises(DataError, match=r"2 of 3 keys are served values older than 30 days \(66.67%, limit 5.00%\)"):
-        skew.gate(short, store, lake, LATER)
+        gate(short, LATER)
 
 
 @pytest.fixture
@@ -101,9 +115,9 @@ def many_days(store, spec, lake):
     return days[-1]
 
 
-def test_the_gate_passes_when_most_keys_ever_seen_are_beyond_their_time(many_days, store, spec, lake):
+def test_the_gate_passes_when_most_keys_ever_seen_are_beyond_their_time(many_days, gate, spec):
     assert spec.features.ttl_days == 400
-    found = skew.gate(spec, store, lake, many_days)
+    found = gate(spec, many_days)
     assert (found.keys, found.mismatches, found.expired) == (4 + 4 * skew.SAMPLED_PARTITIONS, 0, 0)
 
 

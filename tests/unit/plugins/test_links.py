@@ -1,26 +1,18 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 
 import pytest
+from airflow.api_fastapi.core_api.datamodels.plugins import ExternalViewResponse
 
-import include
+ADDRESSES = {"MLflow": "http://127.0.0.1:5000", "Feast": "http://127.0.0.1:8888"}
 
 
-@pytest.mark.parametrize(("address", "links"), [("http://127.0.0.1:8888", 1), ("", 0)])
-def test_feasts_pages_are_linked_where_their_address_is_known(monkeypatch, address, links):
-    monkeypatch.setenv("FLIGHTLINE_FEAST_UI_URL", address)
-    monkeypatch.syspath_prepend(str(Path(include.__file__).parent.parent / "plugins"))
+@pytest.mark.parametrize("linked", [{"MLflow"}, {"Feast"}, {"MLflow", "Feast"}, set()])
+def test_pages_are_linked_where_their_address_is_known(monkeypatch, linked):
+    for name, address in ADDRESSES.items():
+        monkeypatch.setenv(f"FLIGHTLINE_{name.upper()}_UI_URL", address if name in linked else "")
     module = importlib.reload(importlib.import_module("flightline_links"))
-    found = module.FlightlineLinks.external_views
-    assert [view["href"] for view in found] == [address] * links
-
-
-def test_airflow_accepts_the_link(monkeypatch):
-    from airflow.api_fastapi.core_api.datamodels.plugins import ExternalViewResponse
-
-    monkeypatch.setenv("FLIGHTLINE_FEAST_UI_URL", "http://127.0.0.1:8888")
-    module = importlib.reload(importlib.import_module("flightline_links"))
-    (view,) = module.FlightlineLinks.external_views
-    assert ExternalViewResponse.model_validate(view).destination == "nav"
+    found = [ExternalViewResponse.model_validate(view) for view in module.FlightlineLinks.external_views]
+    assert {view.name: view.href for view in found} == {name: ADDRESSES[name] for name in linked}
+    assert {(view.destination, view.url_route) for view in found} <= {("nav", None)}

@@ -1,0 +1,308 @@
+"""The section of a page for each kind of decision: `SECTIONS`; one that has none there is told in general."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from include.core.partition import Partition
+from include.evaluation import metrics
+from include.lakehouse import windows
+from include.lakehouse.decisions import Decision, Kind, Outcome, canonical_json
+from include.lakehouse.run import Run
+from include.lakehouse.schemas import METRICS, PARTITION, SKEW
+from include.lakehouse.tables import within
+from include.lakehouse.windows import ALL, SOURCE, WindowMetrics
+from include.monitoring import report
+from include.monitoring.policy import Verdict
+from include.pages.section import Row, Section, Table, Tone
+
+EARLIER = 14
+"""So many earlier partitions are listed beside one at most."""
+
+TONES: Mapping[Outcome, Tone] = {
+    **dict.fromkeys((Outcome.ACCEPT_BATCH, Outcome.PASSED, Outcome.APPROVED, Outcome.PROMOTED), "good"),
+    **dict.fromkeys((Outcome.ACCEPT_AND_QUARANTINE, Outcome.RECORD_DRIFT, Outcome.REQUEST_RETRAINING), "mixed"),
+    **dict.fromkeys((Outcome.REJECT_BATCH, Outcome.FAILED, Outcome.REJECTED, Outcome.REFUSED), "bad"),
+    Outcome.DRIFTED: "mixed",
+    Outcome.ALERT_ROOT_CAUSE: "bad",
+}
+"""How good news an outcome is; none where it is neither."""
+
+
+def of(run: Run, decision: Decision, again: Decision | None) -> Section:
+    """The section of a decision.
+
+    Args:
+        again: the last later one of another run on the same subject.
+    """
+    made = SECTIONS.get(decision.kind, _any)(run, decision)
+    if again is None:
+        return made
+    word = "the same was decided" if again.outcome == decision.outcome else f"decided was {_words(again.outcome)}"
+    return replace(made, sentences=[*made.sentences, f"Since then {word} by another run: {again.run_id}."])
+
+
+def _batch(run: Run, decision: Decision) -> Section:
+    verdict = decision.inputs["verdict"]
+    rows, quarantined = verdict["rows"], verdict["quarantined"]
+    accepted = f"{rows - quarantined:,} of {rows:,} rows accepted"
+    headline = {
+        Outcome.ACCEPT_BATCH: f"{accepted}: every row passes",
+        Outcome.ACCEPT_AND_QUARANTINE: f"{accepted}, {quarantined:,} in quarantine",
+        Outcome.REJECT_BATCH: f"The batch is rejected: none of its {rows:,} rows is accepted",
+    }
+    reasons = Table(
+        "Rows by reason",
+        ("Reason", "Column", "Rows", "Share"),
+        [
+            Row((*_reason(code), count, f"{count / rows:.2%}"))
+            for code, count in sorted(verdict["reasons"].items(), key=lambda item: -item[1])
+        ],
+        "A row can have several reasons." if sum(verdict["reasons"].values()) > quarantined else "",
+    )
+    problems = verdict["problems"] or [_words(reason) for reason in verdict["batch_reasons"]]
+    return _section(
+        decision,
+        headline[Outcome(decision.outcome)],
+        sentences=problems,
+        facts=[("Rows in", rows), ("Accepted", rows - quarantined), ("In quarantine", quarantined)],
+        tables=[
+            reasons,
+            Table("Warnings", ("Reason", "Column"), [Row(_reason(code)) for code in verdict["warnings"]]),
+        ],
+    )
+
+
+def _reprocessing(run: Run, decision: Decision) -> Section:
+    found = decision.inputs["reprocessing"]
+    waiting, back = found["waiting"], found["taken_back"]
+    return _section(
+        decision,
+        f"{back:,} of {waiting:,} quarantined rows taken back"
+        if back
+        else f"None of {waiting:,} quarantined rows passes",
+        sentences=[f"The batch stays rejected: {_words(reason)}." for reason in found["batch_reasons"]],
+        facts=[("In quarantine before", waiting), ("Taken back", back), ("In quarantine now", waiting - back)],
+        tables=[
+            Table(
+                "Rows that stay, by reason",
+                ("Reason", "Column", "Rows"),
+                [Row((*_reason(code), count)) for code, count in found["still_waiting"].items()],
+            )
+        ],
+    )
+
+
+def _skew(run: Run, decision: Decision) -> Section:
+    found, threshold = decision.inputs["skew"], decision.inputs["max_skew"]
+    share = found["mismatches"] / found["compared"] if found["compared"] else 0.0
+    differing = sorted(found["differing"].items(), key=lambda item: (-item[1], item[0]))
+    return _section(
+        decision,
+        f"Training-serving skew {share:.2%}, of {threshold:.2%} allowed",
+        sentences=[
+            "Values read online, beside a point-in-time join of the table as of the same moment. "
+            "Values older than the time to live are not compared."
+        ],
+        facts=[
+            ("Keys sampled", found["keys"]),
+            ("Values compared", found["compared"]),
+            ("Differ", found["mismatches"]),
+            ("Keys with expired values", found["expired"]),
+        ],
+        tables=[
+            Table(
+                "Features that differ", ("Feature", "Values"), [Row((name, count), "bad") for name, count in differing]
+            ),
+            _earlier_skew(run, Partition.parse(decision.subject, run.spec.grain)),
+        ],
+    )
+
+
+def _earlier_skew(run: Run, partition: Partition) -> Table:
+    table = run.table(SKEW)
+    keys = [key for key in run.lake.rows_by_partition(table) if key < partition.key][-EARLIER:]
+    read = run.lake.read(table, where=[(PARTITION, "in", keys)]).to_pylist() if keys else []
+    by_key = {row[PARTITION]: row for row in read}  # what is of the whole stands on each of its features
+    return Table(
+        "Partitions before",
+        ("Partition", "Keys", "Skew", "Expired"),
+        [
+            Row(
+                (key, row["keys"], f"{row['skew']:.2%}", row["expired"]),
+                "bad" if row["skew"] > row["threshold"] else "",
+            )
+            for key, row in sorted(by_key.items(), reverse=True)
+        ],
+    )
+
+
+def _window(run: Run, decision: Decision) -> Section:
+    spec, metric = run.spec, metrics.of(run.spec)
+    told = decision.inputs["window"]
+    verdict = TypeAdapter(Verdict).validate_python(decision.inputs["verdict"])
+    sentences = [verdict.explain(metric)]
+    if not told or not told["rows"]:
+        return _section(decision, _headline(decision), sentences=sentences)
+    window = WindowMetrics(**told | {"partition": Partition.parse(told["partition"], spec.grain)})
+    value = "unknown" if window.metric is None else metric.shown(window.metric)
+    threshold = metric.shown(spec.monitoring.performance.threshold)
+    measured = windows.read(spec, run.lake, window.partition, window.partition)
+    as_it_was = canonical_json(measured) == canonical_json([window])
+    if not as_it_was:
+        sentences.append("The window was measured again since; its distributions are on the page of that run.")
+    return _section(
+        decision,
+        _headline(decision),
+        sentences=sentences,
+        facts=[
+            (metric.title, value),
+            ("at least" if metric.higher_is_better else "at most", threshold),
+            ("Version", window.version),
+            ("Rows scored", window.rows),
+            ("with labels", window.labelled_rows),
+            ("Drifted features", len(window.drifted_features)),
+        ],
+        tables=[
+            Table(
+                "The policy's rules",
+                ("", "Seen", "Rule"),
+                [Row(line) for line in report.rules(spec, window, verdict, decision.decided_at)],
+            ),
+            *([_distributions(run, window.partition)] if as_it_was else []),
+            _earlier_windows(run, window.partition),
+        ],
+    )
+
+
+def _distributions(run: Run, partition: Partition) -> Table:
+    """How far each column is from what the version was trained on, the drifted ones first."""
+    where = [*within(partition), ("source", "=", SOURCE), ("slice", "!=", ALL)]
+    by_column: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in run.lake.read(run.table(METRICS), where=where).to_pylist():
+        if told := re.fullmatch(r"(?:(\w+)_)?(distance|adjusted_p|drifted)", row["metric"]):
+            by_column.setdefault((row["slice"], told[1] or ""), {})[told[2]] = row
+    found = []
+    for (column, kind), of in by_column.items():
+        distance, p, drifted = of["distance"], of["adjusted_p"], bool(of["drifted"]["value"])
+        named = f"{column}, {kind}" if kind else column
+        cells = (named, distance["value"], distance["threshold"], p["value"], p["threshold"])
+        row = Row((*cells, "drifted"), "mixed") if drifted else Row((*cells, ""))
+        found.append((not drifted, -distance["value"], row))
+    head = ("Column", "Distance", "at least", "Adjusted p", "below", "")
+    rows = [row for *_, row in sorted(found, key=lambda item: item[:2])]
+    return Table("Distributions, beside those of the training set", head, rows, "Drifted: both limits are passed.")
+
+
+def _earlier_windows(run: Run, partition: Partition) -> Table:
+    metric = metrics.of(run.spec)
+    earlier = windows.read(run.spec, run.lake, partition.shift(-EARLIER), partition.shift(-1))
+    return Table(
+        "Windows before, as they are measured now",
+        ("Window", "Version", metric.title, "Rows", "With labels", "Drifted"),
+        [
+            Row(
+                (
+                    item.partition.key,
+                    item.version,
+                    "unknown" if item.metric is None else metric.shown(item.metric),
+                    item.rows,
+                    item.labelled_rows,
+                    ", ".join(item.drifted_features),
+                )
+            )
+            for item in reversed(earlier)
+        ],
+    )
+
+
+def _gate(run: Run, decision: Decision) -> Section:
+    checks = decision.inputs["checks"]
+    failed = sum(not check["passed"] for check in checks)
+    said = f"{len(checks)} checks passed" if not failed else f"{failed} of {len(checks)} checks failed"
+    compared = decision.inputs["compared_with"]
+    return _section(
+        decision,
+        f"{decision.subject.capitalize()}: {said}",
+        sentences=[f"Compared with version {compared}, in production then."] if compared else [],
+        tables=[
+            Table(
+                "Checks",
+                ("Check", "", "What was found"),
+                [
+                    Row(
+                        (_words(check["name"]), "passed" if check["passed"] else "failed", check["detail"]),
+                        "" if check["passed"] else "bad",
+                    )
+                    for check in sorted(checks, key=lambda check: check["passed"])
+                ],
+            )
+        ],
+    )
+
+
+def _drift_check(run: Run, decision: Decision) -> Section:
+    tested = sorted(decision.inputs["features"], key=lambda item: (not item["drifted"], -item["distance"]))
+    return _section(
+        decision,
+        _headline(decision),
+        sentences=["Partitions after the first of the version's training set, beside that first one."],
+        tables=[
+            Table(
+                "Features",
+                ("Feature", "Distance", "Adjusted p", ""),
+                [
+                    Row(
+                        (item["column"], item["distance"], item["adjusted_p"], "drifted" if item["drifted"] else ""),
+                        "mixed" if item["drifted"] else "",
+                    )
+                    for item in tested
+                ],
+            )
+        ],
+    )
+
+
+def _any(run: Run, decision: Decision) -> Section:
+    plain = {name: value for name, value in decision.inputs.items() if isinstance(value, (str, int, float))}
+    return _section(
+        decision,
+        _headline(decision),
+        sentences=[", ".join(map(_words, decision.reasons)).capitalize() + "."] if decision.reasons else [],
+        facts=[(_words(name).capitalize(), value) for name, value in {**plain, "by": decision.actor}.items()],
+    )
+
+
+SECTIONS: Mapping[str, Callable[[Run, Decision], Section]] = {
+    Kind.BATCH_VERDICT: _batch,
+    Kind.QUARANTINE_REPROCESSING: _reprocessing,
+    Kind.SKEW_GATE: _skew,
+    Kind.STAGING_GATE: _gate,
+    Kind.PRODUCTION_GATE: _gate,
+    Kind.DRIFT_CHECK: _drift_check,
+    Kind.RETRAINING_POLICY: _window,
+}
+
+
+def _section(decision: Decision, headline: str, **parts: Any) -> Section:
+    tone = TONES.get(Outcome(decision.outcome), "")
+    return Section(_words(decision.kind).capitalize(), headline, tone, **parts)
+
+
+def _headline(decision: Decision) -> str:
+    return f"{decision.subject.capitalize()}: {_words(decision.outcome)}"
+
+
+def _reason(code: str) -> tuple[str, str]:
+    """A reason in words, and the column that it is about."""
+    what, _, column = code.partition(":")
+    return _words(what), column
+
+
+def _words(code: str) -> str:
+    return code.replace("_", " ")

@@ -15,7 +15,8 @@ RUN apt-get update \
 
 USER airflow
 COPY requirements.txt /requirements.txt
-RUN pip install --no-cache-dir -r /requirements.txt
+# All of it is in the lock, with its hash; nothing else is looked for.
+RUN pip install --no-cache-dir --require-hashes --no-deps -r /requirements.txt
 
 COPY --chown=airflow:0 feast_delta /opt/airflow/feast_delta
 COPY --chown=airflow:0 include /opt/airflow/include

@@ -12,9 +12,10 @@ BENCH ?= features
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 MODEL ?= california_housing
+SBOM ?= var/sbom.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status clean test test-unit dag-test dag-test-clean bench check format lock docs
+.PHONY: help demo up down status clean test test-unit dag-test dag-test-clean bench check format lock docs sbom
 
 help: ## What can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,7 +42,7 @@ clean: down ## Stop, and delete all state (var/); the environment (.venv) stays
 test: $(VENV)/.ready ## All tests; sets up all that they need (ARGS=tests/unit/features, WORKERS=0 for one after the other)
 	@$(PYTEST) $(ARGS)
 
-test-unit: $(VENV)/.ready ## The tests that need no running Airflow: the inner loop
+test-unit: $(VENV)/.ready ## The inner loop: all but integration/ (other programs run there) and e2e/ (a running Airflow)
 	@$(PYTEST) tests/unit tests/dags $(ARGS)
 
 dag-test: $(VENV)/.ready ## One DAG on sample data, in this process (DAG=build_features PARTITION=2025-01-02 CONF='{…}' RESET=1)
@@ -67,6 +68,11 @@ format: $(VENV)/.ready ## Format the code and sort its imports
 docs: $(VENV)/.ready ## Write docs/dags.md anew from the DAGs
 	@$(BIN)/python -m include.orchestration.dag_docs docs/dags.md
 
-lock: $(VENV)/.ready ## Resolve pyproject.toml into requirements.txt, for Python 3.11 and 3.12
+lock: $(VENV)/.ready ## Resolve pyproject.toml into requirements.txt, for Python 3.11 and 3.12, with the hashes of all files
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --index-strategy unsafe-best-match \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' -o requirements.txt pyproject.toml
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' -o requirements.txt pyproject.toml
+
+sbom: $(VENV)/.ready ## List what is installed, with versions and licences, in CycloneDX (SBOM=var/sbom.json)
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file $(SBOM) $(BIN)/python
+	@echo "Wrote $(SBOM)"

@@ -27,12 +27,21 @@ fi
 echo "Installing the packages of requirements.txt (a few minutes the first time; log: var/log/install.log)"
 mkdir -p "$root/var/log"
 log="$root/var/log/install.log"
-install() {
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$(grep -m1 '^uv==' "$root/requirements.txt")" &&
-  "$venv/bin/uv" pip install --python "$venv/bin/python" --system-certs --index-strategy unsafe-best-match --compile-bytecode -r "$root/requirements.txt"
+lock="$root/requirements.txt"
+tools=$(mktemp)
+trap 'rm -f "$tools"' EXIT
+# What is built here is built by the lock's setuptools: pip and uv would fetch one of their own, of which no hash is known.
+awk '/^[^ ]/ {wanted = /^(setuptools|uv)==/} wanted' "$lock" >"$tools"
+# The lock names all that is needed, so pip looks for no more: it would ask for a hash of each extra.
+by_pip() {
+  "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r "$1"
+}
+by_uv() {
+  "$venv/bin/uv" pip install --python "$venv/bin/python" --system-certs --index-strategy unsafe-best-match \
+    --compile-bytecode --require-hashes --no-build-isolation -r "$lock"
 }
 # uv is fast; pip knows the mirrors and certificates of pip's own configuration.
-install >"$log" 2>&1 || "$venv/bin/python" -m pip install --disable-pip-version-check -r "$root/requirements.txt" >>"$log" 2>&1 ||
+{ by_pip "$tools" && { by_uv || by_pip "$lock"; }; } >"$log" 2>&1 ||
   fail "the packages cannot be installed; $log ends with: $(tail -n 3 "$log")"
 "$venv/bin/python" - "$root" <<'P'
 import pathlib, sys, sysconfig

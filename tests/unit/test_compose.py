@@ -373,7 +373,7 @@ def test_the_image_is_airflows_of_the_version_in_the_lock() -> None:
     image = re.fullmatch(r"AIRFLOW_IMAGE=(apache/airflow:([\d.]+)-python(3\.\d+))", instructions("ARG")[0])
     assert image
     lock = (PROJECT_ROOT / "requirements.txt").read_text()
-    assert f"\napache-airflow=={image[2]}\n" in lock
+    assert f"\napache-airflow=={image[2]} " in lock
     assert image[3] in ("3.11", "3.12")
     assert {SERVICES[name]["build"]["args"]["AIRFLOW_IMAGE"] for name in OURS} == {f"${{AIRFLOW_IMAGE:-{image[1]}}}"}
 

@@ -3,16 +3,19 @@ Predicts for every row of a partition, with the version that was in production t
 
 **Runs when:** a `features` partition is there, offline and online.
 
-**Reads:** the partition's keys, their features through Feast, the version behind the alias `production`,
-`alias_history`, and which version the partition was served by.
+**Reads:** the partition's keys, their features through Feast, `alias_history`, the files of the version that it names
+(loaded only if they are, byte for byte, what was registered), and which version the partition was served by.
 
-**Writes:** the rows of that partition and version in `predictions_<model>`; a row in `decisions`.
+**Writes:** the rows of that partition and version in `predictions_<model>`; a row in `decisions`; the alias
+`production`, if somebody moved it by hand.
 
 **Safe to re-run:** yes. What was served stays served: a re-run or a backfill predicts with the version of then. With
 `as_of: current` it predicts with the version that is in production now; those rows stand beside, and are not served.
 
-**When it fails:** `wait_for_features`: the features of that partition never came. Before the first promotion nothing
-can be predicted: that is the branch `skip_scoring`, no failure.
+**When it fails:** `wait_for_features`: the features of that partition never came. `find_production`: the alias was
+moved by hand (it is put back: clear the task), was never set by a promotion, or the version in production was deleted.
+`score_rows`: a file of the version is not what was registered; the message names it. These two are not retried. Before
+the first promotion nothing can be predicted: that is the branch `skip_scoring`, no failure.
 """
 
 from __future__ import annotations

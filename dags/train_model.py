@@ -6,8 +6,8 @@ Fits a baseline and a tuned candidate on all labels known by then, and registers
 
 **Reads:** `labels_<model>` that had arrived, joined point in time to their features through Feast.
 
-**Writes:** `training_sets_<model>`; two runs in the MLflow experiment `<model>/training`; a registered version;
-the training set as a dataset in Feast's registry.
+**Writes:** `training_sets_<model>`; two runs in the MLflow experiment `<model>/training`; a registered version, with a
+digest of each of its files in `decisions`; the training set as a dataset in Feast's registry.
 
 **Safe to re-run:** yes. The same run replaces its own training set and its own MLflow runs.
 

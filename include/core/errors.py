@@ -23,5 +23,9 @@ class DataError(FlightlineError):
     """Data that is needed is absent or breaks a rule of the package."""
 
 
+class TamperedError(DataError):
+    """What is there is not what was recorded. No repetition mends it: a person has to look."""
+
+
 class StackError(FlightlineError):
     """The local stack cannot start, stop or be reached."""

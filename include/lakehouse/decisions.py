@@ -28,6 +28,8 @@ class Kind(StrEnum):
     QUARANTINE_REPROCESSING = "quarantine_reprocessing"
     SKEW_GATE = "skew_gate"
     TRAINING_REQUEST = "training_request"
+    TRAINING = "training"
+    REGISTRATION = "registration"
     STAGING_GATE = "staging_gate"
     PRODUCTION_GATE = "production_gate"
     APPROVAL = "approval"
@@ -35,6 +37,7 @@ class Kind(StrEnum):
     REJECTION = "rejection"
     DRIFT_CHECK = "drift_check"
     ROLL_BACK = "roll_back"
+    ALIAS_CHECK = "alias_check"
     SCORING = "scoring"
     RETRAINING_POLICY = "retraining_policy"
 
@@ -47,6 +50,8 @@ class Outcome(StrEnum):
     REJECT_BATCH = "reject_batch"
     TAKE_ROWS_BACK = "take_rows_back"
     LEAVE_ROWS = "leave_rows"
+    FITTED = "fitted"
+    REGISTERED = "registered"
     PASSED = "passed"
     FAILED = "failed"
     APPROVED = "approved"
@@ -55,6 +60,7 @@ class Outcome(StrEnum):
     DRIFTED = "drifted"
     NO_DRIFT = "no_drift"
     ROLLED_BACK = "rolled_back"
+    PUT_BACK = "put_back"
     REFUSED = "refused"
     SCORE_ROWS = "score_rows"
     SKIP_SCORING = "skip_scoring"
@@ -67,6 +73,7 @@ class Outcome(StrEnum):
 class Actor(StrEnum):
     """Who decided, where it is no person with a name."""
 
+    TRAINING = "training"
     POLICY = "policy"
     GATE = "gate"
     PERSON = "person"
@@ -162,6 +169,9 @@ class Reason(StrEnum):
     GATE_NOT_PASSED = "gate_not_passed"
     NEVER_IN_PRODUCTION = "never_in_production"
     ALREADY_IN_PRODUCTION = "already_in_production"
+    ALIAS_MOVED = "alias_moved"
+    ALIAS_UNKNOWN = "alias_unknown"
+    VERSION_DELETED = "version_deleted"
     DRIFTED = "drifted"
     ASKED_FOR = "asked_for"
     # which version scores a partition

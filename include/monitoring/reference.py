@@ -12,7 +12,7 @@ import pandas as pd
 from include.core.spec import ModelSpec
 from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION, SPLIT
 from include.lakehouse.tables import Lakehouse
-from include.registry import versions
+from include.registry import registration, versions
 from include.training import training_set
 
 FITTED_PARTS = ("train", "validation")
@@ -49,9 +49,11 @@ def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
     """Read the training set that a version's tags name, at the table version that they name.
 
     Raises:
-        DataError: there is no such version, it lacks a tag, or its training set is gone.
+        DataError: there is no such version, or its training set is gone.
+        TamperedError: its tags are not those that were registered.
     """
     found = versions.get(spec, version)
+    registration.of(spec, lake, found)
     features, named = json.loads(found.tag("features")), [*spec.entity.keys, EVENT_TIMESTAMP]
     rows = training_set.stored(
         spec,

@@ -8,14 +8,13 @@ import pyarrow as pa
 
 from include.core.errors import DataError, FlightlineError
 from include.evaluation import metrics
-from include.lakehouse import predictions, windows
+from include.lakehouse import alias_history, predictions, windows
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import MODEL_VERSION, PREDICTIONS
 from include.lakehouse.windows import WindowMetrics
 from include.monitoring import history, policy, reference, report, window
 from include.monitoring.policy import Verdict
-from include.registry import versions
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ def measure_window(run: Run) -> WindowMetrics:
 def decide(run: Run) -> Verdict:
     """Apply the retraining policy to the measured window, and record what it says."""
     spec, lake, at = run.spec, run.lake, run.labels_available_at()
-    current, serving = _current(run), versions.production(spec)
+    current, serving = _current(run), alias_history.current(lake, spec.name)
     verdict = policy.decide(
         spec.monitoring,
         metrics.of(spec),

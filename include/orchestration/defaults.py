@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from airflow.sdk import CronPartitionTimetable
+from airflow.sdk import CronPartitionTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
+from include.core.errors import TamperedError
 from include.core.partition import KEY_FORMATS
 from include.core.spec import ModelSpec
 
@@ -42,6 +43,7 @@ def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
             "retries": 2,
             "retry_delay": timedelta(seconds=10),
             "retry_exponential_backoff": True,
+            "retry_policy": ExceptionRetryPolicy([RetryRule(TamperedError, RetryAction.FAIL)]),
         },
     }
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from include.core.errors import ConfigError
+from include.core.errors import ConfigError, TamperedError
 from include.core.registry import choose
 from include.core.spec import GateCheck, ModelSpec
 
@@ -71,8 +71,14 @@ class Check:
 
 
 def run(spec: ModelSpec, gate: str, evidence: Evidence) -> list[CheckResult]:
-    """The answers to all checks of a gate, in the order of model.yaml."""
-    results = []
+    """The answers to all checks of a gate, in the order of model.yaml.
+
+    Before them stands one that no model.yaml leaves out: where the candidate is not what was registered, no other one
+    is asked.
+    """
+    results = [_as_registered(evidence)]
+    if not results[0].passed:
+        return results
     for number, item in enumerate(getattr(spec.gates, gate)):
         check, params = _chosen(spec, gate, number, item)
         try:
@@ -111,6 +117,14 @@ def _chosen(spec: ModelSpec, gate: str, number: int, item: GateCheck) -> tuple[C
     if missing := [name for name, value in params.items() if value is None]:
         raise ConfigError(f"{check.name} needs {', '.join(missing)}", where=where, fix="Say it beside the check's name")
     return check, params
+
+
+def _as_registered(evidence: Evidence) -> CheckResult:
+    try:
+        files = len(list(evidence.folder.rglob("*")))
+    except TamperedError as error:
+        return CheckResult("as_registered", False, str(error))
+    return CheckResult("as_registered", True, f"Each of its {files} files is as it was registered.", value=files)
 
 
 def _has_artifacts(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
@@ -172,7 +186,7 @@ def _drifted_above_threshold(evidence: Evidence, params: Mapping[str, Any]) -> C
 def _better_than_production(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
     name, serving, metric = "better_than_production", evidence.serving, evidence.metric
     if serving is None:
-        return CheckResult(name, True, "No version is in production yet.")
+        return CheckResult(name, True, "No version is in production to compare it with.")
     if serving.version == evidence.candidate.version:
         return CheckResult(name, True, f"Version {serving.version} is in production already.")
     chosen = evidence.drifted_rows if len(evidence.drifted_rows) >= evidence.least_rows else evidence.test_rows

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import Model
@@ -19,7 +18,7 @@ from include.evaluation import compare, metrics
 from include.evaluation.metrics import Floats, Metric
 from include.lakehouse.schemas import DRIFTED
 from include.lakehouse.tables import Lakehouse
-from include.registry import versions
+from include.registry import registration, versions
 from include.registry.versions import Predictor, Version
 from include.training import training_set
 
@@ -47,8 +46,8 @@ class Evidence:
 
     @cached_property
     def folder(self) -> Path:
-        """The candidate's files, downloaded."""
-        return Path(mlflow.artifacts.download_artifacts(self.candidate.uri, dst_path=self._scratch.name))
+        """The candidate's files, as they were registered; errors as `registration.fetch`."""
+        return registration.fetch(self.spec, self.lake, self.candidate, Path(self._scratch.name))
 
     @cached_property
     def logged(self) -> Model:
@@ -117,7 +116,7 @@ class Evidence:
             self.metric,
             rows.frame[self.spec.target],
             self._predict(rows.frame[list(self.candidate.features)]),
-            versions.predict(self.spec, serving, rows.frame),
+            registration.predict(self.spec, self.lake, serving, rows.frame),
             (len(self.candidate.features), len(serving.features)),
             confidence,
         )

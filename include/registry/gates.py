@@ -9,7 +9,7 @@ from typing import Literal
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.lakehouse.tables import Lakehouse
-from include.registry import checks, versions
+from include.registry import checks, promotion, versions
 from include.registry.checks import CheckResult
 from include.registry.evidence import Evidence
 
@@ -51,7 +51,7 @@ def ask(spec: ModelSpec, lake: Lakehouse, gate: Gate, version: str) -> Verdict:
         DataError: no such version.
         ConfigError: the gate lists a check that is not known.
     """
-    candidate, serving = versions.get(spec, version), versions.production(spec)
+    candidate, serving = versions.get(spec, version), promotion.in_production(spec, lake)
     results = checks.run(spec, gate, Evidence(spec, lake, candidate, serving))
     compared_with = serving.version if serving else None
     return Verdict(all(result.passed for result in results), gate, candidate.version, compared_with, tuple(results))

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from include.core.spec import ModelSpec
 from include.lakehouse import alias_history
 from include.lakehouse.tables import Lakehouse
-from include.registry import versions
+from include.registry import registration, versions
+from include.registry.versions import Version
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,21 @@ class Transition:
     """Whether the version is in production by the decision that asked: also where an earlier attempt had moved it."""
 
 
+def in_production(spec: ModelSpec, lake: Lakehouse) -> Version | None:
+    """The version whose period runs; None before the first promotion, and where it was deleted (`alias.require`).
+
+    Resolve it once per run. Whoever moves the alias by hand does not change the answer.
+
+    Raises:
+        TamperedError: its tags are not those that were registered.
+    """
+    running = alias_history.current(lake, spec.name)
+    found = versions.find(spec, running.version) if running else None
+    if found:
+        registration.of(spec, lake, found)
+    return found
+
+
 def put_in_production(spec: ModelSpec, lake: Lakehouse, version: str, decision_id: str) -> Transition:
     """Make a version the one in production; the former one becomes Archived.
 
@@ -42,12 +58,14 @@ def put_in_production(spec: ModelSpec, lake: Lakehouse, version: str, decision_i
 
     Raises:
         DataError: no such version.
+        TamperedError: it is not what was registered.
     """
     found, former = versions.get(spec, version), versions.production(spec)
     if _superseded(lake, spec.name, decision_id):
-        return Transition(_follow_history(spec, lake), None, changed=False, by_this_decision=False)
+        return Transition(follow_history(spec, lake), None, changed=False, by_this_decision=False)
+    registration.require(spec, lake, found)
     alias_history.begin(lake, spec, found.version, model_time=found.known_at, decision_id=decision_id)
-    _follow_history(spec, lake)
+    follow_history(spec, lake)
     changed = former is None or former.version != found.version
     ours = any(period.decision_id == decision_id for period in alias_history.periods(lake, spec.name))
     return Transition(found.version, former.version if former and changed else None, changed, ours)
@@ -58,14 +76,7 @@ def served(spec: ModelSpec, lake: Lakehouse) -> list[str]:
     return sorted({period.version for period in alias_history.periods(lake, spec.name)}, key=int)
 
 
-def _superseded(lake: Lakehouse, model: str, decision_id: str) -> bool:
-    return any(
-        period.decision_id == decision_id and period.valid_to is not None
-        for period in alias_history.periods(lake, model)
-    )
-
-
-def _follow_history(spec: ModelSpec, lake: Lakehouse) -> str:
+def follow_history(spec: ModelSpec, lake: Lakehouse) -> str:
     """Let the alias name the version whose period runs, also if that changes meanwhile; that version."""
     settled: str | None = None
     while (running := _running(spec, lake)) != settled:
@@ -75,6 +86,13 @@ def _follow_history(spec: ModelSpec, lake: Lakehouse) -> str:
         _describe(spec, running)
         settled = running
     return running
+
+
+def _superseded(lake: Lakehouse, model: str, decision_id: str) -> bool:
+    return any(
+        period.decision_id == decision_id and period.valid_to is not None
+        for period in alias_history.periods(lake, model)
+    )
 
 
 def _running(spec: ModelSpec, lake: Lakehouse) -> str:

@@ -16,10 +16,11 @@ from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, PREDICTIONS
-from include.registry import gates, promotion, saved_dataset, versions
+from include.registry import gates, promotion, registration, saved_dataset, versions
 from include.registry.evidence import stored_rows
 from include.registry.gates import Gate, Verdict
 from include.registry.promotion import Transition
+from include.registry.registration import subject
 from include.registry.versions import Version
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
@@ -43,7 +44,7 @@ class SmokeScore:
 
 def register_candidate(run: Run, candidate: RunRef, training_set: TrainingSetRef) -> str:
     """Make the model of a training run a version, with its training set in Feast's registry; its number."""
-    version = versions.register(run.spec, candidate, training_set)
+    version = registration.register(run, candidate, training_set)
     saved_dataset.record(store.open_store(), run.spec, version, training_set)
     return version.version
 
@@ -55,7 +56,7 @@ def check_staging(run: Run, version: str) -> Verdict:
 
 def move_to_staging(run: Run, version: str) -> str:
     """Give the version the stage Staging, unless it is in production already; its stage."""
-    serving = versions.production(run.spec)
+    serving = promotion.in_production(run.spec, run.lake)
     if serving is not None and serving.version == version:
         return serving.stage
     return versions.set_stage(run.spec, version, "Staging").stage
@@ -89,7 +90,7 @@ def promote(run: Run, version: str, approved_by: str | None = None, comment: str
         DataError: a gate was not passed, in this run or at last; or model.yaml asks for a person, and there is none.
     """
     found = versions.get(run.spec, version)
-    decision_id = decisions.identity(run.spec.name, Kind.PROMOTION, _subject(found), run.run_id)
+    decision_id = decisions.identity(run.spec.name, Kind.PROMOTION, subject(found), run.run_id)
     if not any(period.decision_id == decision_id for period in alias_history.periods(run.lake, run.spec.name)):
         _require_gates(run, found)
         _require_person(run, found, Kind.PROMOTION, approved_by)
@@ -124,7 +125,7 @@ def reject(run: Run, version: str, rejected_by: str | None = None, comment: str 
     ]
     reasons = failed or [Reason.NOT_APPROVED.value]
     actor = rejected_by or (Actor.GATE if failed else Actor.POLICY)
-    serving = versions.production(run.spec)
+    serving = promotion.in_production(run.spec, run.lake)
     if serving is not None and serving.version == found.version:
         reasons = [Reason.ALREADY_IN_PRODUCTION.value, *reasons]
         _decide(run, Kind.REJECTION, found, Outcome.NO_ACTION, reasons, actor=actor, inputs=_said(comment))
@@ -144,8 +145,12 @@ def check_drift(run: Run, version: str) -> list[str]:
 
     Returns:
         The features that drifted, sorted; empty also where there is history only.
+
+    Raises:
+        TamperedError: it was rejected because it is not what was registered: no end in green.
     """
     found, config = versions.get(run.spec, version), run.spec.monitoring.drift
+    registration.require(run.spec, run.lake, found)
     frame, names = stored_rows(run.spec, run.lake, found), list(found.features)
     later = frame[PARTITION] > frame[PARTITION].min()
     tested = drift.detect(frame.loc[~later, names], frame.loc[later, names], config)
@@ -178,11 +183,13 @@ def smoke_score(run: Run, version: str) -> SmokeScore:
 
     Raises:
         DataError: it does not exist, or predicts something that is no finite number.
+        TamperedError: it is not what was registered.
     """
     found, metric = versions.get(run.spec, version), metrics.of(run.spec)
+    predict = registration.predictor(run.spec, run.lake, found)
     frame = stored_rows(run.spec, run.lake, found)
     rows = frame[versions.held_out(run.spec, found, frame)]
-    y, p = metrics.pair(rows[run.spec.target], versions.predict(run.spec, found, rows))
+    y, p = metrics.pair(rows[run.spec.target], predict(rows[list(found.features)]))
     value = metric.measure(y, p, len(found.features))
     log.info("Version %s predicts %s test rows, %s %s", version, len(rows), metric.title, metric.shown(value))
     return SmokeScore(found.version, len(rows), run.spec.metric, value)
@@ -208,7 +215,7 @@ def roll_back(run: Run, version: str, comment: str = "") -> Transition:
             comment=comment,
         )
     at = _data_time(run, found)
-    decision_id = decisions.identity(run.spec.name, Kind.ROLL_BACK, _subject(found), run.run_id)
+    decision_id = decisions.identity(run.spec.name, Kind.ROLL_BACK, subject(found), run.run_id)
     moved = promotion.put_in_production(run.spec, run.lake, found.version, decision_id)
     _record_move(
         run,
@@ -244,7 +251,7 @@ def _require_gates(run: Run, version: Version) -> None:
 
     The version was compared with the one in production then: where another is now, it has to be compared again.
     """
-    serving = versions.production(run.spec)
+    serving = promotion.in_production(run.spec, run.lake)
     now = serving.version if serving else None
     for kind in _GATE_KINDS.values():
         decided = _decided(run, version, kind)
@@ -332,7 +339,7 @@ def _data_time(run: Run, version: Version) -> datetime:
 def _decided(run: Run, version: Version, kind: Kind) -> list[decisions.Decision]:
     """What was decided of a version, newest last."""
     found = decisions.history(run.lake, run.spec.name, kind, since=version.known_at)
-    mine = [item for item in found if item.subject == _subject(version)]
+    mine = [item for item in found if item.subject == subject(version)]
     return sorted(mine, key=lambda item: item.recorded_at)
 
 
@@ -347,9 +354,9 @@ def _decide(
     at: datetime | None = None,
     inputs: Mapping[str, Any] | None = None,
 ) -> str:
-    follows = [run.spec.gates, run.spec.approval]
-    subject, at = _subject(version), at or version.known_at
-    return run.decide(kind, outcome, reasons, subject=subject, at=at, actor=actor, inputs=inputs, follows=follows)
+    follows, at = [run.spec.gates, run.spec.approval], at or version.known_at
+    about = subject(version)
+    return run.decide(kind, outcome, reasons, subject=about, at=at, actor=actor, inputs=inputs, follows=follows)
 
 
 def _note(
@@ -369,7 +376,3 @@ def _note(
 
 def _said(comment: str) -> dict[str, str]:
     return {"comment": comment} if comment else {}
-
-
-def _subject(version: Version) -> str:
-    return f"version {version.version}"

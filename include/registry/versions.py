@@ -54,6 +54,7 @@ class Version:
     run_id: str
     """Of the MLflow run that made it."""
     tags: Mapping[str, str]
+    """Those that were set when it was registered are recorded in the lakehouse, too (`registration`)."""
     created_at: datetime
     """By the clock, UTC."""
 
@@ -91,8 +92,11 @@ class Version:
         return self.tags[name]
 
 
-def register(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> Version:
-    """Make the run's model a version of the registered model ``<model>``; repeated, the same version."""
+def create(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> Version:
+    """Make the run's model a version of the registered model ``<model>``; repeated, the same version.
+
+    Nothing loads it before `registration.register` has recorded what it is.
+    """
     client = MlflowClient()
     _ensure_model(client, spec)
     found = client.search_model_versions(f"name = '{spec.name}' and run_id = '{run_ref.mlflow_run_id}'")
@@ -104,7 +108,7 @@ def register(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> Version:
         run_id=run_ref.mlflow_run_id,
         model_id=run_ref.model_id,
         description=describe(spec, run_ref, ref),
-        tags=_tags(spec, run_ref, ref),
+        tags={"stage": "None", **facts(spec, run_ref, ref)},
     )
     return _version(made)
 
@@ -115,30 +119,44 @@ def get(spec: ModelSpec, version: str | int) -> Version:
     Raises:
         DataError: the registry has no such version.
     """
+    if found := find(spec, version):
+        return found
+    raise DataError(f"there is no version {version}", where=spec.name, fix="Look up its versions in MLflow")
+
+
+def find(spec: ModelSpec, version: str | int) -> Version | None:
+    """One version; None if there is none, or no more."""
     try:
         return _version(MlflowClient().get_model_version(spec.name, str(version)))
     except MlflowException as error:
         if error.error_code not in (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)):
             raise
-        raise DataError(
-            f"there is no version {version}", where=spec.name, fix="Look up its versions in MLflow"
-        ) from None
+        return None
 
 
 def production(spec: ModelSpec) -> Version | None:
-    """The version that the alias ``production`` names now; None if there is none. Resolve it once per run."""
+    """The version that the alias ``production`` names now; None if there is none.
+
+    Which one is in production, the history says (`promotion.in_production`): the alias repeats it, for others.
+    """
     return by_alias(spec, PRODUCTION)
 
 
 def by_alias(spec: ModelSpec, alias: str) -> Version | None:
     """The version that an alias names now; None if there is none, or no such model yet."""
+    named = number_of(spec, alias)
+    return find(spec, named) if named else None
+
+
+def number_of(spec: ModelSpec, alias: str) -> str | None:
+    """The number that an alias names now."""
     try:
-        aliases = MlflowClient().get_registered_model(spec.name).aliases
+        found = MlflowClient().get_registered_model(spec.name).aliases.get(alias)
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             raise
         return None
-    return get(spec, aliases[alias]) if alias in aliases else None
+    return str(found) if found else None
 
 
 def in_stage(spec: ModelSpec, stage: Stage) -> list[Version]:
@@ -192,20 +210,15 @@ def note(spec: ModelSpec, version: str, title: str, text: str, tags: Mapping[str
     client.update_model_version(spec.name, version, description=body + _NOTES + "\n".join(lines))
 
 
-def predictor(spec: ModelSpec, version: Version, folder: Path | None = None) -> Predictor:
+def predictor(spec: ModelSpec, version: Version, folder: Path) -> Predictor:
     """Load a version by its algorithm, to predict with it.
 
     Args:
-        folder: where its files were downloaded to; they are fetched otherwise.
+        folder: where `registration.fetch` has put its files.
     """
     algorithm = version.tag("algorithm")
-    model = algorithms.load(spec, algorithm, folder or version.uri)
+    model = algorithms.load(spec, algorithm, folder)
     return lambda rows: algorithms.predict(spec, algorithm, model, rows)
-
-
-def predict(spec: ModelSpec, version: Version, rows: pd.DataFrame) -> Floats:
-    """One prediction a row; the rows have the version's features among their columns."""
-    return predictor(spec, version)(rows[list(version.features)])
 
 
 def held_out(spec: ModelSpec, version: Version, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -229,25 +242,10 @@ def describe(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> str:
     return text
 
 
-def _figures(spec: ModelSpec, measured: Mapping[str, float], prefix: str) -> str:
-    """All metrics of the task that were measured, the model's own first."""
-    chosen = {spec.metric: metrics.of(spec), **METRICS}
-    found = [(item, prefix + name) for name, item in chosen.items() if item.task is spec.task]
-    return ", ".join(f"{item.title} {item.shown(measured[name])}" for item, name in found if name in measured)
-
-
-def _ensure_model(client: MlflowClient, spec: ModelSpec) -> None:
-    try:
-        client.create_registered_model(spec.name, tags={"owner": spec.owner}, description=spec.description)
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
-            raise
-
-
-def _tags(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, str]:
+def facts(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, str]:
+    """The tags that never change: what it was made of, how it is loaded, what was measured."""
     measured = {prefix + name for name in (spec.metric, *METRICS) for prefix in ("", "drifted_")}
     return {
-        "stage": "None",
         "candidate": run_ref.run_name,
         "algorithm": spec.training.algorithm,
         "task": spec.task.value,
@@ -262,6 +260,21 @@ def _tags(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, st
         "feature_table": ref.feature_table,
         **{name: f"{value:.6g}" for name, value in run_ref.metrics.items() if name in measured},
     }
+
+
+def _figures(spec: ModelSpec, measured: Mapping[str, float], prefix: str) -> str:
+    """All metrics of the task that were measured, the model's own first."""
+    chosen = {spec.metric: metrics.of(spec), **METRICS}
+    found = [(item, prefix + name) for name, item in chosen.items() if item.task is spec.task]
+    return ", ".join(f"{item.title} {item.shown(measured[name])}" for item, name in found if name in measured)
+
+
+def _ensure_model(client: MlflowClient, spec: ModelSpec) -> None:
+    try:
+        client.create_registered_model(spec.name, tags={"owner": spec.owner}, description=spec.description)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
 
 
 def _version(found: ModelVersion) -> Version:

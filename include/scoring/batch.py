@@ -47,7 +47,8 @@ def score(
     Raises:
         DataError: no such version, rows without features, or predictions that are not finite.
     """
-    table, keyed, names = PREDICTIONS.of(spec), feature_lookup.load(spec, store, version), list(spec.entity.keys)
+    table, names = PREDICTIONS.of(spec), list(spec.entity.keys)
+    keyed = feature_lookup.load(spec, lake, store, version)
     same = {
         PARTITION: partition.key,
         MODEL_VERSION: keyed.version,

@@ -10,7 +10,7 @@ from include.core.spec import ModelSpec
 from include.lakehouse import alias_history, decisions, predictions
 from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.tables import Lakehouse
-from include.registry import versions
+from include.registry import promotion
 
 AsOf = Literal["history", "current"]
 
@@ -36,7 +36,7 @@ def choose(spec: ModelSpec, lake: Lakehouse, partition: Partition, as_of: AsOf =
 
     ``current``: the one in production, beside what was served.
     """
-    served, serving = _served(spec, lake, partition), versions.production(spec)
+    served, serving = _served(spec, lake, partition), promotion.in_production(spec, lake)
     now = serving.version if serving else None
     if as_of == "history" and served:
         return Choice(served, True, Reason.SERVED_BEFORE, now)

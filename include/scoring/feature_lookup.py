@@ -15,7 +15,8 @@ from include.core.spec import ModelSpec
 from include.evaluation.metrics import Floats
 from include.features.store import TIMESTAMP_SUFFIX, read_online
 from include.lakehouse.schemas import EVENT_TIMESTAMP, MODEL_VERSION, PREDICTION
-from include.registry import versions
+from include.lakehouse.tables import Lakehouse
+from include.registry import registration, versions
 from include.registry.versions import Predictor
 from include.training import training_set
 
@@ -123,26 +124,29 @@ class KeyedModel:
             )
 
 
-def load(spec: ModelSpec, store: FeatureStore, version: str) -> KeyedModel:
+def load(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, version: str) -> KeyedModel:
     """Load a registered version, with the feature service and the features that it was fitted to.
 
     Raises:
-        DataError: no such version, or it was not registered by this package.
+        DataError: no such version.
+        TamperedError: it is not what was registered.
     """
     found = versions.get(spec, version)
     return KeyedModel(
         spec=spec,
         store=store,
         version=found.version,
-        predictor=versions.predictor(spec, found),
+        predictor=registration.predictor(spec, lake, found),
         feature_service=found.feature_service,
         features=found.features,
     )
 
 
-def score(spec: ModelSpec, store: FeatureStore, version: str, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+def score(
+    spec: ModelSpec, lake: Lakehouse, store: FeatureStore, version: str, keys: pd.DataFrame, as_of: datetime
+) -> pd.DataFrame:
     """Predictions for keys as of a moment: the key, prediction, model_version; in the order of the keys."""
-    keyed = load(spec, store, version)
+    keyed = load(spec, lake, store, version)
     predicted = keyed.score(keys, as_of)
     scored = keys[list(spec.entity.keys)].reset_index(drop=True)
     scored[PREDICTION], scored[MODEL_VERSION] = predicted, keyed.version

@@ -10,6 +10,7 @@ from include.core.errors import DataError
 from include.features import store
 from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.run import Run
+from include.registry import alias
 from include.scoring import batch, choice
 from include.scoring.choice import AsOf, Choice
 
@@ -26,9 +27,14 @@ class Scored:
 
 
 def choose_version(run: Run, as_of: AsOf = "history") -> Choice | None:
-    """The version that scores the partition, by `choice.choose`; None where none is in production."""
+    """The version that scores the partition, by `choice.choose`; None where none has been promoted yet.
+
+    Raises:
+        TamperedError: what is in production was touched by hand, as `alias.require` says.
+    """
     if as_of not in get_args(AsOf):
         raise DataError(f"as_of is {as_of!r}", where=run.spec.name, fix=f"Use one of {', '.join(get_args(AsOf))}")
+    alias.require(run)
     chosen = choice.choose(run.spec, run.lake, run.partition, as_of)
     if chosen:
         log.info(
@@ -45,7 +51,7 @@ def score_rows(run: Run, as_of: AsOf = "history") -> Scored:
     """Predict every accepted row of the partition.
 
     Raises:
-        DataError: no version is in production, or as `batch.score`.
+        DataError: no version is in production, or as `choose_version` and `batch.score`.
     """
     chosen = choose_version(run, as_of)
     if chosen is None:

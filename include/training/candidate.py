@@ -87,7 +87,7 @@ def evaluate(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame, predicte
 
 
 def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, name: str, fit: Fit) -> RunRef:
-    if done := tracking.finished(spec, name, ref, run_id):
+    if done := tracking.finished(spec, lake, name, ref, run_id):
         return done
     plots.refuse_personal(spec, ref.features)  # before anything is logged: an example of the input goes into MLflow
     frame = training_set.read(spec, lake, ref)
@@ -103,13 +103,13 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
             measured |= {"validation": found.best.validation, "baseline_validation": found.trials[0].validation}
             tracking.log_search(found)
         tracking.log_params(ref, fitted)
-        mlflow.log_metrics(measured)
         tracking.log_dataset(spec, lake, ref, frame)
         is_test = (frame[SPLIT] == TEST).to_numpy()
         test = frame[is_test]
         tracking.log_figures(plots.all_of(spec, ref.features, test, predicted[is_test], fitted.model, measured))
-        model_id = tracking.log_model(spec, ref, fitted.model, test[list(ref.features)])
-    return RunRef(run.info.run_id, name, model_id, measured)
+        model_id, files = tracking.log_model(spec, lake, ref, run, fitted.model, test[list(ref.features)])
+        mlflow.log_metrics(measured, model_id=model_id)
+    return RunRef(run.info.run_id, name, model_id, measured, files)
 
 
 def _require_rows(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame) -> None:

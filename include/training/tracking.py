@@ -10,7 +10,10 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -19,16 +22,20 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.data.filesystem_dataset_source import FileSystemDatasetSource
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import Run
+from mlflow.entities import LoggedModelOutput, Run
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from include.core.errors import DataError
 from include.core.settings import PROJECT_ROOT
 from include.core.spec import ModelSpec
+from include.lakehouse import decisions
+from include.lakehouse.decisions import Actor, Kind, Outcome
 from include.lakehouse.tables import Lakehouse
-from include.training import algorithms
+from include.training import algorithms, manifest
 from include.training.algorithms import Fitted
+from include.training.manifest import Manifest
 from include.training.search import SearchResult
 from include.training.training_set import TrainingSetRef
 
@@ -46,6 +53,8 @@ class RunRef:
     model_id: str
     """The run's logged model; ``models:/<model_id>`` loads it."""
     metrics: Mapping[str, float]
+    files: Manifest
+    """The model's, as they were before they left the process that fitted it."""
 
     @property
     def model_uri(self) -> str:
@@ -69,12 +78,12 @@ def experiment_id(spec: ModelSpec) -> str:
     return str(found.experiment_id)
 
 
-def finished(spec: ModelSpec, run_name: str, ref: TrainingSetRef, run_id: str) -> RunRef | None:
+def finished(spec: ModelSpec, lake: Lakehouse, run_name: str, ref: TrainingSetRef, run_id: str) -> RunRef | None:
     """What an earlier attempt of the same Airflow run has finished on the same data.
 
-    Runs of that name that did not finish, or were fitted to other data, are deleted.
+    Runs of that name that did not finish, were fitted to other data, or did not record their files, are deleted.
     """
-    client = MlflowClient()
+    client, files = MlflowClient(), _recorded_files(spec, lake, ref)
     runs = client.search_runs(
         [experiment_id(spec)],
         filter_string=f"tags.`airflow.run_id` = '{run_id}' AND attributes.run_name = '{run_name}'",
@@ -82,8 +91,9 @@ def finished(spec: ModelSpec, run_name: str, ref: TrainingSetRef, run_id: str) -
     kept: RunRef | None = None
     for run in runs:
         same_data = all(run.data.tags.get(key) == value for key, value in _data_tags(ref).items())
-        if kept is None and run.info.status == "FINISHED" and same_data and _model_ids(run):
-            kept = _reference(run)
+        logged = next((model_id for model_id in _model_ids(run) if model_id in files), None)
+        if kept is None and run.info.status == "FINISHED" and same_data and logged:
+            kept = RunRef(run.info.run_id, run.info.run_name, logged, dict(run.data.metrics), files[logged])
         else:
             client.delete_run(run.info.run_id)
     return kept
@@ -134,31 +144,55 @@ def log_search(found: SearchResult) -> None:
         mlflow.log_metric("trial_validation", trial.validation, step=trial.number)
 
 
-def log_model(spec: ModelSpec, ref: TrainingSetRef, model: Any, features: pd.DataFrame) -> str:
-    """Log the fitted model by its algorithm's flavor and return its id.
+def log_model(
+    spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run: Run, model: Any, features: pd.DataFrame
+) -> tuple[str, Manifest]:
+    """Log the fitted model by its algorithm's flavor; its id, and what its files were before they left this process.
+
+    That is recorded in the lakehouse: whoever changes a file in MLflow later does not change what was fitted. MLflow's
+    ``log_model`` would hand in the files' names only once they are stored.
 
     The signature has float64 features only, since MLflow refuses a missing value in an integer column.
     The requirements are given because MLflow would find them by loading the model in another process.
     """
-    algorithm = algorithms.of(spec)
-    return algorithm.log(
-        model,
-        spec.task,
-        features.head(EXAMPLE_ROWS),
-        name="model",
-        pip_requirements=[f"{package}=={installed(package)}" for package in (*REQUIREMENTS, *algorithm.requirements)],
-        metadata={
-            "model": spec.name,
-            "target": spec.target,
-            "task": spec.task.value,
-            "algorithm": spec.training.algorithm,
-            "features": list(ref.features),
-            "feature_service": ref.feature_service,
-            "training_set": ref.training_set,
-            "data_version": ref.data_version,
-            "feature_table": ref.feature_table,
-        },
+    algorithm, client = algorithms.of(spec), MlflowClient()
+    metadata = {
+        "model": spec.name,
+        "target": spec.target,
+        "task": spec.task.value,
+        "algorithm": spec.training.algorithm,
+        "features": list(ref.features),
+        "feature_service": ref.feature_service,
+        "training_set": ref.training_set,
+        "data_version": ref.data_version,
+        "feature_table": ref.feature_table,
+    }
+    requirements = [f"{package}=={installed(package)}" for package in (*REQUIREMENTS, *algorithm.requirements)]
+    run_id, example = run.info.run_id, features.head(EXAMPLE_ROWS)
+    logged = mlflow.initialize_logged_model("model", source_run_id=run_id, params=client.get_run(run_id).data.params)
+    named = {"artifact_path": logged.artifact_location, "run_id": run_id, "model_id": logged.model_id}
+    described = Model(**named, model_uuid=logged.model_id, metadata=metadata)
+    with TemporaryDirectory(prefix="flightline-") as scratch:
+        folder = Path(scratch, "model")
+        algorithm.save(model, spec.task, example, folder, mlflow_model=described, pip_requirements=requirements)
+        files = manifest.of(folder)
+        client.log_model_artifacts(logged.model_id, str(folder))
+    mlflow.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    decisions.record(
+        lake,
+        spec,
+        kind=Kind.TRAINING,
+        subject=f"model {logged.model_id}",
+        outcome=Outcome.FITTED,
+        reasons=[],
+        inputs={"model_id": logged.model_id, "files": files},
+        decided_at=datetime.fromisoformat(ref.known_at),
+        actor=Actor.TRAINING,
+        policy_hash=decisions.policy_hash(spec.training),
+        run_id=run.data.tags["airflow.run_id"],
     )
+    return logged.model_id, files
 
 
 def log_figures(figures: Mapping[str, Figure]) -> None:
@@ -209,13 +243,11 @@ def _data_tags(ref: TrainingSetRef) -> dict[str, str]:
     }
 
 
-def _reference(run: Run) -> RunRef:
-    return RunRef(
-        mlflow_run_id=run.info.run_id,
-        run_name=run.info.run_name,
-        model_id=_model_ids(run)[0],
-        metrics=dict(run.data.metrics),
-    )
+def _recorded_files(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef) -> Mapping[str, Manifest]:
+    """By the id of a logged model; of those that knew as much."""
+    since = datetime.fromisoformat(ref.known_at)
+    fitted = decisions.history(lake, spec.name, Kind.TRAINING, since=since)
+    return {str(item.inputs["model_id"]): item.inputs["files"] for item in fitted}
 
 
 def _model_ids(run: Run) -> list[str]:

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from airflow.sdk import PartitionedAssetTimetable
+from airflow.sdk import PartitionedAssetTimetable, RetryAction
 
 from include.core import catalogue
+from include.core.errors import DataError, TamperedError
 from include.core.settings import PROJECT_ROOT
 from include.orchestration import assets as declared_assets
 from include.orchestration.assets import assets_of
@@ -160,6 +161,9 @@ def test_policy(dag_bag, name):
     assert {MODEL} < dag.tags <= {MODEL, *Tag}
     assert dag.default_args["owner"] == spec.owner
     assert dag.default_args["retries"] == 2
+    decide = dag.default_args["retry_policy"].evaluate
+    decided = [decide(error("what"), 1, 3).action for error in (TamperedError, DataError, ConnectionError)]
+    assert decided == [RetryAction.FAIL, RetryAction.DEFAULT, RetryAction.DEFAULT]
     assert not dag.catchup
     for heading in ("Runs when", "Reads", "Writes", "Safe to re-run", "When it fails"):
         assert f"**{heading}:**" in dag.doc_md, heading

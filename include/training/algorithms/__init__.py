@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from include.core.errors import ConfigError
@@ -68,20 +67,14 @@ def get(spec: ModelSpec, name: str) -> Algorithm:
     return recorded(ALGORITHMS, name, spec.training.algorithm, f"{spec.name}, tag algorithm")
 
 
-def load(spec: ModelSpec, name: str, place: str | Path) -> Any:
-    """The model of a logged model or a registered version, in its library's own type, for `predict`.
+def load(spec: ModelSpec, name: str, folder: Path) -> Any:
+    """The model that `Algorithm.save` stored in a folder, in its library's own type, for `predict`.
 
     Args:
         name: as for `get`, with its errors.
-        place: the folder that it was downloaded to, or a URI such as ``models:/<model>/<version>``.
+        folder: local, and nobody else's: what is loaded is what lies there.
     """
-    algorithm = get(spec, name)
-    if isinstance(place, Path):
-        return algorithm.load(place)
-    from mlflow.artifacts import download_artifacts
-
-    with TemporaryDirectory(prefix="flightline-") as folder:
-        return algorithm.load(Path(download_artifacts(artifact_uri=place, dst_path=folder)))
+    return get(spec, name).load(folder)
 
 
 def fit(spec: ModelSpec, sample: Sample, params: Parameters, validation: Sample | None = None) -> Fitted:

@@ -45,13 +45,13 @@ class Fit(Protocol):
         """
 
 
-class Log(Protocol):
-    def __call__(self, model: Any, task: Task, example: pd.DataFrame, **more: Any) -> str:
-        """Store a model in the open MLflow run by MLflow's own flavor, and return the logged model's id.
+class Save(Protocol):
+    def __call__(self, model: Any, task: Task, example: pd.DataFrame, folder: Path, **more: Any) -> None:
+        """Store a model in a folder, which is made, by MLflow's own flavor.
 
         Args:
             example: rows of features, for the signature and as example of an input.
-            more: for MLflow's ``log_model``.
+            more: for MLflow's ``save_model``.
         """
 
 
@@ -68,9 +68,9 @@ class Algorithm:
     fit: Fit
     predict: Callable[[Any, pd.DataFrame, Task], Floats]
     """From model and features to one value a row, as `evaluation.metrics` says."""
-    log: Log
+    save: Save
     load: Callable[[Path], Any]
-    """From the folder of a logged model to the model. Reads the model's file alone, and runs no code that it names."""
+    """From the folder that `save` made to the model. Reads the model's file alone, and runs no code that it names."""
     requirements: tuple[str, ...]
     """Packages that load it."""
     importance: Callable[[Any], Mapping[str, float]] | None = None

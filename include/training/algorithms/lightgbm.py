@@ -76,12 +76,12 @@ def predict(model: Any, features: pd.DataFrame, task: Task) -> Floats:
     return predicted.argmax(axis=1).astype(np.float64) if task is Task.MULTICLASS else predicted
 
 
-def log(model: Any, task: Task, example: pd.DataFrame, **more: Any) -> str:
+def save(model: Any, task: Task, example: pd.DataFrame, folder: Path, **more: Any) -> None:
     import mlflow.lightgbm
     from mlflow.models import infer_signature
 
     signature = infer_signature(example, np.asarray(model.predict(example)))
-    return str(mlflow.lightgbm.log_model(model, signature=signature, input_example=example, **more).model_id)
+    mlflow.lightgbm.save_model(model, str(folder), signature=signature, input_example=example, **more)
 
 
 def load(folder: Path) -> Any:
@@ -103,7 +103,7 @@ LIGHTGBM = Algorithm(
     },
     fit=fit,
     predict=predict,
-    log=log,
+    save=save,
     load=load,
     requirements=("lightgbm", "scipy"),
     importance=importance,

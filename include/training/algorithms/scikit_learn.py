@@ -29,12 +29,13 @@ def predict(model: Any, features: pd.DataFrame, task: Task) -> Floats:
     return np.asarray(predicted[:, 1] if task is Task.BINARY else predicted, dtype=np.float64)
 
 
-def log(model: Any, task: Task, example: pd.DataFrame, **more: Any) -> str:
+def save(model: Any, task: Task, example: pd.DataFrame, folder: Path, **more: Any) -> None:
     import mlflow.sklearn
     from mlflow.models import infer_signature
 
-    info = mlflow.sklearn.log_model(
+    mlflow.sklearn.save_model(
         model,
+        str(folder),
         serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
         skops_trusted_types=list(TRUSTED),
         pyfunc_predict_fn=_function(task),
@@ -42,7 +43,6 @@ def log(model: Any, task: Task, example: pd.DataFrame, **more: Any) -> str:
         input_example=example,
         **more,
     )
-    return str(info.model_id)
 
 
 def load(folder: Path) -> Any:

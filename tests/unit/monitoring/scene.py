@@ -19,6 +19,8 @@ from include.core import catalogue
 from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
+from include.lakehouse import alias_history
+from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
     ARRIVED_AT,
@@ -76,10 +78,15 @@ class Scene:
         client = MlflowClient()
         if not client.search_registered_models(f"name = '{self.spec.name}'"):
             client.create_registered_model(self.spec.name)
-        return str(client.create_model_version(self.spec.name, source="file:///nowhere", tags=tags).version)
+        made = str(client.create_model_version(self.spec.name, source="file:///nowhere", tags=tags).version)
+        recorded = {"digest": "", "files": {}, "tags": tags}
+        self.run().decide(Kind.REGISTRATION, Outcome.REGISTERED, [], subject=f"version {made}", inputs=recorded)
+        return made
 
     def promote(self, version: str) -> None:
-        MlflowClient().set_registered_model_alias(self.spec.name, "production", version)
+        alias_history.begin(
+            self.lake, self.spec, version, model_time=HISTORY.end, decision_id=f"promotion of {version}"
+        )
 
     def deliver(
         self,

@@ -10,8 +10,7 @@ from include.core.spec import GateCheck, ModelSpec
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.run import Run
-from include.registry import versions
-from tests.unit.training.stage import Scene
+from tests.unit.training.stage import Scene, register
 
 THRESHOLD = 0.6
 """Both versions of the scene are above it on their test rows."""
@@ -43,7 +42,7 @@ def registered(scene: Scene, name: str, environment: str = "dev") -> Run:
     """A run of a model of its own with two versions: 1 of the history, 2 of the drifted days, too."""
     own = scene.own(name)
     for run, ref in ((scene.old, scene.old_ref), (scene.new, scene.new_ref)):
-        versions.register(own.world.spec, run, ref)
+        register(own.world.spec, own.world.lake, run, ref)
     settings = Settings(environment=environment, lakehouse_uri=str(scene.world.folder))
     return Run(lenient(own.world.spec), settings, own.world.lake, "first")
 
@@ -53,8 +52,9 @@ def another(run: Run, run_id: str) -> Run:
 
 
 def decided(run: Run, kind: Kind | None = None) -> list[Decision]:
-    """In the order of the clock."""
-    return sorted(decisions.history(run.lake, run.spec.name, kind), key=lambda item: item.recorded_at)
+    """In the order of the clock; how the versions came in is left out."""
+    found = decisions.history(run.lake, run.spec.name, kind)
+    return sorted((item for item in found if item.kind != Kind.REGISTRATION), key=lambda item: item.recorded_at)
 
 
 def outcomes(run: Run, kind: Kind) -> list[tuple[str, str, list[str]]]:

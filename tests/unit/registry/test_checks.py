@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,10 +15,12 @@ from include.lakehouse.schemas import DRIFTED
 from include.registry import checks, gates, promotion, versions
 from include.registry.checks import Check, CheckResult, Param
 from include.registry.gates import Verdict
+from include.training import tracking
 from include.training.algorithms import Sample
 from include.training.algorithms.linear import LINEAR
+from include.training.tracking import RunRef
 from tests.unit.registry.cases import lenient, registered, with_gate, with_params
-from tests.unit.training.stage import Scene
+from tests.unit.training.stage import Scene, register
 
 EXAMPLE = pd.DataFrame({"a": [1.0, 2.0]})
 SPEC = catalogue.load("california_housing")
@@ -35,37 +37,33 @@ def detail(verdict: Verdict, name: str) -> str:
 
 def test_staging_passes_a_complete_version_and_names_what_is_missing(scene: Scene) -> None:
     spec, lake = scene.own("staged").world.spec, scene.world.lake
-    version = versions.register(spec, scene.old, scene.old_ref).version
+    version = register(spec, lake, scene.old, scene.old_ref).version
     verdict = gates.ask(spec, lake, "staging", version)
     assert verdict.passed
-    assert list(results(verdict)) == ["has_artifacts", "has_description", "has_signature", "predicts"]
+    assert list(results(verdict)) == ["as_registered", "has_artifacts", "has_description", "has_signature", "predicts"]
     MlflowClient().update_model_version(spec.name, version, description=" ")
     versions.note(spec, version, "Staging gate", "what a gate says is no description", {})
     assert results(gates.ask(spec, lake, "staging", version))["has_description"] is False
     bare = MlflowClient().create_model_version(spec.name, source=f"runs:/{scene.old.mlflow_run_id}/plots")
     verdict = gates.ask(spec, lake, "staging", bare.version)
-    assert not any(results(verdict).values())
-    assert all(check.detail for check in verdict.checks)
+    assert [(check.name, check.passed) for check in verdict.checks] == [("as_registered", False)]
+    assert detail(verdict, "as_registered") == (
+        f"staged: what the files of version {bare.version} have to be is not recorded: it was registered by hand. Only "
+        "staged.train_model registers what can be loaded: run request_training"
+    )
 
 
 def test_staging_refuses_predictions_that_are_not_finite(scene: Scene) -> None:
-    spec = scene.own("broken").world.spec
-    experiment = MlflowClient().get_experiment_by_name("scratch/training")
+    own, ref = scene.own("scratch").world, scene.old_ref
+    search = own.spec.training.search.model_copy(update={"space": {}})
+    linear = own.spec.training.model_copy(update={"algorithm": "linear", "baseline": {}, "search": search})
+    spec = own.spec.model_copy(update={"training": linear})
     fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)
     fitted.model[-1].coef_ *= np.nan
-    with mlflow.start_run(experiment_id=experiment.experiment_id) as run:
-        model_id = LINEAR.log(fitted.model, spec.task, EXAMPLE, name="model", pip_requirements=["mlflow"])
-    client = MlflowClient()
-    client.create_registered_model(spec.name)
-    made = client.create_model_version(
-        spec.name,
-        f"models:/{model_id}",
-        run_id=run.info.run_id,
-        model_id=model_id,
-        description="always NaN",
-        tags={"algorithm": "linear"},
-    )
-    verdict = gates.ask(spec, scene.world.lake, "staging", made.version)
+    with tracking.started(spec, "baseline", ref, "always NaN", "test") as run:
+        model_id, files = tracking.log_model(spec, own.lake, ref, run, fitted.model, EXAMPLE)
+    made = register(spec, own.lake, RunRef(run.info.run_id, "baseline", model_id, {}, files), ref)
+    verdict = gates.ask(spec, own.lake, "staging", made.version)
     assert [check.name for check in verdict.failed] == ["predicts"]
     assert detail(verdict, "predicts").endswith("not all finite or not one per row.")
 
@@ -75,15 +73,15 @@ def test_production_prefers_the_version_that_knows_the_drift(scene: Scene) -> No
     spec, lake = run.spec, run.lake
     first = gates.ask(spec, lake, "production", "1")
     assert first.passed
-    assert list(results(first)) == PRODUCTION
+    assert list(results(first)) == ["as_registered", *PRODUCTION]
     assert "drifted" in detail(first, "drifted_rows")
     promotion.put_in_production(spec, lake, "1", "d1")
 
     verdict = gates.ask(spec, lake, "production", "2")
     assert verdict.passed, verdict.failed
     assert verdict.compared_with == "1"
-    assert verdict.checks[1].value == scene.new.metrics["drifted_rows"]
-    assert verdict.checks[2].value == pytest.approx(scene.new.metrics["drifted_adjusted_r2"])
+    assert verdict.checks[2].value == scene.new.metrics["drifted_rows"]
+    assert verdict.checks[3].value == pytest.approx(scene.new.metrics["drifted_adjusted_r2"])
     assert detail(verdict, "above_threshold").startswith("Adjusted R2 on all test rows (")
     assert "On the test rows of drifted windows" in detail(verdict, "better_than_production")
     promotion.put_in_production(spec, lake, "2", "d2")
@@ -118,7 +116,7 @@ def test_a_metric_that_falls_as_it_gets_better(scene: Scene) -> None:
     for threshold, passed, side in ((measured + 1, True, "below"), (measured - 1, False, "not below")):
         chosen = with_gate(spec, "production", {"check": "above_threshold", "threshold": threshold})
         chosen = chosen.model_copy(update={"metric": "rmse"})
-        (check,) = gates.ask(chosen, run.lake, "production", "1").checks
+        _, check = gates.ask(chosen, run.lake, "production", "1").checks
         assert check.passed is passed
         assert check.detail.startswith("RMSE on all test rows (")
         assert f", {side} " in check.detail
@@ -129,9 +127,8 @@ def test_a_metric_that_falls_as_it_gets_better(scene: Scene) -> None:
 
 def test_rows_are_left_out_that_the_other_version_was_fitted_to(scene: Scene) -> None:
     """A version split with another seed was fitted to some of the candidate's test rows."""
-    run = registered(scene, "other_seed")
-    split = versions.get(run.spec, "1").tag("split").replace(str(run.spec.training.split.seed), "1")
-    MlflowClient().set_model_version_tag(run.spec.name, "1", "split", split)
+    split = scene.old_ref.split.replace(str(scene.world.spec.training.split.seed), "1")
+    run = registered(replace(scene, old_ref=replace(scene.old_ref, split=split)), "other_seed")
     promotion.put_in_production(run.spec, run.lake, "1", "d1")
     said = detail(gates.ask(run.spec, run.lake, "production", "2"), "better_than_production")
     compared = int(said.split("(")[1].split(" rows")[0].replace(",", ""))
@@ -161,8 +158,8 @@ def test_a_check_of_ones_own_is_named_by_its_path(scene: Scene) -> None:
     spec = with_gate(run.spec, "production", mine("share_of_drifted"), mine("share_of_drifted", most=0))
     checks.problems(spec)
     verdict = gates.ask(spec, run.lake, "production", "2")
-    assert [check.passed for check in verdict.checks] == [True, False]
-    assert verdict.checks[1].value == pytest.approx(scene.new.metrics["drifted_rows"] / scene.new_ref.test_rows)
+    assert [check.passed for check in verdict.checks] == [True, True, False]
+    assert verdict.checks[2].value == pytest.approx(scene.new.metrics["drifted_rows"] / scene.new_ref.test_rows)
 
 
 def test_what_a_check_raises_is_its_failure(scene: Scene) -> None:
@@ -173,8 +170,8 @@ def test_what_a_check_raises_is_its_failure(scene: Scene) -> None:
     spec = with_gate(run.spec, "production", mine("raises"), {"check": "above_threshold", "threshold": 0.1})
     verdict = gates.ask(spec, run.lake, "production", "1")
     assert not verdict.passed
-    assert verdict.checks[0].detail == "It could not be checked: in somebody's check"
-    assert verdict.checks[1].passed
+    assert verdict.checks[1].detail == "It could not be checked: in somebody's check"
+    assert verdict.checks[2].passed
     assert "It could not be checked" in verdict.table
 
 

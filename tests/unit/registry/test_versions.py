@@ -14,8 +14,8 @@ from tests.unit.training.stage import Scene
 def test_a_run_has_one_version_with_everything_a_reader_needs(scene: Scene) -> None:
     own = scene.own("registered_once")
     spec = own.world.spec
-    made = versions.register(spec, scene.new, scene.new_ref)
-    assert versions.register(spec, scene.new, scene.new_ref) == made == versions.get(spec, made.version)
+    made = versions.create(spec, scene.new, scene.new_ref)
+    assert versions.create(spec, scene.new, scene.new_ref) == made == versions.get(spec, made.version)
     assert made.stage == "None"
     assert made.feature_service == "california_housing_v1"
     assert made.features == tuple(scene.new_ref.features)
@@ -40,8 +40,8 @@ def test_a_run_has_one_version_with_everything_a_reader_needs(scene: Scene) -> N
 def test_stages(scene: Scene) -> None:
     spec = scene.own("stages").world.spec
     assert versions.production(spec) is None
-    first = versions.register(spec, scene.old, scene.old_ref)
-    second = versions.register(spec, scene.new, scene.new_ref)
+    first = versions.create(spec, scene.old, scene.old_ref)
+    second = versions.create(spec, scene.new, scene.new_ref)
     assert versions.production(spec) is None
     versions.set_stage(spec, first.version, "Staging")
     versions.set_stage(spec, second.version, "Staging")
@@ -59,7 +59,7 @@ def test_stages(scene: Scene) -> None:
 
 def test_what_is_said_again_replaces_its_line(scene: Scene) -> None:
     spec = scene.own("notes").world.spec
-    made = versions.register(spec, scene.old, scene.old_ref)
+    made = versions.create(spec, scene.old, scene.old_ref)
     for title, text in (("Staging gate", "failed"), ("Production gate", "failed"), ("Staging gate", "passed")):
         versions.note(spec, made.version, title, text, {f"gate.{title.split()[0].lower()}": text})
     found = versions.get(spec, made.version)

@@ -10,11 +10,10 @@ from include.core.errors import DataError
 from include.features import query
 from include.lakehouse.schemas import CLEAN, PREDICTIONS
 from include.lakehouse.tables import within
-from include.registry import versions
 from include.scoring import batch
 from tests.tables import day, put
 from tests.unit.training import world
-from tests.unit.training.stage import Scene
+from tests.unit.training.stage import Scene, register
 
 DAY = day("2025-02-01")
 
@@ -38,7 +37,7 @@ def test_every_accepted_row_is_predicted_once_from_features_of_its_partition(
     scene: Scene, delivered: world.World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, lake = delivered.spec, delivered.lake
-    version = versions.register(spec, scene.new, scene.new_ref)
+    version = register(spec, lake, scene.new, scene.new_ref)
     assert score(delivered, version.version, "first") == 200
     monkeypatch.setattr("include.lakehouse.tables.STREAM_ROWS", 70)
     assert score(delivered, version.version, "again") == 200
@@ -55,8 +54,8 @@ def test_every_accepted_row_is_predicted_once_from_features_of_its_partition(
 
 def test_versions_stand_beside_each_other(scene: Scene, delivered: world.World) -> None:
     spec, lake = delivered.spec, delivered.lake
-    old = versions.register(spec, scene.old, scene.old_ref).version
-    new = versions.register(spec, scene.new, scene.new_ref).version
+    old = register(spec, lake, scene.old, scene.old_ref).version
+    new = register(spec, lake, scene.new, scene.new_ref).version
     score(delivered, old, "first")
     served = lake.read(PREDICTIONS.of(spec)).to_pandas()
     score(delivered, new, "second", served=False)
@@ -69,7 +68,7 @@ def test_versions_stand_beside_each_other(scene: Scene, delivered: world.World) 
 
 def test_rows_without_features_are_an_error_and_leave_the_old_predictions(scene: Scene, delivered: world.World) -> None:
     spec, lake = delivered.spec, delivered.lake
-    version = versions.register(spec, scene.new, scene.new_ref).version
+    version = register(spec, lake, scene.new, scene.new_ref).version
     score(delivered, version, "first")
     clean = lake.read(CLEAN.of(spec), where=within(DAY)).to_pandas()
     clean["listing_id"] = clean["listing_id"].where(clean.index > 0, 999_999)
@@ -81,7 +80,7 @@ def test_rows_without_features_are_an_error_and_leave_the_old_predictions(scene:
 
 def test_a_rejected_batch_has_no_predictions(scene: Scene, delivered: world.World) -> None:
     spec, lake = delivered.spec, delivered.lake
-    version = versions.register(spec, scene.new, scene.new_ref).version
+    version = register(spec, lake, scene.new, scene.new_ref).version
     score(delivered, version, "first")
     clean = lake.read(CLEAN.of(spec), where=within(DAY))
     put(lake, CLEAN.of(spec), clean.slice(0, 0), DAY)

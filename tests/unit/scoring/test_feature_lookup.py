@@ -15,12 +15,12 @@ from include.features import query
 from include.features import store as feature_store
 from include.lakehouse.schemas import FEATURES
 from include.lakehouse.tables import within
-from include.registry import saved_dataset, versions
+from include.registry import saved_dataset
 from include.scoring import feature_lookup
 from include.training import training_set
 from tests.tables import day
 from tests.unit.training import world
-from tests.unit.training.stage import Scene
+from tests.unit.training.stage import Scene, register
 
 DAY = day("2025-02-01")
 AS_OF = datetime(2025, 2, 1, 12, tzinfo=UTC)
@@ -55,18 +55,18 @@ def store(feast_addresses, delivered, monkeypatch):
 
 def test_predictions_are_those_of_the_features_and_the_same_offline_and_online(scene: Scene, delivered, store) -> None:
     spec = delivered.spec
-    version = versions.register(spec, scene.new, scene.new_ref)
+    version = register(spec, delivered.lake, scene.new, scene.new_ref)
     features = query.compute(spec, delivered.lake, DAY).to_pandas().set_index("listing_id")
     keys = [int(key) for key in features.index[[3, 1, 3]]]
     expected = mlflow.pyfunc.load_model(version.uri).predict(
         features.loc[keys, list(scene.new_ref.features)].astype("float64")
     )
     asked = listings(*keys)
-    found = feature_lookup.score(spec, store, version.version, asked, AS_OF)
+    found = feature_lookup.score(spec, delivered.lake, store, version.version, asked, AS_OF)
     assert found["listing_id"].tolist() == keys
     assert np.allclose(found["prediction"], expected)
     assert set(found["model_version"]) == {version.version}
-    keyed = feature_lookup.load(spec, store, version.version)
+    keyed = feature_lookup.load(spec, delivered.lake, store, version.version)
     assert np.allclose(keyed.score_online(asked, AS_OF), expected)
     assert np.allclose(keyed.score_online(asked[:1], AS_OF), expected[:1])
     berlin = datetime.fromisoformat("2025-02-01T13:00:00+01:00")
@@ -76,7 +76,9 @@ def test_predictions_are_those_of_the_features_and_the_same_offline_and_online(s
 
 def test_what_cannot_be_scored_is_said(scene: Scene, delivered, store) -> None:
     spec = delivered.spec
-    keyed = feature_lookup.load(spec, store, versions.register(spec, scene.new, scene.new_ref).version)
+    keyed = feature_lookup.load(
+        spec, delivered.lake, store, register(spec, delivered.lake, scene.new, scene.new_ref).version
+    )
     key = int(delivered.lake.read(FEATURES.of(spec), where=within(DAY))["listing_id"][0].as_py())
     known, unknown = listings(key), listings(key, 77_777_777)
     with pytest.raises(DataError, match=r"1 of 2 keys have no features by 2025-02-01T12:.* listing_id 77"):
@@ -95,13 +97,13 @@ def test_what_cannot_be_scored_is_said(scene: Scene, delivered, store) -> None:
 
 def test_a_feature_renamed_since_the_version_was_fitted_is_named(scene: Scene, delivered, store, tmp_path) -> None:
     spec = delivered.spec
-    version = versions.register(spec, scene.new, scene.new_ref).version
+    version = register(spec, delivered.lake, scene.new, scene.new_ref).version
     renamed = spec.model_copy(update={"features": spec.features.model_copy(update={"descriptions": {}})})
     renamed._folder = tmp_path
     sql = (spec.folder / "features.sql").read_text()
     (tmp_path / "features.sql").write_text(sql.replace("    median_income,", "    median_income AS income,"))
     feature_store.apply(store, renamed)
-    keyed = feature_lookup.load(renamed, store, version)
+    keyed = feature_lookup.load(renamed, delivered.lake, store, version)
     said = "was fitted to median_income, which california_housing_v1 does not serve"
     for look_up in (keyed.score, keyed.score_online):
         with pytest.raises(DataError, match=said):
@@ -110,7 +112,7 @@ def test_a_feature_renamed_since_the_version_was_fitted_is_named(scene: Scene, d
 
 def test_lineage_is_in_mlflow_and_in_feast(scene: Scene, delivered, store) -> None:
     spec, ref = delivered.spec, scene.new_ref
-    version = versions.register(spec, scene.new, ref)
+    version = register(spec, delivered.lake, scene.new, ref)
     table = ref.data_version.split()[0]
     assert table.startswith("features_california_housing@")
     assert (version.tag("feature_table"), version.tag("feature_service")) == (table, "california_housing_v1")
@@ -131,7 +133,9 @@ def test_lineage_is_in_mlflow_and_in_feast(scene: Scene, delivered, store) -> No
 def test_feast_reads_the_rows_that_a_version_was_fitted_to(scene: Scene, store, monkeypatch) -> None:
     monkeypatch.setattr(store.config.offline_store, "lakehouse_uri", str(scene.world.folder / "lakehouse"))
     for ref, run in ((scene.old_ref, scene.old), (scene.new_ref, scene.new)):
-        dataset = saved_dataset.record(store, scene.world.spec, versions.register(scene.world.spec, run, ref), ref)
+        dataset = saved_dataset.record(
+            store, scene.world.spec, register(scene.world.spec, scene.world.lake, run, ref), ref
+        )
         rows = store.get_saved_dataset(dataset.name).to_df()
         fitted = training_set.read(scene.world.spec, scene.world.lake, ref)
         assert sorted(rows["listing_id"]) == sorted(fitted["listing_id"])

@@ -16,12 +16,12 @@ from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, PREDICTIONS
 from include.lakehouse.tables import within
-from include.registry import promotion, versions
+from include.registry import promotion
 from include.scoring import steps
 from include.scoring.steps import Scored
 from tests.tables import day, put
 from tests.unit.training import world
-from tests.unit.training.stage import DAYS, Scene
+from tests.unit.training.stage import DAYS, Scene, register
 
 BEFORE, BETWEEN, AFTER = day("2025-01-01"), DAYS[0], DAYS[-1].shift(1)
 """Partitions: what version 1 knew, of the time before version 2 knew anything, and from after both."""
@@ -40,7 +40,7 @@ def delivered(
     monkeypatch.setattr("include.features.store.open_store", lambda: store)
     own = replace(scene, world=made).own(request.node.name).world
     for run, ref in ((scene.old, scene.old_ref), (scene.new, scene.new_ref)):
-        versions.register(own.spec, run, ref)
+        register(own.spec, own.lake, run, ref)
     return own
 
 

@@ -13,7 +13,13 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
+from include.core.settings import Settings
+from include.core.spec import ModelSpec
+from include.lakehouse.run import Run
 from include.lakehouse.schemas import ModelTable
+from include.lakehouse.tables import Lakehouse
+from include.registry import registration
+from include.registry.versions import Version
 from include.training import candidate, training_set
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
@@ -66,6 +72,10 @@ class _Renamed:
             return call(name if isinstance(table, str) else replace(table, name=name), *args, **kwargs)
 
         return renamed
+
+
+def register(spec: ModelSpec, lake: Lakehouse, run: RunRef, ref: TrainingSetRef) -> Version:
+    return registration.register(Run(spec, Settings(), lake, "registration"), run, ref)
 
 
 @pytest.fixture(autouse=True)

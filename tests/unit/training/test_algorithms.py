@@ -58,9 +58,7 @@ def sample(task: Task, rows: int = 600) -> Sample:
 
 
 @pytest.mark.parametrize(("name", "task"), CASES)
-def test_a_stored_model_predicts_the_same_and_by_the_tasks_convention(
-    name: str, task: Task, tmp_path: Path, mlflow_store: None
-) -> None:
+def test_a_stored_model_predicts_the_same_and_by_the_tasks_convention(name: str, task: Task, tmp_path: Path) -> None:
     spec, train, test = fitting(name, task), sample(task), sample(task, 300)
     fitted = algorithms.fit(spec, train, {})
     predicted = algorithms.predict(spec, name, fitted.model, test.features)
@@ -78,17 +76,12 @@ def test_a_stored_model_predicts_the_same_and_by_the_tasks_convention(
         predicted, algorithms.predict(spec, name, algorithms.fit(spec, train, {}).model, test.features)
     )
 
-    experiment = mlflow.get_experiment_by_name("scratch/training")
-    with mlflow.start_run(experiment_id=experiment.experiment_id):
-        more = {"name": "model", "pip_requirements": ["mlflow"]}
-        uri = f"models:/{ALGORITHMS[name].log(fitted.model, task, train.features.head(3), **more)}"
-    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(tmp_path)))
-    for place in (uri, folder):
-        loaded = algorithms.load(spec, name, place)
-        assert np.allclose(algorithms.predict(spec, name, loaded, test.features), predicted)
+    folder = tmp_path / "model"
+    ALGORITHMS[name].save(fitted.model, task, train.features.head(3), folder, pip_requirements=["mlflow"])
+    assert mlflow.models.get_model_info(str(folder)).signature.outputs is not None
     (folder / "MLmodel").write_text("loader_module: os\n")  # what the registry's files name is not asked
-    assert algorithms.load(spec, name, folder) is not None
-    assert mlflow.models.get_model_info(uri).signature.outputs is not None
+    loaded = algorithms.load(spec, name, folder)
+    assert np.allclose(algorithms.predict(spec, name, loaded, test.features), predicted)
 
     if importance := ALGORITHMS[name].importance:
         found = importance(fitted.model)

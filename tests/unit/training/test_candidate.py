@@ -93,6 +93,7 @@ def test_retry_of_a_run_reuses_what_it_finished(scene: Scene) -> None:
     assert again.mlflow_run_id == scene.new.mlflow_run_id
     assert again.model_id == scene.new.model_id
     assert again.metrics == pytest.approx(scene.new.metrics)
+    assert again.files == scene.new.files
 
 
 def test_retry_removes_what_it_left_unfinished(scene: Scene) -> None:
@@ -104,7 +105,7 @@ def test_retry_removes_what_it_left_unfinished(scene: Scene) -> None:
 
     with pytest.raises(KeyboardInterrupt) as crashed:
         crash()
-    assert tracking.finished(spec, "baseline", scene.old_ref, "run-crash") is None
+    assert tracking.finished(spec, scene.world.lake, "baseline", scene.old_ref, "run-crash") is None
     assert client.get_run(str(crashed.value)).info.lifecycle_stage == "deleted"
 
 

@@ -27,6 +27,6 @@ def test_a_request_is_recorded_once_a_run_and_the_better_candidate_is_named(tmp_
     )
     assert (found.subject, found.actor, found.decided_at) == ("2025-01-03", Actor.SCHEDULE_OR_PERSON, run.partition.end)
     baseline, tuned = (
-        RunRef("r", name, "m", {"validation": 1.0, "baseline_validation": 2.0}) for name in ("baseline", "tuned")
+        RunRef("r", name, "m", {"validation": 1.0, "baseline_validation": 2.0}, {}) for name in ("baseline", "tuned")
     )
     assert steps.choose_candidate(run, baseline, tuned) == "tuned"

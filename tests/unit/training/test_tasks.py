@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +48,10 @@ def become(made: World, algorithm: str, space: dict[str, Any], **changes: Any) -
     made.spec._folder = folder
 
 
+def stored(run: RunRef) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=run.model_uri))
+
+
 def trained(made: World, run_id: str) -> tuple[TrainingSetRef, RunRef, RunRef]:
     ref = training_set.build(made.spec, made.lake, made.store(), HISTORY)
     fits = (candidate.fit_baseline, candidate.fit_tuned)
@@ -63,7 +68,7 @@ def test_a_binary_model_predicts_probabilities_and_is_judged_by_them(made: World
     ref, baseline, tuned = trained(made, f"run-binary-{algorithm}")
     frame = training_set.read(made.spec, made.lake, ref)
     test = frame[frame["split"] == "test"]
-    model = algorithms.load(made.spec, algorithm, tuned.model_uri)
+    model = algorithms.load(made.spec, algorithm, stored(tuned))
     predicted = algorithms.predict(made.spec, algorithm, model, test[list(ref.features)])
     assert 0 <= predicted.min() < predicted.max() <= 1
     assert tuned.metrics["auc"] == pytest.approx(roc_auc_score(test["median_house_value"], predicted))
@@ -82,7 +87,7 @@ def test_several_classes_are_predicted_as_classes(made: World) -> None:
     become(made, "lightgbm", SEARCHES["lightgbm"], task="multiclass", metric="macro_f1")
     made.deliver(HISTORY, 2500)
     ref, _, tuned = trained(made, "run-classes")
-    model = algorithms.load(made.spec, "lightgbm", tuned.model_uri)
+    model = algorithms.load(made.spec, "lightgbm", stored(tuned))
     features = training_set.read(made.spec, made.lake, ref)[list(ref.features)]
     assert set(algorithms.predict(made.spec, "lightgbm", model, features)) == {0.0, 1.0, 2.0}
     assert tuned.metrics["macro_f1"] > 0.6
@@ -94,7 +99,7 @@ def test_a_users_metric_judges_a_training(made: World) -> None:
     ref, _, tuned = trained(made, "run-wape")
     frame = training_set.read(made.spec, made.lake, ref)
     test = frame[frame["split"] == "test"]
-    model = algorithms.load(made.spec, "linear", tuned.model_uri)
+    model = algorithms.load(made.spec, "linear", stored(tuned))
     predicted = algorithms.predict(made.spec, "linear", model, test[list(ref.features)])
     assert tuned.metrics[PATH] == pytest.approx(wape(test[made.spec.target].to_numpy(), predicted, 0))
     assert tuned.metrics["validation"] <= tuned.metrics["baseline_validation"]

@@ -1,0 +1,57 @@
+"""The alias `production` in MLflow repeats what the history says. Here the two are held against each other."""
+
+from __future__ import annotations
+
+from include.core.errors import TamperedError
+from include.lakehouse import alias_history, decisions
+from include.lakehouse.alias_history import AliasPeriod
+from include.lakehouse.decisions import Kind, Outcome, Reason
+from include.lakehouse.run import Run
+from include.registry import promotion, versions
+
+
+def require(run: Run) -> None:
+    """Stop where somebody else than a promotion or a roll-back touched what is in production.
+
+    What the history knows is put right first, so that it costs one red run; what it does not know stays for a person.
+    Either is recorded in `decisions`. A promotion that did not come to its end is completed, which nobody needs to see.
+
+    Raises:
+        TamperedError: the alias was moved or removed by hand, names a version that was never promoted, or the version
+            in production was deleted.
+    """
+    spec, model = run.spec, run.spec.name
+    while True:
+        period = alias_history.current(run.lake, model)
+        complete = period is None or _is_complete(run, period)
+        named = versions.number_of(spec, versions.PRODUCTION)
+        if period == alias_history.current(run.lake, model):
+            break  # else somebody has promoted in between
+    running = period.version if period else None
+    if named == running:
+        return
+    move = f"To change what is in production, run {model}.promote_model or {model}.roll_back_model"
+    if period is None:
+        reason, outcome = Reason.ALIAS_UNKNOWN, Outcome.REFUSED
+        said = f"the alias production names version {named}, and no promotion is recorded: it was set by hand"
+        fix = f"Remove the alias in MLflow. {move}"
+    elif versions.find(spec, period.version) is None:
+        reason, outcome = Reason.VERSION_DELETED, Outcome.REFUSED
+        said = f"version {running}, which is in production, was deleted in MLflow"
+        fix = f"Run {model}.roll_back_model with another version, or {model}.request_training"
+    else:
+        promotion.follow_history(spec, run.lake)
+        if not complete:
+            return
+        reason, outcome = Reason.ALIAS_MOVED, Outcome.PUT_BACK
+        said = f"the alias production was moved by hand from version {running} to {named or 'none'}, and is put back"
+        fix = f"Clear this task to go on with version {running}. {move}"
+    inputs = {"alias": named, "history": running}
+    run.decide(Kind.ALIAS_CHECK, outcome, [reason], subject="alias production", inputs=inputs)
+    raise TamperedError(said, where=model, fix=fix)
+
+
+def _is_complete(run: Run, period: AliasPeriod) -> bool:
+    """Whether the promotion or roll-back that began a period came to its end: it records itself last."""
+    decided = decisions.history(run.lake, run.spec.name, since=period.model_time)
+    return any(item.decision_id == period.decision_id for item in decided)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from include.runtime.files import read_json, write_private
+
 STOP_SECONDS = 20
 
 
@@ -26,8 +28,7 @@ class Process:
         self._record = folder / "run" / f"{name}.json"
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> None:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._record.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.log.open("ab") as log:
             child = subprocess.Popen(
                 command,
@@ -37,19 +38,18 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,
             )
         started = psutil.Process(child.pid).create_time()
-        self._record.write_text(json.dumps({"pid": child.pid, "started": started}))
+        write_private(self._record, json.dumps({"pid": child.pid, "started": started}))
 
     def find(self) -> psutil.Process | None:
         """The running process, or None."""
-        try:
-            record = json.loads(self._record.read_text())
+        record = read_json(self._record)
+        with suppress(KeyError, psutil.NoSuchProcess):
             process = psutil.Process(record["pid"])
             if process.create_time() == record["started"] and process.status() != psutil.STATUS_ZOMBIE:
                 return process
-        except (FileNotFoundError, psutil.NoSuchProcess):
-            pass
         return None
 
     def forget(self) -> None:

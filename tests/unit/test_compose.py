@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,8 +19,8 @@ from cryptography.fernet import Fernet
 
 from include.core.settings import PROJECT_ROOT, Settings
 from include.features import store
+from include.runtime.environment import Environment
 from include.runtime.postgres import DATABASES
-from include.runtime.stack import Stack
 from tests import redis_server
 
 AIRFLOW = {
@@ -32,7 +31,16 @@ AIRFLOW = {
     "airflow-worker": "airflow celery worker",
 }
 OURS = {*AIRFLOW, "airflow-init", "mlflow"}
-LOCAL_ONLY = {"PATH"}  # names the virtual environment
+LOCAL_PROCESS = {
+    "airflow-apiserver": "api-server",
+    "airflow-scheduler": "scheduler",
+    "airflow-dag-processor": "dag-processor",
+    "airflow-triggerer": "triggerer",
+    "airflow-worker": "scheduler",  # which runs the tasks itself
+    "airflow-init": "db-migrate",
+    "mlflow": "mlflow",
+}
+LOCAL_ONLY = {"PATH", "PYTHONUNBUFFERED"}  # names the virtual environment; Airflow's image sets the other
 OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION"}
 SECRETS = {
     "POSTGRES_PASSWORD",
@@ -78,12 +86,10 @@ def volumes(service: str) -> dict[str, str]:
     return {volume.split(":")[1]: volume.split(":")[0] for volume in SERVICES[service].get("volumes", [])}
 
 
-def local_variables(home: Path) -> set[str]:
-    settings = {"ports": {"airflow": 1, "mlflow": 2}, "fernet_key": "", "secret_key": "", "jwt_secret": ""}
-    (home / "stack.json").write_text(json.dumps(settings))
-    stack = Stack(home)
-    stack.postgres = SimpleNamespace(url=lambda database: database, socket_folder=home)  # type: ignore[assignment]
-    return {name for name, _ in stack._variables()}
+def local_variables(process: str) -> set[str]:
+    """What the local stack gives to a process of its own."""
+    secrets = {"fernet_key": "", "secret_key": "", "jwt_secret": ""}
+    return set(Environment(Path("/var"), {}, secrets, lambda database: database).own(process))
 
 
 # -- services ---------------------------------------------------------------------------------
@@ -204,15 +210,9 @@ def test_services_wait_for_what_they_need() -> None:
 # -- variables --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("service", sorted({*AIRFLOW, "airflow-init"}))
-def test_what_the_local_stack_sets_is_set_here_too(service: str, tmp_path: Path) -> None:
-    wanted = local_variables(tmp_path) - LOCAL_ONLY - OF_THE_SERVER
-    assert wanted - set(environment(service)) == set()
-
-
-def test_what_the_local_stack_sets_for_mlflow_is_set_here_too(tmp_path: Path) -> None:
-    assert local_variables(tmp_path) >= OF_THE_SERVER
-    assert set(environment("mlflow")) >= OF_THE_SERVER
+@pytest.mark.parametrize(("service", "process"), LOCAL_PROCESS.items())
+def test_what_the_local_stack_gives_a_process_it_has_here_too(service: str, process: str) -> None:
+    assert local_variables(process) - LOCAL_ONLY - set(environment(service)) == set()
 
 
 def test_feast_finds_its_variables() -> None:

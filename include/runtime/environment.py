@@ -1,0 +1,143 @@
+"""What each process of the local stack is given: what it needs of its caller's variables, and its own.
+
+Nothing else is inherited. A variable of whoever said `make up` may name a folder that is gone when they leave, and a
+secret is with those alone who use it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.core.settings import PROJECT_ROOT
+
+AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
+SYSTEM = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR"
+    r"|(?i:(https?|ftp|all|no)_proxy)|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
+)
+"""For every process: where programs are, the person's language and time zone, the way to the network."""
+WORK = re.compile(r"FLIGHTLINE_\w+|\w+_CSV|(AWS|AZURE|GOOGLE)_\w+|JAVA_HOME|(SPARK|PYSPARK|HADOOP)_\w+|OMP_NUM_THREADS")
+"""For whoever touches tables and deliveries: this package's settings, the keys of a cloud's stores, Spark's places."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The variables of one installation.
+
+    Args:
+        home: the folder that holds all state.
+        ports: of ``airflow``, ``mlflow`` and ``feast``.
+        secrets: ``fernet_key``, ``secret_key`` and ``jwt_secret``.
+        database: URL of a database by its name.
+    """
+
+    home: Path
+    ports: Mapping[str, int]
+    secrets: Mapping[str, str]
+    database: Callable[[str], str]
+
+    def of(self, process: str) -> dict[str, str]:
+        """All variables of one process of the stack."""
+        own = self.own(process)
+        wanted = [SYSTEM] if process == "mlflow" else [SYSTEM, WORK]
+        inherited = {name: value for name, value in os.environ.items() if any(p.fullmatch(name) for p in wanted)}
+        return inherited | own
+
+    def own(self, process: str) -> dict[str, str]:
+        """Those variables of a process that the stack sets itself."""
+        if process == "mlflow":
+            return self._everyone() | self._mlflow()
+        if process == "feast-ui":
+            return self._everyone() | self._stores() | {"FLIGHTLINE_AIRFLOW_URL": self.url("airflow")}
+        return self._everyone() | self._stores() | self._airflow() | self._logging_in(process)
+
+    def shell(self) -> dict[str, str]:
+        """For a person's shell, and the steps and Airflow commands in it."""
+        return self.own("shell")
+
+    def url(self, server: str) -> str:
+        return f"http://127.0.0.1:{self.ports.get(server, '')}"
+
+    # -- parts --------------------------------------------------------------------------------
+
+    def _everyone(self) -> dict[str, str]:
+        return {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PYTHONUNBUFFERED": "1",
+            "DO_NOT_TRACK": "true",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    def _mlflow(self) -> dict[str, str]:
+        return {
+            # Not on the command line, which every user of the machine can read.
+            "MLFLOW_BACKEND_STORE_URI": self.database("mlflow"),
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
+
+    def _stores(self) -> dict[str, str]:
+        return {
+            "PYTHONPATH": str(PROJECT_ROOT),
+            "FLIGHTLINE_ENV": os.environ.get("FLIGHTLINE_ENV", "dev"),
+            "FLIGHTLINE_LANDING_URI": str(self.home / "landing"),
+            "FLIGHTLINE_LAKEHOUSE_URI": str(self.home / "lakehouse"),
+            "FLIGHTLINE_DOCS_FOLDER": str(self.home / "docs"),
+            "FLIGHTLINE_FEAST_REGISTRY": self.database("feast"),
+            "FLIGHTLINE_FEAST_ONLINE_STORE": self.database("feast"),
+            "FLIGHTLINE_MLFLOW_UI_URL": self.url("mlflow"),
+            "FLIGHTLINE_FEAST_UI_URL": self.url("feast"),
+            "FEAST_USAGE": "False",
+            # Its threads would be forked with the scheduler, and tasks are the parallelism.
+            "OPENBLAS_NUM_THREADS": "1",
+            "MLFLOW_TRACKING_URI": self.url("mlflow"),
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        }
+
+    def _airflow(self) -> dict[str, str]:
+        events = {"type": "file", "log_file_path": str(self.home / "lineage" / "events.jsonl"), "append": True}
+        return {
+            "AIRFLOW_HOME": str(self.home / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__FERNET_KEY": self.secrets["fernet_key"],
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "airflow" / "passwords.json"),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url('airflow')}/execution/",
+            "AIRFLOW__API__BASE_URL": self.url("airflow"),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database("airflow"),
+            # An edited DAG file is read at once, and is to be seen at once; a new one is found within seconds.
+            "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
+            "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            # What did not change is read again for the sake of the models' folders.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
+            "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "log" / "tasks"),
+            "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+            "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(events),
+            "AIRFLOW__OPENLINEAGE__NAMESPACE": "flightline",
+            # Not in a fork of the task: what reads Delta tables there stops for good ("Forked process detected").
+            "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "True",
+            "AIRFLOW__OPENLINEAGE__EXTRACTORS": "flightline.lineage.LakehouseExtractor",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        }
+
+    def _logging_in(self, process: str) -> dict[str, str]:
+        """The scheduler signs what tasks show to the API server, which signs people's sessions besides."""
+        signing = {
+            "AIRFLOW__API_AUTH__JWT_SECRET": (self.secrets["jwt_secret"], ("api-server", "scheduler", "shell")),
+            "AIRFLOW__API__SECRET_KEY": (self.secrets["secret_key"], ("api-server", "shell")),
+        }
+        return {name: value for name, (value, users) in signing.items() if process in users}

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from include.core.errors import FlightlineError
@@ -65,9 +66,24 @@ def print_addresses(stack: Stack) -> None:
 
 
 def print_status(stack: Stack) -> None:
-    for service in stack.status():
+    services = stack.status()
+    for service in services:
         state = f"process {service.pid}" if service.pid else "not running"
-        print(f"  {service.name:<14} {state:<16} {service.address if service.pid else ''}")
+        since = f"since {_time(service.since)}" if service.since else ""
+        print(f"  {service.name:<14} {state:<16} {since:<18} {service.address if service.pid else ''}".rstrip())
+        if service.restarts:
+            times = "once" if service.restarts == 1 else f"{service.restarts} times"
+            print(f"  {'':<14} started again {times}, last because it {service.reason}")
+        if service.left:
+            print(f"  {'':<14} left over: {', '.join(map(str, service.left))}")
+    if any(service.pid or service.left for service in services) and not stack.is_supervised():
+        print("\n  Nobody supervises them: what dies stays so. `make up` starts them anew, `make down` ends them.")
+
+
+def _time(since: float) -> str:
+    """The time of day, with the date if that was another one."""
+    then, now = datetime.fromtimestamp(since, UTC).astimezone(), datetime.now(UTC).astimezone()
+    return f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M}"
 
 
 if __name__ == "__main__":

@@ -57,6 +57,10 @@ class Environment:
             return self._everyone() | self._stores() | {"FLIGHTLINE_AIRFLOW_URL": self.url("airflow")}
         return self._everyone() | self._stores() | self._airflow() | self._logging_in(process)
 
+    def supervisor(self) -> dict[str, str]:
+        """For the one who starts the others, with variables of their own."""
+        return self._everyone() | {"PYTHONPATH": str(PROJECT_ROOT)}
+
     def shell(self) -> dict[str, str]:
         """For a person's shell, and the steps and Airflow commands in it."""
         return self.own("shell")

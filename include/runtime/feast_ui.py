@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 HOSTS = ["127.0.0.1", "localhost"]
 SHOWN = re.compile(
     r"/|/p/.*|/projects-list\.json|/(static|assets)/.*|/[\w.-]+\.(js|css|png|svg|ico|json|txt|html)"
-    r"|/api/v1/(projects|entities|data_sources|feature_views|feature_services|features|labels|label_views|lineage"
-    r"|metrics|permissions|saved_datasets|search)(/(?!data/|jobs).*)?"
+    r"|/api/mlflow-[\w-]+|/api/v1/(projects|entities|data_sources|feature_views|feature_services|features|labels|label_views|lineage"
+    r"|metrics|permissions|saved_datasets|search|version)(/(?!data/|jobs).*)?"
 )
 """Pages, and the registry's objects behind them: no data, no computation, no address of a table."""
 HEALTH = "/health"

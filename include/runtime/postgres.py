@@ -20,7 +20,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psutil
@@ -29,6 +28,7 @@ from psycopg2 import sql
 
 from include.core.errors import StackError
 from include.runtime.files import read_json, write_private
+from include.runtime.supervisor import Component, as_account, launch
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it says at import that it takes a folder of its own choice for a lock
@@ -54,6 +54,7 @@ listen_addresses = ''
 unix_socket_permissions = 0700
 password_encryption = 'scram-sha-256'
 """
+_VARIABLES = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 _LOG_INS = f"local all {SUPERUSER} scram-sha-256\nlocal sameuser all scram-sha-256\n"
 """Over the socket only, with a password only, and each role to the database of its name only."""
 
@@ -72,18 +73,7 @@ class Postgres:
         """Start the server if it is not running, and create the databases that are missing. Safe to repeat."""
         if not self.is_running():
             self.prepare()
-            log = self._data.parent / "log" / "postgres.log"
-            log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with log.open("ab") as output:
-                subprocess.Popen(
-                    self.command(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    user=self.user,
-                    **self._programs_environment(),
-                )
+            launch(self.component(), self._data.parent / "log")
         self.wait_until_ready()
         self.create_databases()
 
@@ -104,25 +94,24 @@ class Postgres:
         except OSError as error:
             raise StackError(f"PostgreSQL cannot start: {error}", where=str(self._data)) from None
 
-    def command(self) -> list[str]:
-        """What runs the server in the foreground, as `user`."""
-        return [str(PROGRAMS / "postgres"), "-D", str(self._data), "-k", str(self.socket_folder)]
+    def component(self) -> Component:
+        """What runs the server in the foreground."""
+        command = [str(PROGRAMS / "postgres"), "-D", str(self._data), "-k", str(self.socket_folder)]
+        # "Fast": SIGTERM would wait for every client to leave.
+        return Component("postgres", command, _VARIABLES, account=_account(), stop_signal=signal.SIGINT)
 
-    @property
-    def user(self) -> int | None:
-        """Number of the account that the server runs as; None: our own."""
-        return pwd.getpwnam(ACCOUNT).pw_uid if os.geteuid() == 0 else None
+    def answers(self) -> bool:
+        try:
+            psycopg2.connect(self._dsn(SUPERUSER, "postgres")).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                psycopg2.connect(self._dsn(SUPERUSER, "postgres")).close()
-                return
-            except psycopg2.OperationalError as error:
-                if time.monotonic() > deadline:
-                    log = self._data.parent / "log" / "postgres.log"
-                    raise StackError(f"PostgreSQL does not answer: {error}", where=str(log)) from None
+        while not self.answers():
+            if time.monotonic() > deadline:
+                raise StackError("PostgreSQL does not answer", where=str(self._data.parent / "log" / "postgres.log"))
             time.sleep(0.1)
 
     def create_databases(self) -> None:
@@ -135,7 +124,7 @@ class Postgres:
         process = self._running()
         if process is None:
             return False
-        process.send_signal(signal.SIGINT)  # "fast": SIGTERM would wait for every client to leave
+        process.send_signal(signal.SIGINT)
         try:
             process.wait(STOP_SECONDS)
         except psutil.TimeoutExpired:
@@ -222,11 +211,12 @@ class Postgres:
         found = self._read_secrets()
         if len(os.fsencode(self._data / ".s.PGSQL.5432.lock")) <= SOCKET_BYTES:
             found.pop("socket_folder", None)
-        elif not _is_private(Path(found.get("socket_folder", "/nonexistent")), self.user):
-            folder = tempfile.mkdtemp(prefix="flightline-", dir="/tmp")  # made by us, with mode 0700, or an error
-            if self.user is not None:
-                os.chown(folder, self.user, -1)
-            found["socket_folder"] = folder
+        else:
+            owner = (_account() or [os.geteuid()])[0]
+            if not _is_private(Path(found.get("socket_folder", "/nonexistent")), owner):
+                folder = tempfile.mkdtemp(prefix="flightline-", dir="/tmp")  # made by us, with mode 0700, or an error
+                os.chown(folder, owner, -1)
+                found["socket_folder"] = folder
         write_private(self._secrets, json.dumps(found, indent=2))
 
     def _program(self, name: str, *words: str, statement: str = "") -> None:
@@ -237,16 +227,13 @@ class Postgres:
             capture_output=True,
             text=True,
             check=False,
-            user=self.user,
-            **self._programs_environment(),
+            env=_VARIABLES,
+            cwd="/",
+            umask=0o077,
+            **as_account(_account()),
         )
         if done.returncode:
             raise StackError(f"{name} failed: {done.stderr.strip()[-500:]}", where=str(self._data))
-
-    def _programs_environment(self) -> dict[str, Any]:
-        """A server that is started by root keeps no group of root's, and none of its variables."""
-        account = {} if self.user is None else {"group": pwd.getpwnam(ACCOUNT).pw_gid, "extra_groups": []}
-        return {"env": {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, "cwd": "/", "umask": 0o077, **account}
 
     def _let_account_in(self) -> None:
         """As root: make the server's account, and a way for it to its data and programs. What is changed is said."""
@@ -279,11 +266,18 @@ class Postgres:
             )
 
 
-def _is_private(folder: Path, owner: int | None) -> bool:
+def _account() -> list[int] | None:
+    """User and group that the server runs as; None: our own."""
+    if os.geteuid() != 0:
+        return None
+    found = pwd.getpwnam(ACCOUNT)
+    return [found.pw_uid, found.pw_gid]
+
+
+def _is_private(folder: Path, owner: int) -> bool:
     """Whether a folder is there, no link, its owner's, and closed to all others."""
     try:
         found = folder.lstat()
     except OSError:
         return False
-    own = os.geteuid() if owner is None else owner
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == own and stat.S_IMODE(found.st_mode) == 0o700
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == owner and stat.S_IMODE(found.st_mode) == 0o700

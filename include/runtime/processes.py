@@ -1,91 +1,94 @@
-"""Background processes of the local stack, each known by its process id."""
+"""Processes of the local stack: each the leader of a session, ended with all that came from it."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import os
+import signal
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
 
 import psutil
-
-from include.runtime.files import read_json, write_private
 
 STOP_SECONDS = 20
 
 
-class Process:
-    """One named background process: its log, and a record of its id that survives us.
+@dataclass(frozen=True)
+class Session:
+    """A process that was started as the leader of a session, and whatever came from it.
 
-    A process id alone can be reused by the system, so the record also holds the start time;
-    only a process with both is ever signalled.
+    Its members outlive it when it is killed, and are found by the session all the same. A number alone can be reused
+    by the system, so the start time counts, too.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name = name
-        self.log = folder / "log" / f"{name}.log"
-        self._record = folder / "run" / f"{name}.json"
+    pid: int
+    started: float
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> None:
-        self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self.log.open("ab") as log:
-            child = subprocess.Popen(
-                command,
-                env=dict(environment),
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                umask=0o077,
-            )
-        started = psutil.Process(child.pid).create_time()
-        write_private(self._record, json.dumps({"pid": child.pid, "started": started}))
+    @classmethod
+    def led_by(cls, pid: int) -> Session:
+        """
+        Raises:
+            psutil.NoSuchProcess: it has ended.
+        """
+        return cls(pid, psutil.Process(pid).create_time())
 
-    def find(self) -> psutil.Process | None:
-        """The running process, or None."""
-        record = read_json(self._record)
-        with suppress(KeyError, psutil.NoSuchProcess):
-            process = psutil.Process(record["pid"])
-            if process.create_time() == record["started"] and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-        return None
+    def leader(self) -> psutil.Process | None:
+        """The leader while it runs."""
+        try:
+            process = psutil.Process(self.pid)
+            running = process.status() != psutil.STATUS_ZOMBIE and process.create_time() == self.started
+        except psutil.NoSuchProcess:
+            return None
+        return process if running else None
 
-    def forget(self) -> None:
-        self._record.unlink(missing_ok=True)
+    def members(self) -> list[psutil.Process]:
+        """All that run, the leader among them."""
+        if self.started < psutil.boot_time() - 1 or self._is_reused():
+            return []
+        return [process for process in psutil.process_iter() if self._has(process)]
 
-    def tail(self, lines: int = 15) -> str:
-        if not self.log.exists():
-            return ""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+    def signal(self, number: int) -> list[psutil.Process]:
+        """Send a signal to all of them; returns who they are."""
+        found = self.members()
+        for member in found:
+            with suppress(psutil.NoSuchProcess):
+                member.send_signal(number)
+        return found
 
+    def _is_reused(self) -> bool:
+        """While one of a session's members lives, the system gives its number to nobody else."""
+        try:
+            return psutil.Process(self.pid).create_time() != self.started
+        except psutil.NoSuchProcess:
+            return False
 
-def stop(processes: Sequence[Process]) -> list[str]:
-    """End the processes, all at once, and everything they started. Returns the names of those that were running."""
-    found = {process.name: running for process in processes if (running := process.find())}
-    family = {member.pid: member for root in found.values() for member in _family(root)}
-    for root in found.values():
-        _signal(root, psutil.Process.terminate)
-    _, alive = psutil.wait_procs(list(family.values()), timeout=STOP_SECONDS / 2)
-    for member in alive:
-        _signal(member, psutil.Process.terminate)
-    _, alive = psutil.wait_procs(alive, timeout=STOP_SECONDS / 2)
-    for member in alive:
-        _signal(member, psutil.Process.kill)
-    psutil.wait_procs(alive, timeout=5)
-    for process in processes:
-        process.forget()
-    return list(found)
+    def _has(self, process: psutil.Process) -> bool:
+        try:
+            same = os.getsid(process.pid) == self.pid
+            return same and process.create_time() >= self.started and process.status() != psutil.STATUS_ZOMBIE
+        except (OSError, psutil.NoSuchProcess):
+            return False
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return [process]
+def end(sessions: Sequence[Session], first: int = signal.SIGTERM, seconds: float = STOP_SECONDS) -> list[int]:
+    """End sessions, all at once: their leaders are asked, then all members, then none is asked any more.
 
+    Args:
+        first: what the leaders are asked by.
 
-def _signal(process: psutil.Process, action: Callable[[psutil.Process], None]) -> None:
-    with suppress(psutil.NoSuchProcess):
-        action(process)
+    Returns:
+        The processes that were running.
+    """
+    found = [member for session in sessions for member in session.members()]
+    for session in sessions:
+        if leader := session.leader():
+            with suppress(psutil.NoSuchProcess):
+                leader.send_signal(first)
+        else:
+            session.signal(signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        psutil.wait_procs(found, timeout=seconds / 2)
+        for session in sessions:
+            session.signal(number)
+    psutil.wait_procs(found, timeout=5)
+    return sorted(member.pid for member in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
 import shlex
@@ -10,33 +11,42 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from include.core.errors import StackError
-from include.core.settings import PROJECT_ROOT
 from include.runtime import processes
 from include.runtime.environment import AIRFLOW, Environment
 from include.runtime.files import read_json, write_private
 from include.runtime.postgres import Postgres
-from include.runtime.processes import Process
+from include.runtime.supervisor import Component, Folder, Health, launch
 
 Say = Callable[[str], None]
 START_SECONDS, PAGES_SECONDS = 180, 60
 MIN_FREE_BYTES = 2_000_000_000
+TRIES = 3
+"""A component that ends as often while it is started will not come up by itself."""
 DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "feast": 8888}
+COMPONENTS = ("postgres", "mlflow", "feast-ui", *AIRFLOW)
 
 
 @dataclass(frozen=True)
 class Service:
-    """What `make status` shows of one process."""
+    """What `make status` shows of one component."""
 
     name: str
     pid: int | None
     address: str
+    since: float
+    restarts: int
+    reason: str
+    left: list[int]
+    """Processes that it left when it was killed."""
 
 
 class Stack:
@@ -50,65 +60,67 @@ class Stack:
     def __init__(self, home: Path, ports: dict[str, int] | None = None) -> None:
         self.home = home.resolve()
         self.postgres = Postgres(self.home)
+        self._folder = Folder(self.home)
         self._wanted_ports = ports or {}
-        self._mlflow = Process("mlflow", self.home)
-        self._feast = Process("feast-ui", self.home)
-        self._airflow = [Process(component, self.home) for component in AIRFLOW]
 
     # -- life ---------------------------------------------------------------------------------
 
     def up(self, say: Say = print) -> None:
-        """Start what is not running, and wait until all of it is healthy. Safe to repeat."""
+        """Start what is not running, and wait until all of it is healthy. Safe to repeat, and beside another one."""
         self._check_disk()
-        settings = self._settings()
-        running = [service.name for service in self.status() if service.pid]
-        if running:
-            say(f"Already running: {', '.join(running)}")
-        settings["ports"] = self._choose_ports(settings.get("ports"), say)
-        self.postgres.start()
-        self._write_settings(settings)
-        environment = self._environment()
-        self._write_environment_file()
-        for folder in ("lineage", "mlflow"):  # whose users make none
-            (self.home / folder).mkdir(exist_ok=True, mode=0o700)
-        if self._mlflow.find() is None:
-            say("Starting MLflow")
-            command = self._mlflow_command(settings["ports"]["mlflow"])
-            self._mlflow.start(command, environment.of("mlflow"), PROJECT_ROOT)
-        if self._feast.find() is None:
-            say("Starting Feast's pages")
-            command = self._feast_command(settings["ports"]["feast"])
-            self._feast.start(command, environment.of("feast-ui"), PROJECT_ROOT)
-        if any(process.find() is None for process in self._airflow):
-            say("Starting Airflow")
-            self._run([self._bin("airflow"), "db", "migrate"], environment.of("db-migrate"), "db-migrate")
-        for process in self._airflow:
-            if process.find() is None:
-                command = self._airflow_command(process.name, settings["ports"]["airflow"])
-                process.start(command, environment.of(process.name), PROJECT_ROOT)
-        self._wait_until_healthy()
-        self._wait_for_feast_pages(say)
+        with self._alone(say):
+            running = [service.name for service in self.status() if service.pid]
+            supervised = self._folder.is_supervised()
+            if supervised:
+                say(f"Already running: {', '.join(running)}")
+            else:
+                self._end_what_is_left(say)
+            settings = self._settings(say)
+            settings["ports"] = self._choose_ports(settings.get("ports", {}), say)
+            self._write_settings(settings)
+            if not supervised:
+                self._start_supervisor(say)
+            write_private(self.home / "env", self._shell_file())
+            for folder in ("lineage", "mlflow"):  # whose users make none
+                (self.home / folder).mkdir(exist_ok=True, mode=0o700)
+            self._folder.want(self._components(settings["ports"]))
+            self._wait_until_healthy(say)
 
     def down(self, say: Say = print) -> None:
-        """End every process that this stack started, by process id; the database last."""
-        for name in processes.stop([*self._airflow, self._feast, self._mlflow]):
-            say(f"Stopped {name}")
-        if self.postgres.stop():
-            say("Stopped postgres")
+        """End every process that this stack started, and all that came from them; the database last."""
+        with self._alone(say):
+            running = [service.name for service in self.status() if service.pid]
+            if supervisor := self._folder.supervisor():
+                processes.end([supervisor], seconds=4 * processes.STOP_SECONDS)
+            self._end_what_is_left(say)
+            self._folder.want([])
+            for name in running:
+                say(f"Stopped {name}")
 
     def status(self) -> list[Service]:
-        """One entry per process, running or not."""
+        """One entry per component, running or not."""
         ports = self._settings().get("ports", {})
         addresses = {
+            "postgres": "Unix socket",
             "mlflow": f"http://127.0.0.1:{ports.get('mlflow', '?')}",
             "feast-ui": f"http://127.0.0.1:{ports.get('feast', '?')}",
             "api-server": f"http://127.0.0.1:{ports.get('airflow', '?')}",
         }
-        services = [Service("postgres", self.postgres.pid, "Unix socket")]
-        for process in [self._mlflow, self._feast, *self._airflow]:
-            found = process.find()
-            services.append(Service(process.name, found.pid if found else None, addresses.get(process.name, "")))
+        health = self._folder.health()
+        services = []
+        for name in COMPONENTS:
+            found = health.get(name, Health())
+            members = [] if found.session is None else [process.pid for process in found.session.members()]
+            left = [] if found.is_running else members
+            pid = found.pid if found.is_running else None
+            services.append(
+                Service(name, pid, addresses.get(name, ""), found.since, found.restarts, found.reason, left)
+            )
         return services
+
+    def is_supervised(self) -> bool:
+        """Whether what dies is started again."""
+        return self._folder.is_supervised()
 
     # -- places -------------------------------------------------------------------------------
 
@@ -137,9 +149,63 @@ class Stack:
 
     # -- parts --------------------------------------------------------------------------------
 
-    def _settings(self) -> dict:
+    @contextmanager
+    def _alone(self, say: Say) -> Iterator[None]:
+        """Wait for another `make up` or `make down` of this folder to end."""
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self.home / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Another `make up` or `make down` is at work here: waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _start_supervisor(self, say: Say) -> None:
+        """Start PostgreSQL under a new supervisor, and bring Airflow's database up to date."""
+        say("Starting PostgreSQL")
+        self.postgres.prepare()
+        self._folder.want([self.postgres.component()])
+        command = [sys.executable, "-m", "include.runtime.supervisor", str(self.home)]
+        launch(Component("supervisor", command, self._environment().supervisor()), self.home / "log")
+        self.postgres.wait_until_ready()
+        self.postgres.create_databases()
+        say("Starting MLflow, Airflow and Feast's pages")
+        self._run([self._bin("airflow"), "db", "migrate"], self._environment().of("db-migrate"), "db-migrate")
+
+    def _end_what_is_left(self, say: Say) -> None:
+        """End what runs without a supervisor: it was killed, or what it supervised had left something."""
+        if self._folder.is_supervised():
+            raise StackError("the supervisor does not end", where=str(self.home / "log" / "supervisor.log"))
+        sessions = [item.session for name, item in self._folder.health().items() if name != "postgres"]
+        if left := processes.end([session for session in sessions if session]):
+            say(f"Ended {len(left)} processes that nobody supervised: {', '.join(map(str, left))}")
+        self.postgres.stop()
+
+    def _environment(self) -> Environment:
+        settings = self._settings()
+        return Environment(self.home, settings["ports"], settings, self.postgres.url)
+
+    def _shell_file(self) -> str:
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in self._environment().shell().items()]
+        return "\n".join(lines) + "\n"
+
+    def _components(self, ports: dict[str, int]) -> list[Component]:
+        environment = self._environment()
+        commands = {
+            "mlflow": self._mlflow_command(ports["mlflow"]),
+            "feast-ui": [sys.executable, "-m", "include.runtime.feast_ui", str(ports["feast"])],
+            **{component: self._airflow_command(component, ports["airflow"]) for component in AIRFLOW},
+        }
+        database = self.postgres.component()
+        others = [
+            Component(name, command, environment.of(name), needs=[database.name]) for name, command in commands.items()
+        ]
+        return [database, *others]
+
+    def _settings(self, say: Say = print) -> dict[str, Any]:
         """Generated once per folder: secrets, and the ports of the last start."""
-        if found := read_json(self.home / "stack.json"):
+        if found := read_json(self.home / "stack.json", say):
             return found
         from cryptography.fernet import Fernet
 
@@ -154,30 +220,25 @@ class Stack:
         if not self.password_file.exists():
             write_private(self.password_file, json.dumps({"admin": secrets.token_urlsafe(12)}))
 
-    def _environment(self) -> Environment:
-        settings = self._settings()
-        return Environment(self.home, settings["ports"], settings, self.postgres.url)
-
-    def _write_environment_file(self) -> None:
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in self._environment().shell().items()]
-        write_private(self.home / "env", "\n".join(lines) + "\n")
-
-    def _choose_ports(self, last: dict[str, int] | None, say: Say) -> dict[str, int]:
-        ours = {"airflow": self._airflow[0].find(), "mlflow": self._mlflow.find(), "feast": self._feast.find()}
+    def _choose_ports(self, last: Mapping[str, int], say: Say) -> dict[str, int]:
+        """Named ones, else those of the last start: an address stays what it was while nobody else has it."""
+        owners = {"airflow": "api-server", "mlflow": "mlflow", "feast": "feast-ui"}
+        running = {service.name for service in self.status() if service.pid}
         ports = {}
         for name, default in DEFAULT_PORTS.items():
-            if last and ours[name]:
-                ports[name] = last[name]
-                continue
             wanted = self._wanted_ports.get(name)
-            if wanted is not None and not _is_free(wanted):
+            kept = wanted or last.get(name, default)
+            ours = owners[name] in running and kept == last.get(name)
+            if ours or _is_free(kept):
+                ports[name] = kept
+                continue
+            if wanted:
                 raise StackError(
                     f"port {wanted} for {name} is in use",
                     fix=f"Choose another: {name.upper()}_PORT=<port> make up",
                 )
-            ports[name] = wanted or (default if _is_free(default) else _free_port())
-            if wanted is None and ports[name] != default:
-                say(f"Port {default} is in use: {name} takes {ports[name]}")
+            ports[name] = _free_port()
+            say(f"Port {kept} is in use: {name} takes {ports[name]}")
         return ports
 
     def _check_disk(self) -> None:
@@ -207,9 +268,6 @@ class Stack:
         }
         return [self._bin("airflow"), component, *options.get(component, [])]
 
-    def _feast_command(self, port: int) -> list[str]:
-        return [sys.executable, "-m", "include.runtime.feast_ui", str(port)]
-
     def _run(self, command: list[str], environment: dict[str, str], name: str) -> None:
         log = self.home / "log" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -220,28 +278,38 @@ class Stack:
         if done.returncode:
             raise StackError(f"`{' '.join(command[-2:])}` failed", where=str(log), fix="Its last lines say why")
 
-    def _wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
+    def _wait_until_healthy(self, say: Say) -> None:
+        before = {name: item.restarts for name, item in self._folder.health().items()}
+        began = time.monotonic()
         waiting = {"mlflow": self._mlflow_is_healthy, "airflow": self._airflow_is_healthy}
-        while waiting:
-            for process in [self._mlflow, *self._airflow]:
-                if process.find() is None:
-                    raise StackError(f"{process.name} ended at start; its log ends with:\n{process.tail()}")
+        pages = {"feast-ui": lambda: _get(f"{self.feast_url}/health") is not None}
+        while waiting or pages:
+            ended = {
+                name: item
+                for name, item in self._folder.health().items()
+                if item.restarts - before.get(name, 0) >= TRIES and not item.is_running
+            }
+            for name, item in ended.items():
+                # Feast's pages are for looking things up: nothing else waits for them, or fails with them.
+                if name == "feast-ui":
+                    pages = {}
+                else:
+                    raise StackError(f"{name}: {item.reason}; its log ends with:\n{self._tail(name)}")
             waiting = {name: healthy for name, healthy in waiting.items() if not healthy()}
-            if waiting and time.monotonic() > deadline:
+            pages = {name: healthy for name, healthy in pages.items() if not healthy()}
+            if waiting and time.monotonic() - began > START_SECONDS:
                 raise StackError(
                     f"{', '.join(waiting)} not healthy after {START_SECONDS} s", where=str(self.home / "log")
                 )
+            if not waiting and pages and time.monotonic() - began > PAGES_SECONDS:
+                break
             time.sleep(0.3)
+        if _get(f"{self.feast_url}/health") is None:
+            say(f"Feast's pages do not answer; their log ends with:\n{self._tail('feast-ui', 3)}")
 
-    def _wait_for_feast_pages(self, say: Say) -> None:
-        """They are for looking things up: nothing else waits for them, or fails with them."""
-        deadline = time.monotonic() + PAGES_SECONDS
-        while _get(f"{self.feast_url}/health") is None:
-            if self._feast.find() is None or time.monotonic() > deadline:
-                say(f"Feast's pages do not answer; {self._feast.log} ends with:\n{self._feast.tail(3)}")
-                return
-            time.sleep(0.3)
+    def _tail(self, name: str, lines: int = 15) -> str:
+        log = self.home / "log" / f"{name}.log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
 
     def _mlflow_is_healthy(self) -> bool:
         return _get(f"{self.mlflow_url}/health") is not None

@@ -89,7 +89,7 @@ def test_there_is_no_trust_and_no_network(server: Postgres) -> None:
 def test_passwords_are_nobody_elses_and_not_on_the_command_line(server: Postgres) -> None:
     file = server._secrets
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert not any(server._password(role) in " ".join(server.command()) for role in DATABASES)
+    assert not any(server._password(role) in " ".join(server.component().command) for role in DATABASES)
 
 
 def test_a_lost_password_is_replaced_at_the_next_start(server: Postgres) -> None:

@@ -26,14 +26,24 @@ def taken() -> int:
 def test_a_default_port_in_use_is_replaced_and_said(tmp_path: Path, taken: int, monkeypatch) -> None:
     monkeypatch.setattr(module, "DEFAULT_PORTS", {"airflow": taken, "mlflow": module._free_port()})
     said: list[str] = []
-    ports = Stack(tmp_path)._choose_ports(None, said.append)
+    ports = Stack(tmp_path)._choose_ports({}, said.append)
     assert ports["airflow"] != taken
     assert said == [f"Port {taken} is in use: airflow takes {ports['airflow']}"]
 
 
 def test_a_named_port_in_use_is_one_clear_error(tmp_path: Path, taken: int) -> None:
     with pytest.raises(StackError, match=rf"port {taken} for airflow is in use\. Choose another: AIRFLOW_PORT="):
-        Stack(tmp_path, {"airflow": taken})._choose_ports(None, print)
+        Stack(tmp_path, {"airflow": taken})._choose_ports({}, print)
+
+
+def test_ports_stay_those_of_the_last_start(tmp_path: Path, taken: int) -> None:
+    last = {name: module._free_port() for name in module.DEFAULT_PORTS}
+    said: list[str] = []
+    assert Stack(tmp_path)._choose_ports(last, said.append) == last
+    assert said == []
+    moved = Stack(tmp_path)._choose_ports({**last, "mlflow": taken}, said.append)
+    assert moved["mlflow"] != taken
+    assert said == [f"Port {taken} is in use: mlflow takes {moved['mlflow']}"]
 
 
 def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch) -> None:

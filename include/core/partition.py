@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import total_ordering
 from typing import Self
 
 from include.core.errors import DataError
@@ -36,12 +37,21 @@ _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d"
 _TICK = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, order=True)
+@total_ordering
+@dataclass(frozen=True)
 class Partition:
     """One slice of time: from ``start`` up to, and without, ``end``. Those of one grain are ordered."""
 
     grain: Grain
     start: datetime
+
+    def __lt__(self, other: Partition) -> bool:
+        if self.grain is not other.grain:
+            raise DataError(
+                f"{self}, a {self.grain}, and {other}, a {other.grain}, have no order",
+                fix="Compare the start or the end of each",
+            )
+        return self.start < other.start
 
     @classmethod
     def parse(cls, key: str, grain: Grain) -> Self:

@@ -35,6 +35,17 @@ def test_shifts_add_up_and_keys_sort_as_partitions_do(partition: Partition, firs
     assert (partition < other) == (partition.key < other.key) == (first > 0)
 
 
+@given(partitions, partitions)
+def test_partitions_of_two_grains_have_no_order(one: Partition, other: Partition) -> None:
+    if one.grain is other.grain:
+        assert [one < other, one <= other] == [one.start < other.start, one.start <= other.start]
+        return
+    assert one != other
+    for compare in (lambda: one < other, lambda: one >= other, lambda: max(one, other), lambda: next(one.to(other))):
+        with pytest.raises(DataError, match=f"a {one.grain}, .* a {other.grain}|a {other.grain}, .* a {one.grain}"):
+            compare()
+
+
 @given(partitions, st.integers(0, 40))
 def test_a_range_has_every_partition_once(partition: Partition, count: int) -> None:
     found = list(partition.to(partition.shift(count)))

@@ -232,10 +232,15 @@ def record(
     actor: str,
     policy_hash: str,
     run_id: str,
+    about: datetime | None = None,
 ) -> str:
     """Store a decision (`run.Run.decide`); the same run deciding again on the same subject replaces its own row.
 
     A month of decisions is one file, written anew: it stays as quick after a year as on the first day.
+
+    Args:
+        about: a time of what was decided on, whose month the row is kept in; ``decided_at`` by default, which may be
+            another one when the run decides again.
 
     Returns:
         The decision's id, made from model, kind, subject and run.
@@ -247,7 +252,7 @@ def record(
     if decided_at.tzinfo is None:
         raise DataError(f"decided_at {decided_at.isoformat()} has no time zone", fix="Hand in a UTC time")
     decision_id = identity(spec.name, kind, subject, run_id)
-    partition = {"model": spec.name, "month": f"{decided_at.astimezone(UTC):%Y-%m}"}
+    partition = {"model": spec.name, "month": f"{(about or decided_at).astimezone(UTC):%Y-%m}"}
     row = {
         "decision_id": decision_id,
         "decided_at": decided_at,
@@ -278,14 +283,17 @@ def history(
     """Decisions of a model, newest last; empty if there is none yet.
 
     Args:
-        since: only those with a later or equal ``decided_at``; older months are not read.
+        since: only those with a later or equal ``decided_at``; months without one are not read.
         run_id: only those of that run.
     """
     where: Where = [("model", "=", model)]
     if kind:
         where = [*where, ("kind", "=", kind.value)]
     if since:
-        where = [*where, ("month", ">=", f"{since.astimezone(UTC):%Y-%m}"), ("decided_at", ">=", since)]
+        months = lake.partitions_with(DECISIONS.layer, [("decided_at", ">=", since)], "month")
+        if not months:
+            return []
+        where = [*where, ("month", "in", months), ("decided_at", ">=", since)]
     if run_id is not None:
         where = [*where, ("run_id", "=", run_id)]
     table = lake.read_if_exists(DECISIONS.layer, where=where)

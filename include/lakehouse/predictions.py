@@ -34,7 +34,7 @@ def first_served_rows(spec: ModelSpec, lake: Lakehouse, version: str, before: Pa
 
     Only partitions are looked into of which the table's own record says that the version may be there.
     """
-    for key in lake.partitions_with(PREDICTIONS.of(spec), {MODEL_VERSION: version, SERVED: True}):
+    for key in lake.partitions_with(PREDICTIONS.of(spec), [(MODEL_VERSION, "=", version), (SERVED, "=", True)]):
         found = Partition.parse(key, spec.grain)
         if found >= before:
             break

@@ -61,6 +61,7 @@ class Run:
         *,
         subject: str | None = None,
         at: datetime | None = None,
+        about: datetime | None = None,
         actor: str = Actor.POLICY,
         inputs: Mapping[str, Any] | None = None,
         follows: Sequence[BaseModel] = (),
@@ -71,6 +72,7 @@ class Run:
             reasons: codes of `decisions.Reason`, each alone or with what it is about behind a colon.
             subject: what was decided on; the partition by default.
             at: UTC time of the data that was known; when the partition was complete by default.
+            about: a UTC time that is the same for each retry; when the partition was complete by default.
             inputs: what it was made from: anything that JSON, dataclasses and dates can express.
             follows: the parts of model.yaml that were applied.
 
@@ -89,6 +91,7 @@ class Run:
             actor=actor,
             policy_hash=decisions.policy_hash(*follows),
             run_id=self.run_id,
+            about=about or self.partition.end,
         )
 
 

@@ -46,7 +46,7 @@ class Table:
     """Name of the table: ``<layer>_<model>``, or the layer alone where all models share it."""
     columns: Callable[[ModelSpec], Columns]
     key: Callable[[ModelSpec], tuple[str, ...]]
-    """Columns that name a row; never null."""
+    """Columns that name a row of a partition; never null, but for those that are ``optional``."""
     partition: tuple[str, ...]
     """Columns whose values name what one write replaces."""
     writer: str
@@ -55,6 +55,8 @@ class Table:
     """What a reader may rely on."""
     layout: tuple[str, ...] = ()
     """Columns that the files are laid out by; those of the partition by default."""
+    optional: tuple[str, ...] = ()
+    """Columns of the key that not every row has."""
     retention_days: int = 90
     """How long a table version that was replaced can still be read."""
     has_features: bool = False
@@ -188,8 +190,9 @@ CLEAN = Table(
 PROFILES = Table(
     "profiles",
     _fixed(**{PARTITION: _TEXT, "column": _TEXT, "statistic": _TEXT, "category": _TEXT, "value": _NUMBER}),
-    _named("column", "statistic"),
+    _named("column", "statistic", "category"),
     (PARTITION,),
+    optional=("category",),
     writer="ingestion.validate_batch",
     promise="Counts and statistics of every delivered row, quarantined or not; of personal columns only counts.",
 )
@@ -278,8 +281,8 @@ DECISIONS = Table(
     _named("decision_id"),
     ("model", "month"),
     writer="every step that decides (`run.Run.decide`)",
-    promise="One row a decision. decided_at is the time of the data, recorded_at that of the clock; a run that decides "
-    "again replaces its own row.",
+    promise="One row a decision, in the month of what was decided on. decided_at is the time of the data, recorded_at "
+    "that of the clock; a run that decides again replaces its own row.",
     retention_days=365,
     shared=True,
 )

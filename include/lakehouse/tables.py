@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +16,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from include.core.errors import DataError
 from include.core.partition import Partition
+from include.lakehouse.keys import Keys
 from include.lakehouse.prefetcher import Prefetcher
 from include.lakehouse.schemas import PARTITION, ModelTable
 
@@ -22,6 +24,7 @@ Scalar = str | int
 Where = Sequence[tuple[str, str, object]]
 """``(column, operator, value)``: all of them hold for the rows that are read."""
 STREAM_ROWS = 100_000
+_LOG_PRECISION = pa.scalar(1_000, pa.duration("us"))
 CHECKPOINT_COMMITS = 10
 """Who opens a table reads the commits since the last checkpoint one by one: at Delta's 100, 26 ms instead of 6."""
 
@@ -48,16 +51,18 @@ def between(first: Partition, last: Partition) -> Where:
 
 
 class Lakehouse:
-    """All Delta tables below one folder or URL."""
+    """All Delta tables below one folder or URL, for the time of a run."""
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._idle: dict[str, DeltaTable] = {}
+        """By address, the tables that were opened and that no thread uses now."""
 
     def uri(self, table: ModelTable | str) -> str:
         return f"{self._root}/{_name(table)}"
 
     def open(self, table: ModelTable | str, version: int | None = None) -> DeltaTable:
-        """Open a table, optionally as of an earlier version.
+        """Open a table for the caller alone, optionally as of an earlier version.
 
         Raises:
             DataError: the table has never been written.
@@ -70,7 +75,8 @@ class Lakehouse:
         return found
 
     def exists(self, table: ModelTable | str) -> bool:
-        return DeltaTable.is_deltatable(self.uri(table))
+        with self._current(table) as opened:
+            return opened is not None
 
     def version(self, table: ModelTable | str) -> int:
         """The version that a read would see now."""
@@ -84,14 +90,20 @@ class Lakehouse:
         columns: list[str] | None = None,
         version: int | None = None,
     ) -> pa.Table:
-        """Read a table, or some of its rows; of columns that files are laid out by, only the files that are meant."""
-        return _read(self.open(table, version), where, columns)
+        """Read a table, or some of its rows; of columns that files are laid out by, only the files that are meant.
+
+        A declared column is null in rows that are older than its declaration, also where all of them are.
+        """
+        if version is not None:
+            return _read(self.open(table, version), table, where, columns)
+        with self._known(table) as opened:
+            return _read(opened, table, where, columns)
 
     def read_if_exists(
         self, table: ModelTable | str, *, where: Where = (), columns: list[str] | None = None
     ) -> pa.Table | None:
-        found = self._find(table)
-        return None if found is None else _read(found, where, columns)
+        with self._current(table) as opened:
+            return None if opened is None else _read(opened, table, where, columns)
 
     def reader(
         self, table: ModelTable | str, *, where: Where, columns: list[str] | None = None, encoded: bool = False
@@ -101,10 +113,10 @@ class Lakehouse:
         Args:
             encoded: texts that repeat come as dictionaries, as the files have them: fewer values to look at.
         """
-        opened = self.open(table)
-        dataset = _dataset(opened, where)
-        if encoded:
-            dataset = _dataset(opened, where, dictionaries=_repeating_texts(dataset))
+        with self._known(table) as opened:
+            dataset = _dataset(opened, table, where)
+            if encoded:
+                dataset = _dataset(opened, table, where, dictionaries=_repeating_texts(dataset))
         scanner = dataset.scanner(
             columns=columns,
             filter=_expression(where),
@@ -116,36 +128,42 @@ class Lakehouse:
 
     def count(self, table: ModelTable | str, *, where: Where = ()) -> int:
         """How many rows there are; 0 where there is no table."""
-        found = self._find(table)
-        return 0 if found is None else int(_dataset(found, where).count_rows(filter=_expression(where)))
+        with self._current(table) as opened:
+            return 0 if opened is None else _dataset(opened, table, where).count_rows(filter=_expression(where))
 
     def rows_by_partition(self, table: ModelTable | str) -> dict[str, int]:
         """How many rows each partition has, by its key, from the table's own record; in the order of the keys."""
-        if not self.exists(table):
+        actions = self._files(table)
+        if actions is None:
             return {}
-        actions = pa.table(self.open(table).get_add_actions(flatten=True))
         counts: dict[str, int] = {}
         keys, rows = actions[f"partition.{PARTITION}"].to_pylist(), actions["num_records"].to_pylist()
         for key, count in sorted(zip(keys, rows, strict=True)):
             counts[key] = counts.get(key, 0) + int(count)
         return counts
 
-    def partitions_with(self, table: ModelTable | str, values: Mapping[str, object]) -> list[str]:
-        """The keys of the partitions of which a file may hold these values together, in order; no file is read.
+    def partitions_with(self, table: ModelTable | str, where: Where, column: str = PARTITION) -> list[str]:
+        """The values of a partition column of which a file may hold such rows, in order; no file is read.
 
-        The table's own record knows the least and the greatest value of each column of a file, so a file with other
-        values on both sides counts, too.
+        The table's own record knows the least and the greatest value of each column of a file (of times, but for what
+        is less than a millisecond), so a file with other values on both sides counts, too.
+
+        Args:
+            where: the operators are ``=`` and ``>=``.
         """
-        found = self._find(table)
-        if found is None:
+        actions = self._files(table)
+        if actions is None:
             return []
-        actions = pa.table(found.get_add_actions(flatten=True))
-        for column, value in values.items():
-            if f"min.{column}" in actions.column_names:
-                least, greatest = actions[f"min.{column}"], actions[f"max.{column}"]
-                outside = pc.or_(pc.greater(least, value), pc.less(greatest, value))
+        for name, operator, value in where:
+            if f"min.{name}" in actions.column_names:
+                least, greatest = actions[f"min.{name}"], actions[f"max.{name}"]
+                if pa.types.is_timestamp(greatest.type):
+                    greatest = pc.add(greatest, _LOG_PRECISION)
+                outside = pc.less(greatest, value)
+                if operator == "=":
+                    outside = pc.or_(outside, pc.greater(least, value))
                 actions = actions.filter(pc.invert(pc.fill_null(outside, False)))
-        return sorted(set(actions[f"partition.{PARTITION}"].to_pylist()))
+        return sorted(set(actions[f"partition.{column}"].to_pylist()))
 
     def replace(self, table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) -> int:
         """Make ``rows`` the whole content of one partition, in one commit; other partitions stay.
@@ -162,8 +180,8 @@ class Lakehouse:
         Raises:
             DataError: the rows are not what the table's declaration says.
         """
-        declared = conform(table, rows, partition)
-        return self._overwrite(table, lambda: iter(declared.to_batches()), partition)
+        declared = list(_checked(table, [rows], partition))
+        return self._overwrite(table, lambda: iter(declared), partition)
 
     def replace_stream(
         self, table: ModelTable, batches: Callable[[], Iterator[pa.RecordBatch]], partition: Mapping[str, Scalar]
@@ -176,8 +194,7 @@ class Lakehouse:
         """
 
         def declared() -> Iterator[pa.RecordBatch]:
-            for batch in batches():
-                yield from conform(table, pa.Table.from_batches([batch]), partition).to_batches()
+            return _checked(table, (pa.Table.from_batches([batch]) for batch in batches()), partition)
 
         return self._overwrite(table, declared, partition)
 
@@ -188,12 +205,13 @@ class Lakehouse:
         Read and written against one table version: where another writer changed the partition meanwhile, Delta
         refuses the commit, and ``change`` is asked again, about the rows that are there then.
         """
-        opened = self._opened(table)
         where = [(column, "=", value) for column, value in partition.items()]
-        rows = _dataset(opened, where).to_table(filter=_expression(where))
-        wanted = conform(table, change(_with_columns(rows, table.schema)), partition)
-        write_deltalake(opened, wanted, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
-        return opened.version()
+        with self._writable(table) as opened:
+            rows = _read(opened, table, where, table.schema.names)
+            wanted = list(_checked(table, [change(rows)], partition))
+            reader = pa.RecordBatchReader.from_batches(table.schema, wanted)
+            write_deltalake(opened, reader, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
+            return opened.version()
 
     def _find(self, table: ModelTable | str, version: int | None = None) -> DeltaTable | None:
         try:
@@ -201,12 +219,42 @@ class Lakehouse:
         except TableNotFoundError:
             return None
 
+    @contextmanager
+    def _current(self, table: ModelTable | str) -> Iterator[DeltaTable | None]:
+        """The table as it is now, for one thread, or None; opened once, and then only told what was committed since.
+
+        To open one reads its list of files, which grows by a file a partition.
+        """
+        uri = self.uri(table)
+        opened = self._idle.pop(uri, None)
+        if opened is None:
+            opened = self._find(table)
+        else:
+            opened.update_incremental()
+        yield opened
+        if opened is not None:  # after an error it is opened anew
+            self._idle[uri] = opened
+
+    @contextmanager
+    def _known(self, table: ModelTable | str) -> Iterator[DeltaTable]:
+        """As `_current`, of a table that has been written.
+
+        Raises:
+            DataError: it never has.
+        """
+        with self._current(table) as opened:
+            yield opened or self.open(table)
+
+    def _files(self, table: ModelTable | str) -> pa.Table | None:
+        """The table's own record of its files; None where there is no table."""
+        with self._current(table) as opened:
+            return None if opened is None else pa.table(opened.get_add_actions(flatten=True))
+
     @_again
     def _overwrite(
         self, table: ModelTable, batches: Callable[[], Iterator[pa.RecordBatch]], partition: Mapping[str, Scalar]
     ) -> int:
-        opened = self._opened(table)
-        with Prefetcher(batches) as ahead:
+        with self._writable(table) as opened, Prefetcher(batches) as ahead:
             reader = pa.RecordBatchReader.from_batches(table.schema, iter(ahead))
             try:
                 write_deltalake(opened, reader, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
@@ -214,38 +262,61 @@ class Lakehouse:
                 if ahead.error is not None:
                     raise ahead.error from None
                 raise
-        return opened.version()
+            return opened.version()
 
-    def _opened(self, table: ModelTable) -> DeltaTable:
-        """The table, made if it is new, with columns of the declared types."""
+    @contextmanager
+    def _writable(self, table: ModelTable) -> Iterator[DeltaTable]:
+        """As `_current`; made if it is new, and with columns of the declared types."""
         if not self.exists(table):
-            try:
-                DeltaTable.create(
-                    self.uri(table),
-                    table.schema,
-                    mode="ignore",
-                    partition_by=list(table.layout),
-                    name=table.name,
-                    configuration={
-                        "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
-                        # A checkpoint removes commits that are older, by default than 30 days.
-                        "delta.logRetentionDuration": f"interval {table.table.retention_days} days",
-                        "delta.deletedFileRetentionDuration": f"interval {table.table.retention_days} days",
-                    },
-                )
-            except DeltaError:  # another writer has made it at the same moment
-                if not self.exists(table):
-                    raise
-        opened = self.open(table)
-        stored = {field.name: field.type for field in pa.schema(opened.schema().to_arrow())}
-        for field in table.schema:
-            if field.name in stored and stored[field.name] != field.type:
-                raise DataError(
-                    f"column {field.name} is {stored[field.name]} in the table and declared as {field.type}",
-                    where=self.uri(table),
-                    fix="A changed type is a migration: rewrite the table, or give the column another name",
-                )
-        return opened
+            self._create(table)
+        with self._known(table) as opened:
+            stored = {field.name: field.type for field in pa.schema(opened.schema().to_arrow())}
+            for field in table.schema:
+                if field.name in stored and stored[field.name] != field.type:
+                    raise DataError(
+                        f"column {field.name} is {stored[field.name]} in the table and declared as {field.type}",
+                        where=self.uri(table),
+                        fix="A changed type is a migration: rewrite the table, or give the column another name",
+                    )
+            yield opened
+
+    def _create(self, table: ModelTable) -> None:
+        try:
+            DeltaTable.create(
+                self.uri(table),
+                table.schema,
+                mode="ignore",
+                partition_by=list(table.layout),
+                name=table.name,
+                configuration={
+                    "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+                    # A checkpoint removes commits that are older, by default than 30 days.
+                    "delta.logRetentionDuration": f"interval {table.table.retention_days} days",
+                    "delta.deletedFileRetentionDuration": f"interval {table.table.retention_days} days",
+                },
+            )
+        except DeltaError:  # another writer has made it at the same moment
+            if not self.exists(table):
+                raise
+
+
+def _checked(table: ModelTable, parts: Iterable[pa.Table], partition: Mapping[str, Scalar]) -> Iterator[pa.RecordBatch]:
+    """All rows of a write as they are declared; after the last one it is known whether a key repeats.
+
+    Raises:
+        DataError: as `conform`; or a key repeats. Its values, which may be personal data, are not told.
+    """
+    with Keys(table.key) as keys:
+        for rows in parts:
+            declared = conform(table, rows, partition)
+            keys.add(declared)
+            yield from declared.to_batches()
+        if repeated := keys.repeated():
+            raise DataError(
+                f"{repeated} rows repeat the key {', '.join(table.key)}",
+                where=_where(table, partition),
+                fix=f"Mend what {table.table.writer} was given; lakehouse/schemas.py declares the key",
+            )
 
 
 def conform(table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) -> pa.Table:
@@ -254,7 +325,7 @@ def conform(table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) 
     Raises:
         DataError: a column is missing, not declared, or of another type; a key is null; a row is of another partition.
     """
-    where = f"{table.name}, {', '.join(f'{name} {value}' for name, value in partition.items())}"
+    where = _where(table, partition)
     if set(partition) != set(table.table.partition):
         raise DataError(f"one write replaces the rows of a {', '.join(table.table.partition)}", where=where)
     if nameless := [name for name, value in partition.items() if value in ("", None)]:
@@ -278,12 +349,16 @@ def conform(table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) 
             ) from None
     found = pa.Table.from_arrays(columns, schema=table.schema)
     for name in table.key:
-        if found[name].null_count:
+        if found[name].null_count and name not in table.table.optional:
             raise DataError(f"{found[name].null_count} rows have no {name}, which is part of the key", where=where)
     for name, value in partition.items():
         if found.num_rows and not pc.all(pc.equal(found[name], value)).as_py():
             raise DataError(f"rows of another {name} are among them", where=where)
     return found
+
+
+def _where(table: ModelTable, partition: Mapping[str, Scalar]) -> str:
+    return f"{table.name}, {', '.join(f'{name} {value}' for name, value in partition.items())}"
 
 
 def _means_the_same(found: pa.DataType, declared: pa.DataType) -> bool:
@@ -313,16 +388,24 @@ def _name(table: ModelTable | str) -> str:
     return table if isinstance(table, str) else table.name
 
 
-def _dataset(table: DeltaTable, where: Where, dictionaries: set[str] | None = None) -> pa.dataset.Dataset:
-    """The files that can hold such rows. One that is left out costs nothing: a fragment is built for each other."""
-    laid_out = set(table.metadata().partition_columns)
+def _dataset(
+    opened: DeltaTable, table: ModelTable | str, where: Where, dictionaries: set[str] | None = None
+) -> pa.dataset.Dataset:
+    """The files that can hold such rows. One that is left out costs nothing: a fragment is built for each other.
+
+    Columns that are declared and that the files lack are null.
+    """
+    laid_out = set(opened.metadata().partition_columns)
     chosen = [(column, operator, value) for column, operator, value in where if column in laid_out and value != []]
+    schema = pa.schema(opened.schema().to_arrow())
+    for field in () if isinstance(table, str) else table.schema:
+        schema = schema if field.name in schema.names else schema.append(field)
     options = ParquetReadOptions(dictionary_columns=dictionaries) if dictionaries is not None else None
-    return table.to_pyarrow_dataset(file_pruning_predicate=chosen or None, parquet_read_options=options)
+    return opened.to_pyarrow_dataset(file_pruning_predicate=chosen or None, parquet_read_options=options, schema=schema)
 
 
-def _read(table: DeltaTable, where: Where, columns: list[str] | None) -> pa.Table:
-    return _dataset(table, where).to_table(columns=columns, filter=_expression(where))
+def _read(opened: DeltaTable, table: ModelTable | str, where: Where, columns: list[str] | None) -> pa.Table:
+    return _dataset(opened, table, where).to_table(columns=columns, filter=_expression(where))
 
 
 def _expression(where: Where) -> pc.Expression:
@@ -342,14 +425,6 @@ _OPERATORS: Mapping[str, Callable[[pc.Expression, object], pc.Expression]] = {
     # Without a value there is no type to compare with.
     "in": lambda field, values: field.isin(list(values)) if values else pc.scalar(False),  # type: ignore[call-overload]
 }
-
-
-def _with_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The declared columns, null where the rows are older than one of them."""
-    columns = [
-        rows[field.name] if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type) for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _repeating_texts(dataset: pa.dataset.Dataset) -> set[str]:

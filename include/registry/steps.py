@@ -354,9 +354,11 @@ def _decide(
     at: datetime | None = None,
     inputs: Mapping[str, Any] | None = None,
 ) -> str:
-    follows, at = [run.spec.gates, run.spec.approval], at or version.known_at
-    about = subject(version)
-    return run.decide(kind, outcome, reasons, subject=about, at=at, actor=actor, inputs=inputs, follows=follows)
+    follows = [run.spec.gates, run.spec.approval]
+    times = {"at": at or version.known_at, "about": version.known_at}
+    return run.decide(
+        kind, outcome, reasons, subject=subject(version), **times, actor=actor, inputs=inputs, follows=follows
+    )
 
 
 def _note(

@@ -70,6 +70,18 @@ def test_only_what_is_new_enough_is_read(lake: Lakehouse) -> None:
     assert len(decisions.history(lake, "houses", since=since)) == 3
 
 
+def test_a_run_that_decides_again_in_another_month_replaces_its_own_row(lake: Lakehouse) -> None:
+    """A promotion takes the time of the newest data, which has gone on when its task is cleared."""
+    later = AT + timedelta(days=40)
+    decide(lake, about=AT, run_id="other")
+    for decided_at in (AT, later, AT + timedelta(days=80), later):
+        decide(lake, about=AT, decided_at=decided_at)
+        assert [item.decided_at for item in decisions.history(lake, "houses")] == [AT, decided_at]
+    assert [item.run_id for item in decisions.history(lake, "houses", since=later)] == ["run 'a'"]
+    assert decisions.history(lake, "houses", since=later + timedelta(microseconds=1)) == []
+    assert decisions.history(lake, "houses", since=later + timedelta(days=400)) == []
+
+
 def test_a_month_of_decisions_is_one_file(lake: Lakehouse) -> None:
     for number in range(12):
         decide(lake, run_id=str(number))

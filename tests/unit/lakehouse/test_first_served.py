@@ -20,15 +20,15 @@ START = day("2025-01-01")
 def test_the_first_partition_is_looked_into_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, lake = catalogue.load("california_housing"), Lakehouse(str(tmp_path))
     table = PREDICTIONS.of(spec)
-    assert lake.partitions_with(table, {MODEL_VERSION: "1"}) == []
+    assert lake.partitions_with(table, [(MODEL_VERSION, "=", "1")]) == []
     assert predictions.first_served_rows(spec, lake, "1", START) is None
     # Version 3 scored what the others served, and is served itself from the sixth on.
     scored = [(place, "1" if place < 3 else "10" if place < 5 else "3", True) for place in range(8)]
     for place, version, served in [*scored, *((place, "3", False) for place in range(5))]:
         rows = pd.DataFrame({"listing_id": [7, 8], PREDICTION: float(place), SERVED: served})
         put(lake, table, rows, {PARTITION: START.shift(place).key, MODEL_VERSION: version})
-    assert lake.partitions_with(table, {MODEL_VERSION: "3"}) == [START.shift(place).key for place in range(8)]
-    assert lake.partitions_with(table, {MODEL_VERSION: "2"}) == []
+    assert lake.partitions_with(table, [(MODEL_VERSION, "=", "3")]) == [START.shift(place).key for place in range(8)]
+    assert lake.partitions_with(table, [(MODEL_VERSION, "=", "2")]) == []
     looked: list[str] = []
     served_rows = predictions.served_rows
     monkeypatch.setattr(predictions, "served_rows", lambda *given: looked.append(given[2].key) or served_rows(*given))

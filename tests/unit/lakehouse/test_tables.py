@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from include.core import catalogue
 from include.core.errors import DataError
 from include.lakehouse.schemas import PARTITION, TIMESTAMP, ModelTable, Table
-from include.lakehouse.tables import Lakehouse, between, within
+from include.lakehouse.tables import CHECKPOINT_COMMITS, Lakehouse, between, within
 from tests.tables import day
 
 KEY = "2025-01-01"
@@ -57,7 +57,11 @@ def values(lake: Lakehouse, key: str) -> list[int]:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(writes=st.lists(st.tuples(st.integers(1, 3), st.lists(st.integers(0, 9), max_size=4)), min_size=1, max_size=8))
+@given(
+    writes=st.lists(
+        st.tuples(st.integers(1, 3), st.lists(st.integers(0, 9), max_size=4, unique=True)), min_size=1, max_size=8
+    )
+)
 def test_any_sequence_of_writes_leaves_the_last_one_of_each_partition(
     tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[int, list[int]]]
 ) -> None:
@@ -108,6 +112,33 @@ def test_a_change_that_fails_leaves_what_was_there(lake: Lakehouse) -> None:
     with pytest.raises(RuntimeError):
         lake.update(TABLE, {PARTITION: KEY}, fail)
     assert values(lake, KEY) == [1]
+
+
+def test_a_table_is_opened_once_and_what_others_commit_is_seen(lake: Lakehouse, tmp_path: Path) -> None:
+    opened = []
+    find = lake._find
+    write(Lakehouse(str(tmp_path)), KEY, [1])
+    lake._find = lambda *args: opened.append(args) or find(*args)  # type: ignore[method-assign]
+    for number in range(2 * CHECKPOINT_COMMITS):
+        write(Lakehouse(str(tmp_path)), KEY, [number])
+        assert values(lake, KEY) == [number]
+        assert lake.rows_by_partition(TABLE)[KEY] == 1
+        assert lake.exists(TABLE)
+        write(lake, "2025-01-02", [number, number + 1])
+        assert lake.count(TABLE) == 3
+    assert len(opened) == 1
+
+
+def test_threads_that_share_a_lakehouse_read_what_was_committed(lake: Lakehouse) -> None:
+    def read_and_write(number: int) -> None:
+        key = f"2025-01-0{number}"
+        for value in range(4):
+            write(lake, key, [value])
+            assert values(lake, key) == [value]
+            assert lake.count(TABLE, where=[(PARTITION, "=", key)]) == 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read_and_write, range(1, 5)))
 
 
 def test_an_earlier_version_can_be_read(lake: Lakehouse) -> None:
@@ -178,6 +209,7 @@ REFUSED = {
     "a truth for a number": (pa.table({"n": [True], PARTITION: [KEY]}), "column n is bool and declared as int64"),
     "a column twice": (pa.table([[1], [2], [KEY]], names=["n", "n", PARTITION]), "have twice the column n"),
     "a null in the key": (pa.table({"n": pa.array([None], pa.int64()), PARTITION: [KEY]}), "1 rows have no n"),
+    "a key twice": (rows(KEY, [3, 1, 2, 1, 1]), "partition_key 2025-01-01: 2 rows repeat the key n. "),
     "a row of another partition": (rows("2025-01-09", [1]), "rows of another partition_key"),
 }
 
@@ -232,6 +264,29 @@ def test_a_column_that_is_added_is_null_in_older_rows(lake: Lakehouse) -> None:
     assert found == {1: None, 2: "red"}
     lake.update(wider, {PARTITION: KEY}, lambda table: table)
     assert lake.read(wider).num_rows == 2
+
+
+def test_a_column_that_was_declared_since_is_read_as_null(lake: Lakehouse) -> None:
+    first = write(lake, KEY, [1, 2])
+    wider = declared(colour=pa.string(), at=TIMESTAMP)
+    where = [(PARTITION, "=", KEY), ("n", "=", 1)]
+    for found in (
+        lake.read(wider, where=where),
+        lake.read(wider, where=where, version=first),
+        lake.read(wider, where=where, columns=["n", "colour", "at"]),
+        lake.read_if_exists(wider, where=where, columns=["n", "colour", "at"]),
+        lake.reader(wider, where=where, columns=["n", "colour", "at"], encoded=True).read_all(),
+    ):
+        assert [(row["n"], row["colour"], row["at"]) for row in found.to_pylist()] == [(1, None, None)]
+        assert found.schema.field("at").type == TIMESTAMP
+    for operator, value in (("=", "red"), ("!=", "red"), ("in", ["red"])):
+        assert lake.count(wider, where=[("colour", operator, value)]) == 0
+    lake.replace(
+        wider, rows("2025-01-02", [3], colour="red", at=datetime(2025, 1, 1, tzinfo=UTC)), {PARTITION: "2025-01-02"}
+    )
+    assert lake.read(wider, where=[("colour", "=", "red")])["n"].to_pylist() == [3]
+    assert sorted(lake.read(wider, columns=["n", "colour"])["n"].to_pylist()) == [1, 2, 3]
+    assert "colour" not in lake.read(TABLE.name, version=first).column_names
 
 
 def test_a_changed_type_is_a_migration(lake: Lakehouse) -> None:

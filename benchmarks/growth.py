@@ -1,11 +1,14 @@
 """What a day costs after many days: `make bench BENCH=growth` (ARGS="1 30 365" are the days of history).
 
 The steps of one day (413 rows: ingest, labels, features, score, monitor, decide) run on real stores after so many days
-of history, in a process of its own, several days in turn; the median day is shown, and beside it how many times the
-shortest history's day that is. The history is fabricated: each day is one commit to each table, with the rows of one
-real day under other keys, as the steps would have left them. The training set grows with its rows and is shown apart.
+of history, each on a run opened anew, as a task does. Each history has a process of its own, and these play a day in
+turn, so that whatever else the machine does meets all of them alike. Shown are the medians of seconds and of the
+process's CPU seconds, and how many times those of the shortest history in the same round that is. The history is
+fabricated: each day is one commit to each table, with the rows of one real day under other keys, as the steps would
+have left them. The training set grows with its rows and is shown apart, with the memory that it adds.
 
-A day that costs more than LIMIT times that after the shortest history makes the run fail.
+A day that costs more than LIMIT times that after the shortest history, in seconds or in CPU seconds, or takes more than
+LIMIT times its memory, makes the run fail.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -54,27 +58,79 @@ from include.runtime.postgres import Postgres
 
 MODEL = "california_housing"
 HISTORIES = (1, 30, 365)
-HISTORY_ROWS, DAY_ROWS, DAYS = 12_000, 413, 3
-"""Rows of the first partition, of each further one; days that are measured after one that warms up."""
+HISTORY_ROWS, DAY_ROWS, ROUNDS = 12_000, 413, 10
+"""Rows of the first partition, of each further one; days that are measured after one that warms up: as many as there
+are commits between two checkpoints of a table, on which the cost of opening it depends."""
 LIMIT = 1.2
+TRAINING = "training.build_training_set"
 COPIED = (RAW, QUARANTINE, CLEAN, PROFILES, LABELS, FEATURES, SKEW, PREDICTIONS, METRICS)
+
+ANSWER = "answer: "
+
+Cost = tuple[float, float]
+"""Seconds, CPU seconds."""
 
 
 def main(histories: list[int]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="flightline-growth-"))
-    server = Postgres(folder / "server")
     try:
-        server.start()
-        environment = _environment(folder, server)
-        _in_process("prepare", environment)
-        found: dict[int, dict[str, Any]] = {}
-        for days in histories:
-            _in_process("fabricate", environment, days)
-            found[days] = _in_process("measure", environment, days)
-        return _show(found)
+        with ExitStack() as stack:
+            players = [Player(days, folder / str(days)) for days in histories]
+            for player in players:
+                stack.callback(player.stop)
+                player.start()
+            rounds = [[player.ask("play") for player in players] for _ in range(1 + ROUNDS)][1:]
+            memory = [player.ask("memory")["mb"] for player in players]
+            training = [player.ask("train") for player in players]
+            return _show(histories, rounds, memory, training, [player.ask("memory")["mb"] for player in players])
     finally:
-        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class Player:
+    """A history, and the process that plays days after it."""
+
+    def __init__(self, days: int, folder: Path) -> None:
+        folder.mkdir()
+        self._days, self._folder, self._errors = days, folder, folder / "stderr"
+        self._server = Postgres(folder / "server")
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        self._server.start()
+        self._environment = _environment(self._folder, self._server)
+        self._run("fabricate")
+        self.ask("")
+        self._run("serve")
+
+    def _run(self, part: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.growth", part, str(self._days)],
+            env=self._environment,
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors.open("w"),
+            text=True,
+        )
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._server.stop()
+
+    def ask(self, part: str) -> dict[str, Any]:
+        """Have the process do a part, and answer."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(part, file=self._process.stdin, flush=True)
+        for line in self._process.stdout:
+            if line.startswith(ANSWER):
+                answer: dict[str, Any] = json.loads(line.removeprefix(ANSWER))
+                return answer
+        raise SystemExit(f"{self._days} days, {part} failed:\n{self._errors.read_text()[-3000:]}")
 
 
 def _environment(folder: Path, server: Postgres) -> dict[str, str]:
@@ -93,35 +149,49 @@ def _environment(folder: Path, server: Postgres) -> dict[str, str]:
     }
 
 
-def _in_process(part: str, environment: dict[str, str], *arguments: object) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.growth", part, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{part} {arguments} failed:\n{done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def _show(
+    histories: list[int],
+    rounds: list[list[dict[str, Cost]]],
+    memory: list[float],
+    training: list[dict[str, Cost]],
+    after: list[float],
+) -> int:
+    steps = list(rounds[0][0])
+    width = max(map(len, [*steps, TRAINING]))
+    print(" " * width, *(f"{f'{days} days':^31}" for days in histories))
+    print(" " * width, *[f"{'seconds':>15}{'CPU seconds':>16}"] * len(histories))
+
+    def line(name: str, costs: list[list[Cost]]) -> list[float]:
+        """One line of medians; the greatest ratios of the last history."""
+        cells, ratios = [], []
+        for number in range(len(histories)):
+            for kind in (0, 1):
+                median = statistics.median(each[number][kind] for each in costs)
+                ratio = statistics.median(each[number][kind] / each[0][kind] for each in costs)
+                cells.append(f"{median:8.3f} {ratio:5.2f}x")
+                ratios.append(ratio)
+        print(f"{name:<{width}}", *(f"{cell:>15}" for cell in cells))
+        return ratios[-2:]
+
+    for step in steps:
+        line(step, [[each[step] for each in round_] for round_ in rounds])
+    day = line(
+        "a day without training",
+        [
+            [(sum(c[0] for c in each.values()), sum(c[1] for c in each.values())) for each in round_]
+            for round_ in rounds
+        ],
+    )
+    line(TRAINING, [[each[TRAINING] for each in training]])
+    for name, values in (("peak memory of the days", memory), ("and of the training set", after)):
+        print(f"{name:<{width}}", *(f"{value:12.0f} MB {value / values[0]:11.2f}x    " for value in values))
+    return int(max(*day, memory[-1] / memory[0]) > LIMIT)
 
 
-def _show(found: dict[int, dict[str, Any]]) -> int:
-    first = next(iter(found.values()))
-    steps = [step for step in first["seconds"] if step != "training.build_training_set"]
-    width = max(map(len, [*steps, "training.build_training_set"]))
-    print(" " * width, *(f"{f'{days} days':>16}" for days in found))
-    for step in [*steps, "training.build_training_set"]:
-        cells = [
-            (result["seconds"][step], result["seconds"][step] / first["seconds"][step]) for result in found.values()
-        ]
-        print(f"{step:<{width}}", *(f"{seconds:8.2f} s {ratio:4.1f}x" for seconds, ratio in cells))
-    days = [sum(result["seconds"][step] for step in steps) for result in found.values()]
-    print(f"{'a day without training':<{width}}", *(f"{day:8.2f} s {day / days[0]:4.2f}x" for day in days))
-    print(f"{'peak memory':<{width}}", *(f"{result['peak_mb']:8.0f} MB     " for result in found.values()))
-    return int(days[-1] > LIMIT * days[0])
+# -- parts, in the process of a history ---------------------------------------------------------
 
 
-# -- parts, each in a process of its own --------------------------------------------------------
-
-
-def prepare() -> None:
+def _prepare() -> None:
     """The first partition through all steps, and a version in production."""
     from include.registry import steps as registry
     from include.training import steps as training
@@ -145,14 +215,12 @@ def fabricate(days: int) -> None:
     """Make so many days of history, each as the steps would have left it."""
     from include.features import store
 
+    _prepare()
     first = catalogue.load(MODEL).first_partition
     template = open_run(MODEL, run_id="fabricated", partition=first.shift(1))
-    known = template.lake.rows_by_partition(CLEAN.of(template.spec))
     rows = {table: template.lake.read(template.table(table), where=within(template.partition)) for table in COPIED}
     for number in range(2, days + 1):
         partition = first.shift(number)
-        if partition.key in known:
-            continue
         for table in COPIED:
             _copy(template, table, rows[table], partition, number)
         for kind, outcome, reason in (
@@ -176,37 +244,34 @@ def fabricate(days: int) -> None:
     store.open_store().materialize(first.start, last, feature_views=[template.spec.feature_view])
 
 
-def measure(days: int) -> dict[str, Any]:
-    """The median seconds of each step of a day after so many days."""
+def serve(days: int) -> None:
+    """Do what is asked for on the standard input, a line each, and answer with its costs."""
     first = catalogue.load(MODEL).first_partition
-    taken: dict[str, list[float]] = {}
-    for number in range(DAYS + 1):
-        partition = first.shift(days + 1 + number)
-        seconds = _play(partition, HISTORY_ROWS + (days + number) * DAY_ROWS)
-        if number:
-            for step, value in seconds.items():
-                taken.setdefault(step, []).append(value)
-    from include.training import steps as training
+    played = 0
+    for line in sys.stdin:
+        part, answer = line.strip(), dict[str, Any]()
+        if part == "play":
+            played += 1
+            answer = _play(first.shift(days + played), HISTORY_ROWS + (days + played - 1) * DAY_ROWS)
+        elif part == "train":
+            from include.training import steps as training
 
-    run = open_run(MODEL, run_id="training", partition=first.shift(days + DAYS))
-    started = time.perf_counter()
-    training.build_training_set(run)
-    taken["training.build_training_set"] = [time.perf_counter() - started]
-    for number in range(DAYS + 1):  # measured days are no part of the next, longer history
-        _forget(first.shift(days + 1 + number))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": {step: statistics.median(values) for step, values in taken.items()}, "peak_mb": peak}
+            answer = {TRAINING: _cost(training.build_training_set, first.shift(days + played))}
+        elif part == "memory":
+            answer = {"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        print(ANSWER + json.dumps(answer), flush=True)
 
 
-def _play(partition: Partition, first_id: int) -> dict[str, float]:
+def _play(partition: Partition, first_id: int) -> dict[str, Cost]:
     """One day through all its steps; the labels of the day are there at once."""
     _deliver(partition, DAY_ROWS, first_id)
-    run, seconds = open_run(MODEL, run_id=f"bench {partition}", partition=partition), {}
-    for name, step in _day_steps().items():
-        started = time.perf_counter()
-        step(run)
-        seconds[name] = time.perf_counter() - started
-    return seconds
+    return {name: _cost(step, partition) for name, step in _day_steps().items()}
+
+
+def _cost(step: Callable[[Run], object], partition: Partition) -> Cost:
+    started = time.perf_counter(), time.process_time()
+    step(open_run(MODEL, run_id=f"bench {partition}", partition=partition))
+    return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
 def _day_steps() -> dict[str, Callable[[Run], object]]:
@@ -274,17 +339,12 @@ def _copy(template: Run, table: Table, rows: pa.Table, partition: Partition, num
         template.lake.replace(declared, part.select(declared.schema.names), {PARTITION: partition.key, **values})
 
 
-def _forget(partition: Partition) -> None:
-    run = open_run(MODEL, partition=partition)
-    for table in COPIED:
-        if run.lake.exists(run.table(table)):
-            run.lake.open(run.table(table)).delete(f"{PARTITION} = '{partition.key}'")
-
-
-PARTS: dict[str, Callable[..., Any]] = {"prepare": prepare, "fabricate": fabricate, "measure": measure}
-
 if __name__ == "__main__":
-    if sys.argv[1:2] and sys.argv[1] in PARTS:
-        print(json.dumps(PARTS[sys.argv[1]](*map(int, sys.argv[2:])) or {}))
-    else:
-        sys.exit(main([int(text) for text in sys.argv[1:]] or list(HISTORIES)))
+    match sys.argv[1:]:
+        case ["fabricate", days]:
+            fabricate(int(days))
+            print(ANSWER + "{}")
+        case ["serve", days]:
+            serve(int(days))
+        case histories:
+            sys.exit(main([int(text) for text in histories] or list(HISTORIES)))

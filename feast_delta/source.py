@@ -6,9 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -22,15 +20,12 @@ from feast.saved_dataset import SavedDatasetStorage
 from feast.type_map import pa_to_feast_value_type
 from feast.value_type import ValueType
 
+from feast_delta import files
 from feast_delta.errors import DataError
 from feast_delta.point_in_time import TIMESTAMP
 
 FEW = 10
 """Rows that a table has at least for each key that is looked for, where it is filtered by key: else that only costs."""
-PARTITION = "partition."
-"""Before the names of partition columns in deltalake's list of files."""
-LOG_PRECISION = pa.scalar(1_000, pa.duration("us"))
-"""The log of a Delta table cuts times to milliseconds."""
 
 
 class DeltaSource(DataSource):
@@ -228,57 +223,27 @@ def scan(
         wanted = wanted & (ds.field(timestamp) >= first)
     if last is not None:
         wanted = wanted & (ds.field(timestamp) <= last)
-    files = pa.table(table.get_add_actions(flatten=True))
-    files = files.filter(_may_hold_times(files, timestamp, first, last))
+    some = files.files(table)
+    some = some.filter(_may_hold_times(some, timestamp, first, last))
     for name, values in (keys or {}).items():
-        if len(values) * FEW <= (pc.sum(files["num_records"]).as_py() or 0):
+        if len(values) * FEW <= (pc.sum(some["num_records"]).as_py() or 0):
             wanted = wanted & ds.field(name).isin(values)
-            files = files.filter(_may_hold_keys(files, name, values))
-    return _dataset(table, files).scanner(columns=projection, filter=wanted)
+            some = some.filter(files.may_hold_keys(some, name, values))
+    return files.dataset(table, some).scanner(columns=projection, filter=wanted)
 
 
-def _dataset(table: DeltaTable, files: pa.Table) -> ds.FileSystemDataset:
-    """Some files of a table.
-
-    deltalake's own dataset tells Arrow what is known of each column of each file: milliseconds a file, more than it
-    takes to read one of a few hundred rows. Here Arrow is told the values of partition columns.
-    """
-    empty = table.to_pyarrow_dataset(file_pruning_predicate="false")
-    partitions = [name for name in files.column_names if name.startswith(PARTITION)]
-    fragments = []
-    for path, *values in zip(files["path"].to_pylist(), *(files[name] for name in partitions), strict=True):
-        known = ds.scalar(True)
-        for name, value in zip(partitions, values, strict=True):
-            field = ds.field(name.removeprefix(PARTITION))
-            known = known & (field == value if value.is_valid else field.is_null())
-        # The log has paths percent-encoded.
-        fragments.append(empty.format.make_fragment(unquote(path), empty.filesystem, partition_expression=known))
-    return ds.FileSystemDataset(fragments, empty.schema, empty.format, empty.filesystem)
-
-
-def _may_hold_times(files: pa.Table, timestamp: str, first: pa.Scalar | None, last: pa.Scalar | None) -> pa.Array:
+def _may_hold_times(some: pa.Table, timestamp: str, first: pa.Scalar | None, last: pa.Scalar | None) -> pa.Array:
     """Which files may have rows of an interval; one whose log says nothing of its times may."""
-    may = pa.repeat(True, files.num_rows)
+    may = pa.repeat(True, some.num_rows)
     lowest, highest = f"min.{timestamp}", f"max.{timestamp}"
-    if highest not in files.column_names or not pa.types.is_timestamp(files[highest].type):
+    if highest not in some.column_names or not pa.types.is_timestamp(some[highest].type):
         return may
     if first is not None:
-        newest = pc.add(files[highest], LOG_PRECISION)
+        newest = pc.add(some[highest], files.LOG_PRECISION)
         may = pc.and_(may, pc.greater_equal(newest, first).fill_null(True))
     if last is not None:
-        may = pc.and_(may, pc.less_equal(files[lowest], last).fill_null(True))
+        may = pc.and_(may, pc.less_equal(some[lowest], last).fill_null(True))
     return may
-
-
-def _may_hold_keys(files: pa.Table, name: str, keys: pa.Array) -> pa.Array:
-    """Which files may have rows of some keys. Asked of integers only: the log shortens texts."""
-    lowest, highest = f"min.{name}", f"max.{name}"
-    known = lowest in files.column_names and highest in files.column_names and pa.types.is_integer(keys.type)
-    if not known or files[lowest].null_count or files[highest].null_count:
-        return pa.repeat(True, files.num_rows)
-    ordered = np.sort(keys.to_numpy(zero_copy_only=False))
-    before = np.searchsorted(ordered, files[lowest].to_numpy(), "left")
-    return pa.array(before < np.searchsorted(ordered, files[highest].to_numpy(), "right"))
 
 
 def _place(path: str, version: int | None, rows: Mapping[str, str]) -> dict[str, Any]:

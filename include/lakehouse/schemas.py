@@ -55,6 +55,10 @@ class Table:
     """What a reader may rely on."""
     layout: tuple[str, ...] = ()
     """Columns that the files are laid out by; those of the partition by default."""
+    sought: tuple[str, ...] = ()
+    """Columns beside the key of which the log keeps the bounds for each file, so that readers find the files by them.
+
+    Of every other column it keeps none: who opens a table reads all that it keeps of all files."""
     optional: tuple[str, ...] = ()
     """Columns of the key that not every row has."""
     retention_days: int = 90
@@ -87,6 +91,11 @@ class ModelTable:
     @property
     def layout(self) -> tuple[str, ...]:
         return self.table.layout or self.table.partition
+
+    @property
+    def bounded(self) -> tuple[str, ...]:
+        """The columns of which the log keeps the bounds."""
+        return tuple(name for name in (*self.key, *self.table.sought) if name not in self.layout)
 
 
 def key_types(spec: ModelSpec) -> Columns:
@@ -247,6 +256,7 @@ PREDICTIONS = Table(
     promise="One finite prediction an entity, partition and version; the rows of exactly one version of a partition "
     "are served, and what was served stays.",
     layout=(PARTITION,),
+    sought=(SERVED,),
 )
 METRICS = Table(
     "metrics",
@@ -285,6 +295,7 @@ DECISIONS = Table(
     "that of the clock; a run that decides again replaces its own row.",
     retention_days=365,
     shared=True,
+    sought=("decided_at",),
 )
 ALIAS_HISTORY = Table(
     "alias_history",

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from include.lakehouse.tables import CHECKPOINT_COMMITS, Lakehouse, between, wit
 from tests.tables import day
 
 KEY = "2025-01-01"
+AT = datetime(2025, 1, 1, tzinfo=UTC)
 SPEC = catalogue.load("california_housing")
 
 
@@ -162,6 +165,29 @@ def test_ranges_of_partitions_are_read_from_their_own_files(lake: Lakehouse) -> 
     assert lake.count(TABLE, where=within(day("2025-01-02"))) == 1
 
 
+def test_the_log_keeps_bounds_of_the_key_and_of_what_is_sought(lake: Lakehouse) -> None:
+    """A reader of every file's bounds of every column takes five times as long to open a table of a thousand files."""
+    lake.replace(declared(colour=pa.string(), at=TIMESTAMP), rows(KEY, [1], colour="a", at=AT), {PARTITION: KEY})
+    (file,) = pa.table(lake.open(TABLE).get_add_actions(flatten=True)).to_pylist()
+    assert {name for name in file if name.startswith(("min.", "max."))} == {"min.n", "max.n"}
+    # Other readers find the rows all the same.
+    for chosen in (pc.field("colour") == "a", pc.field("n") == 1, pc.field("at") == AT):
+        assert lake.open(TABLE).to_pyarrow_dataset().to_table(filter=chosen).num_rows == 1
+
+
+def test_only_files_that_may_hold_a_key_are_named(lake: Lakehouse) -> None:
+    for number in range(1, 5):
+        write(lake, f"2025-01-0{number}", [10 * number, 10 * number + 5])
+    others = [(PARTITION, "!=", "2025-01-04")]
+
+    def found(keys: list[int | None]) -> list[list[int]]:
+        paths = lake.paths_with_keys(TABLE, pa.table({"n": pa.array(keys, pa.int64())}), others)
+        return [pq.read_table(path, partitioning=None)["n"].to_pylist() for path in sorted(paths)]
+
+    assert found([12, None, 35, 45]) == [[10, 15], [30, 35]]
+    assert found([16, 2**62]) == found([]) == found([None]) == []
+
+
 def test_times_are_stored_as_microseconds_in_utc(lake: Lakehouse) -> None:
     moment = datetime(2025, 1, 1, 12, tzinfo=UTC)
     table = declared(at=TIMESTAMP)
@@ -281,9 +307,7 @@ def test_a_column_that_was_declared_since_is_read_as_null(lake: Lakehouse) -> No
         assert found.schema.field("at").type == TIMESTAMP
     for operator, value in (("=", "red"), ("!=", "red"), ("in", ["red"])):
         assert lake.count(wider, where=[("colour", operator, value)]) == 0
-    lake.replace(
-        wider, rows("2025-01-02", [3], colour="red", at=datetime(2025, 1, 1, tzinfo=UTC)), {PARTITION: "2025-01-02"}
-    )
+    lake.replace(wider, rows("2025-01-02", [3], colour="red", at=AT), {PARTITION: "2025-01-02"})
     assert lake.read(wider, where=[("colour", "=", "red")])["n"].to_pylist() == [3]
     assert sorted(lake.read(wider, columns=["n", "colour"])["n"].to_pylist()) == [1, 2, 3]
     assert "colour" not in lake.read(TABLE.name, version=first).column_names

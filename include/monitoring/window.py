@@ -16,7 +16,7 @@ from include.core.spec import ModelSpec, Task
 from include.evaluation import drift
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
 from include.lakehouse import predictions
-from include.lakehouse.schemas import FEATURES, METRICS, MODEL_VERSION, PARTITION, PREDICTION, PREDICTIONS
+from include.lakehouse.schemas import FEATURES, METRICS, MODEL_VERSION, PARTITION, PREDICTION
 from include.lakehouse.tables import Lakehouse, within
 from include.lakehouse.windows import ALL, SOURCE, WindowMetrics, from_rows
 from include.monitoring import input_drift, performance
@@ -62,7 +62,6 @@ def measure(
         values = performance.measure(spec, lake, partition, pd.DataFrame(), None, as_of)
         return Measured(None, values, (), ())
     rows = served.to_pandas()
-    performance.refuse_repeated(spec, rows, PREDICTIONS.of(spec).name, partition)
     features = drift.detect(
         reference.features, _features(spec, lake, partition, rows, reference), spec.monitoring.drift
     )

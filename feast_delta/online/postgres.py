@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ CREATE = sql.SQL(
     "CREATE TABLE IF NOT EXISTS {rows} "
     "(__entity_key bytea PRIMARY KEY, __event_ts timestamptz NOT NULL, __created_ts timestamptz)"
 )
+TIMES = sql.SQL("CREATE INDEX IF NOT EXISTS {times} ON {rows} USING brin (__event_ts)")
 VIEW = sql.SQL(
     "CREATE VIEW {view} AS SELECT held.__entity_key AS entity_key, of.feature_name, coalesce(of.value, '') AS value, "
     "held.__event_ts AS event_ts, held.__created_ts AS created_ts "
@@ -60,6 +62,12 @@ MERGE = sql.SQL(
     WHERE (held.__event_ts, coalesce(held.__created_ts, '-infinity'))
        <= (EXCLUDED.__event_ts, coalesce(EXCLUDED.__created_ts, '-infinity'))
     """
+)
+
+# A row that a writer holds is being replaced by a newer one.
+REMOVE = sql.SQL(
+    "DELETE FROM {rows} WHERE __entity_key IN "
+    "(SELECT __entity_key FROM {rows} WHERE __event_ts < %s FOR UPDATE SKIP LOCKED)"
 )
 
 
@@ -95,6 +103,11 @@ class PostgresOnlineStore(RowWriter, PostgreSQLOnlineStore):
                     progress(len(rows))
             copy.write(END)
         return count
+
+    def remove_older(self, config: RepoConfig, table: FeatureView, before: datetime) -> None:
+        rows = sql.Identifier(_rows_id(_view_id(config, table)))
+        with self._get_conn(config) as connection, connection.transaction():
+            connection.execute(REMOVE.format(rows=rows), (before,))
 
     def update(
         self,
@@ -155,6 +168,7 @@ def _lay_out(connection: Connection, view: str, features: list[str]) -> None:
             )
     rows = sql.Identifier(_rows_id(view))
     connection.execute(CREATE.format(rows=rows))
+    connection.execute(TIMES.format(rows=rows, times=sql.Identifier(f"{_rows_id(view)}_at")))
     _drop_view(connection, view)
     found = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(rows)).description
     held = [column.name for column in found or ()]

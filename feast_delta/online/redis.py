@@ -5,7 +5,8 @@ compares times in Python and writes afterwards, so that two writers can overtake
 the same event time, so that a day computed anew would keep its old values. Here a script in the server does both.
 
 Beside the hashes, one more for each feature view (``_layout:<project>:<view>``) says which features are written: a
-writer that still has other ones is refused, and what a removed feature left is found.
+writer that still has other ones is refused, and what a removed feature left is found. A sorted set
+(``_times:<project>:<view>``) has the keys by event time, so that what is expired is found.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
@@ -39,8 +41,8 @@ KEYS_A_SCAN = 10_000
 Client = Any
 """Of redis-py, whose types do not say which commands are awaited."""
 
-# KEYS: the layout, then the key of each row. ARGV: the features of the layout, seconds to live (0: for ever), the
-# fields of the event time and the created time, the field of each feature; and last all rows, each as event time,
+# KEYS: the layout, the times, then the key of each row. ARGV: the features of the layout, seconds to live (0: ever),
+# the fields of the event time and the created time, the field of each feature; and last all rows, each as event time,
 # created time and values with their lengths. Times are messages: varints with the tags 8 (seconds) and 16 (nanos).
 WRITE = """
 local layout = redis.call('HGET', KEYS[1], 'features')
@@ -94,7 +96,7 @@ local hash = {event_field}
 for feature = 1, features do hash[2 * feature + 1] = ARGV[4 + feature] end
 
 local keys, call, unpack_row, unpack = KEYS, redis.call, struct.unpack, unpack  -- local names are found faster
-for number = 2, #keys do
+for number = 3, #keys do
     local key = keys[number]
     local row = {unpack_row(form, rows, at)}
     local event, created = row[1], row[2]
@@ -116,11 +118,22 @@ for number = 2, #keys do
             call('HDEL', key, created_field)
         end
         call('HSET', key, unpack(hash, 1, last))
+        call('ZADD', keys[2], (time(event)), key)
         if to_live > 0 then call('EXPIRE', key, to_live) end
     end
 end
 """
 
+# KEYS: the times, then keys. ARGV: the second before which they are expired, and all fields of the view.
+EXPIRE = """
+for number = 2, #KEYS do
+    local time = redis.call('ZSCORE', KEYS[1], KEYS[number])
+    if time and tonumber(time) < tonumber(ARGV[1]) then
+        redis.call('HDEL', KEYS[number], unpack(ARGV, 2))
+        redis.call('ZREM', KEYS[1], KEYS[number])
+    end
+end
+"""
 REMOVE = "for _, key in ipairs(KEYS) do redis.call('HDEL', key, unpack(ARGV)) end"
 
 
@@ -174,7 +187,7 @@ class RedisOnlineStore(RowWriter, of_feast.RedisOnlineStore):
             for trip in chain.from_iterable(part.parts(ROWS_A_CALL * CALLS_A_TRIP) for part in parts):
                 pipe = client.pipeline(transaction=False)
                 for keys, rows in _calls(trip, view.project):
-                    script(keys=[view.layout, *keys], args=[*arguments, rows], client=pipe)
+                    script(keys=[view.layout, view.times, *keys], args=[*arguments, rows], client=pipe)
                 if under_way:
                     finish(*under_way)
                 under_way = len(trip), sender.submit(pipe.execute, raise_on_error=False)
@@ -182,6 +195,13 @@ class RedisOnlineStore(RowWriter, of_feast.RedisOnlineStore):
             if under_way:
                 finish(*under_way)
         return count
+
+    def remove_older(self, config: RepoConfig, table: FeatureView, before: datetime) -> None:
+        client, view = self._get_client(config.online_store), _View(config, table)
+        script, second = client.register_script(EXPIRE), int(before.timestamp())
+        arguments = [second, view.event_field, view.created_field, *view.fields(view.features)]
+        while keys := client.zrangebyscore(view.times, "-inf", f"({second}", start=0, num=ROWS_A_CALL):
+            script(keys=[view.times, *keys], args=arguments)
 
     async def online_write_batch_async(
         self, config: RepoConfig, table: FeatureView, data: list[Message], progress: Progress | None
@@ -219,7 +239,7 @@ class RedisOnlineStore(RowWriter, of_feast.RedisOnlineStore):
         client, view = self._get_client(config.online_store), _View(config, table)
         features, leaving = view.held(client)
         view.remove(client, {*features, *leaving, *view.features}, with_times=True)
-        client.delete(view.layout)
+        client.delete(view.layout, view.times)
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         for table in tables:
@@ -234,7 +254,7 @@ class _View:
         self.name = compute_versioned_name(table, config.registry.enable_online_feature_view_versioning)
         self.features = [feature.name for feature in table.features]
         self.project = config.project.encode()
-        self.layout = f"_layout:{config.project}:{self.name}".encode()
+        self.layout, self.times = (f"_{what}:{config.project}:{self.name}".encode() for what in ("layout", "times"))
         self.event_field, self.created_field = f"_ts:{self.name}".encode(), f"_created:{self.name}".encode()
         self._key_prefix = serialize_entity_key_prefix(table.join_keys)
         self._key_parts = len(table.join_keys)

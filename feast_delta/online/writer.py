@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast import FeatureView
 from feast.repo_config import RepoConfig
 
@@ -32,6 +34,10 @@ class RowWriter(ABC):
             The number of rows that were read, of which older ones were left out.
         """
 
+    @abstractmethod
+    def remove_older(self, config: RepoConfig, table: FeatureView, before: datetime) -> None:
+        """Remove the rows of an event time before a moment; one that is written meanwhile with a later time stays."""
+
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: list[Message], progress: Progress | None
     ) -> None:
@@ -43,7 +49,8 @@ class RowWriter(ABC):
     def write_arrow(
         self, config: RepoConfig, table: FeatureView, batches: Iterator[pa.RecordBatch], progress: Progress | None
     ) -> int:
-        """Write batches of the view's columns.
+        """Write batches of the view's columns, then remove what is expired since: what is beyond the view's time to
+        live as seen from the newest row that came, whatever the clock says.
 
         Args:
             batches: join keys, features, event time and created time, named as in the feature view.
@@ -51,5 +58,16 @@ class RowWriter(ABC):
         Returns:
             The number of rows that were read, of which older ones were left out.
         """
-        parts = (rows.from_batch(table, batch) for batch in batches if batch.num_rows)
-        return self.write_rows(config, table, parts, progress)
+        newest: list[datetime] = []
+
+        def parts() -> Iterator[Rows]:
+            for batch in batches:
+                if batch.num_rows:
+                    part = rows.from_batch(table, batch)
+                    newest[:] = [max([*newest, pc.max(part.event_times).as_py()])]
+                    yield part
+
+        count = self.write_rows(config, table, parts(), progress)
+        if table.ttl and newest:
+            self.remove_older(config, table, newest[0] - table.ttl)
+        return count

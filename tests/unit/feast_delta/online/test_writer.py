@@ -55,6 +55,47 @@ def test_what_is_held_is_the_newest_by_event_time_then_created_time(online, writ
         assert found == [found[0], found[0] * 2, found[0]]
 
 
+def test_what_is_expired_as_seen_from_the_newest_row_is_removed(online):
+    """The view's time to live is 400 days; a replayed source lives years before the clock."""
+
+    def materialize(first: int, *days: int) -> None:
+        at = [AT + timedelta(days=day) for day in days]
+        numbers = range(first, first + len(days))
+        rows = pa.table(
+            {
+                "listing_id": pa.array(numbers, pa.int64()),
+                "event_timestamp": pa.array(at, pa.timestamp("us", tz="UTC")),
+                "median_income": [float(number) for number in numbers],
+                "rooms_per_household": [1.0] * len(days),
+                "inland": pa.array([1] * len(days), pa.int32()),
+            }
+        )
+        write_deltalake(f"{online.store.config.offline_store.lakehouse_uri}/listings", rows, mode="overwrite")
+        online.store.materialize(min(at), max(at) + timedelta(days=3650), feature_views=[VIEW])
+
+    def held() -> list[int]:
+        return [number for number in range(1, 6) if online.served("median_income", number=number) != [None]]
+
+    materialize(1, 0, 1, 2)
+    assert held() == [1, 2, 3]
+    materialize(4, 402)
+    assert held() == [3, 4]
+    assert online.read(3)[0][1] == [3.0, 1.0, 1]
+    materialize(2, 1)  # an old day again: seen from there nothing is expired
+    assert held() == [2, 3, 4]
+    materialize(5, 900)
+    assert held() == [5]
+
+
+def test_a_row_that_is_written_again_meanwhile_is_not_removed(online):
+    online.write((1, 1.0, AT, None), (2, 2.0, AT, None))
+    online.write((2, 2.5, AT + timedelta(hours=1), None))
+    online.stores.remove_older(online.store.config, online.view(), AT)
+    assert [online.served("median_income", number=number) for number in (1, 2)] == [[1.0], [2.5]]
+    online.stores.remove_older(online.store.config, online.view(), AT + timedelta(seconds=1))
+    assert [online.served("median_income", number=number) for number in (1, 2)] == [[None], [2.5]]
+
+
 def test_writers_at_once_leave_the_newest_row_of_each_key_whole(online):
     keys, hours = range(40), list(range(1, 61))
 

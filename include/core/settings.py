@@ -37,8 +37,6 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of Feast's registry."""
     feast_online_store: str = Field("", validation_alias="FLIGHTLINE_FEAST_ONLINE_STORE")
     """``postgresql://…`` or ``redis://…``."""
-    docs_folder: Path | None = Field(None, validation_alias="FLIGHTLINE_DOCS_FOLDER")
-    """Local folder for the Data Docs of batches, which the web server shows; none are written without it."""
     models_folder: Path = Field(PROJECT_ROOT / "include" / "models", validation_alias="FLIGHTLINE_MODELS")
     """Where the models' folders are."""
 

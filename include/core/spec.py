@@ -46,7 +46,7 @@ class Column(Section):
     type: Literal["integer", "number", "text"]
     description: str
     pii: bool = False
-    """Personal data: never in features, Data Docs, logs or plots."""
+    """Personal data: never in features, pages, logs or plots."""
 
 
 class Deliveries(Section):

@@ -249,7 +249,6 @@ def _variables(home: Path, dags_folder: Path, postgres: Postgres) -> dict[str, s
         "FLIGHTLINE_ENV": "dev",
         "FLIGHTLINE_LANDING_URI": str(home / "landing"),
         "FLIGHTLINE_LAKEHOUSE_URI": str(home / "lakehouse"),
-        "FLIGHTLINE_DOCS_FOLDER": str(home / "docs"),
         "FLIGHTLINE_FEAST_REGISTRY": postgres.url("feast"),
         "FLIGHTLINE_FEAST_ONLINE_STORE": postgres.url("feast"),
         "FEAST_USAGE": "False",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Self
 
@@ -57,14 +56,14 @@ class RawLoader:
         """
         self._run.lake.replace_stream(self._run.table(RAW), self._read, {PARTITION: self._run.partition.key})
 
-    def validate(self, docs_page: Path | None) -> Findings:
+    def validate(self) -> Findings:
         """Validate what was written."""
         unfinished = np.array([self._offsets[file] + n for file, n in self._delivery.unfinished], dtype=np.int64)
         types = self._delivery.types
         if self._chunked is not None:
-            return self._chunked.findings(self._raw(), self._offsets, types, unfinished, docs_page)
+            return self._chunked.findings(self._raw(), self._offsets, types, unfinished)
         rows = pa.concat_tables(self._whole)
-        return validate(self._run.spec, rows, file_types=types, unfinished=unfinished, docs_page=docs_page)
+        return validate(self._run.spec, rows, file_types=types, unfinished=unfinished)
 
     def rows(self, wanted: Rows | None) -> Iterator[tuple[pa.Table, Rows]]:
         """Rows as ``raw_`` has them, with their positions in the delivery.

@@ -30,19 +30,20 @@ log = logging.getLogger(__name__)
 def validate_batch(run: Run) -> BatchVerdict:
     """Read the partition's delivery and validate every row.
 
-    Writes ``raw_``, ``quarantine_``, ``profiles_``, a metric for each expectation and a page of Data Docs, logs a
-    summary and records the verdict. A file that cannot be read rejects the batch: nothing of it, nor of an earlier
-    delivery, is in these tables then, and it stays where it is.
+    Writes ``raw_``, ``quarantine_``, ``profiles_`` and a metric for each expectation, logs a summary and records the
+    verdict, with what became of each expectation. A file that cannot be read rejects the batch: nothing of it, nor of
+    an earlier delivery, is in these tables then, and it stays where it is.
 
     Raises:
         DeliveryError: the delivery is incomplete.
         ConfigError: expectations.yaml is wrong.
     """
-    from include.ingestion import data_docs
+    from include.ingestion import suite
     from include.ingestion.raw_loader import RawLoader
 
     spec, lake, partition = run.spec, run.lake, run.partition
     delivery = Delivery.expected(run.settings, spec, "batches", partition)
+    told: list[suite.Told] = []
     with RawLoader(run, delivery) as loader:
         try:
             loader.write_raw()
@@ -51,19 +52,20 @@ def validate_batch(run: Run) -> BatchVerdict:
             log.error("%s, batch of %s: reject_batch, %s. %s", spec.name, partition, bad.reason, bad)
             summary = BatchVerdict.unreadable(bad)
         else:
-            findings = loader.validate(data_docs.page(run.settings, spec, partition))
+            findings = loader.validate()
             verdicts = verdict.of(spec, findings, batch.history(run, findings.keys))
             summary = verdicts.summary(delivery.folder)
             batch.write_quarantine(run, loader.rows, verdicts)
             profile = findings.scan.profile.table(partition, findings.scan.hidden)
             lake.replace(run.table(PROFILES), profile, {PARTITION: partition.key})
             batch.write_metrics(run, findings.outcomes, summary.rows)
+            told = suite.tell(spec, findings.outcomes, findings.scan.hidden)
             log.info("%s", verdicts.describe(spec.name, partition))
     run.decide(
         Kind.BATCH_VERDICT,
         summary.outcome,
         [*summary.batch_reasons, *summary.reasons],
-        inputs={"verdict": summary},
+        inputs={"verdict": summary, "expectations": told},
         follows=[spec.ingestion],
     )
     return summary

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
+from string import Template
 from typing import Any
 
 import great_expectations as gx
@@ -23,10 +23,10 @@ from great_expectations.data_context.types.base import (
 from great_expectations.expectations import core
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
+from great_expectations.render.renderer.inline_renderer import InlineRenderer
 
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
-from include.ingestion import data_docs
 from include.ingestion.expectations import EXAMPLES, HIDDEN, Failure, Rule, RuleOutcome, Severity
 from include.ingestion.rows import Rows
 from include.lakehouse.decisions import Reason
@@ -36,6 +36,19 @@ _GX_SEVERITY: dict[Severity, FailureSeverity] = {
     "quarantine_row": FailureSeverity.WARNING,
     "warn": FailureSeverity.INFO,
 }
+
+
+@dataclass(frozen=True)
+class Told:
+    """One expectation and what became of it, for a person."""
+
+    expected: str
+    severity: Severity
+    held: bool
+    rows: int
+    """Failing rows; 0 where it is about the batch as a whole."""
+    observed: float | None
+    examples: tuple[str, ...]
 
 
 @cache
@@ -63,7 +76,6 @@ def check(
     *,
     cast_errors: Mapping[str, Rows] | None = None,
     hidden: Collection[str] = (),
-    docs_page: Path | None = None,
 ) -> list[RuleOutcome]:
     """Apply the rules to a typed frame, in their order.
 
@@ -75,7 +87,6 @@ def check(
         cast_errors: by column, the rows whose value could not be cast. They are null in the frame and have their
             reason already: no rule on that column checks them a second time.
         hidden: columns of which no value may be shown; those with ``pii: true`` are among them anyway.
-        docs_page: where to put the Data Docs of this validation; none by default.
 
     Raises:
         ConfigError: as ``build`` does, before anything of the frame is checked.
@@ -84,43 +95,27 @@ def check(
     hidden = spec.personal_columns.union(hidden)
     # Great Expectations returns them in an order of its own.
     found = {_rule_number(outcome): outcome for outcome in result.results}
-    outcomes = [_outcome(rule, found[number], frame, cast_errors or {}, hidden) for number, rule in enumerate(rules)]
-    if docs_page is not None:
-        data_docs.write(result, hidden, docs_page)
-    return outcomes
+    return [_outcome(rule, found[number], frame, cast_errors or {}, hidden) for number, rule in enumerate(rules)]
 
 
-def summarize(spec: ModelSpec, outcomes: Sequence[RuleOutcome], rows: int) -> ExpectationSuiteValidationResult:
-    """The result of a whole batch, for its Data Docs, from what became of each rule."""
-    results = []
-    for expectation, outcome in zip(build(spec, [of.rule for of in outcomes]).expectations, outcomes, strict=True):
-        shown: dict[str, Any] = {"element_count": rows, "observed_value": outcome.observed}
-        if outcome.observed is None:
-            failing = outcome.failure.count if outcome.failure else 0
-            shown = {
-                "element_count": rows,
-                "unexpected_count": failing,
-                "unexpected_percent": 100 * failing / max(rows, 1),
-                "partial_unexpected_list": list(outcome.failure.examples) if outcome.failure else [],
-            }
-        results.append(
-            ExpectationValidationResult(
-                success=outcome.success, expectation_config=expectation.configuration, result=shown
-            )
+def tell(spec: ModelSpec, outcomes: Sequence[RuleOutcome], hidden: Collection[str]) -> list[Told]:
+    """What was expected, in Great Expectations' words, and what was found.
+
+    Args:
+        hidden: columns of which no value may be shown.
+    """
+    expectations = build(spec, [outcome.rule for outcome in outcomes]).expectations
+    return [
+        Told(
+            expected=_in_words(expectation, outcome.rule),
+            severity=outcome.rule.severity,
+            held=outcome.success,
+            rows=outcome.failure.count if outcome.failure else 0,
+            observed=None if set(outcome.rule.columns) & set(hidden) else outcome.observed,
+            examples=outcome.failure.examples if outcome.failure else (),
         )
-    passed = sum(outcome.success for outcome in outcomes)
-    return ExpectationSuiteValidationResult(
-        success=passed == len(outcomes),
-        results=results,
-        suite_name=spec.name,
-        statistics={
-            "evaluated_expectations": len(outcomes),
-            "successful_expectations": passed,
-            "unsuccessful_expectations": len(outcomes) - passed,
-            "success_percent": 100 * passed / max(len(outcomes), 1),
-        },
-        meta={"great_expectations_version": gx.__version__, "batch_spec": {}, "run_id": None},
-    )
+        for expectation, outcome in zip(expectations, outcomes, strict=True)
+    ]
 
 
 def build(spec: ModelSpec, rules: Sequence[Rule]) -> ExpectationSuite:
@@ -131,6 +126,15 @@ def build(spec: ModelSpec, rules: Sequence[Rule]) -> ExpectationSuite:
     """
     expectations = [_expectation(rule, number) for number, rule in enumerate(rules)]
     return ExpectationSuite(name=spec.name, expectations=expectations)
+
+
+def _in_words(expectation: Expectation, rule: Rule) -> str:
+    """The sentence that Great Expectations' own pages have: text, in which every value stands as it is."""
+    for content in InlineRenderer(render_object=expectation.configuration).get_rendered_content():
+        if template := content.value.template:
+            values = {name: given.get("value") for name, given in (content.value.params or {}).items()}
+            return Template(template).safe_substitute(values)
+    return " ".join([*rule.columns, rule.type.replace("_", " ")])
 
 
 def _expectation(rule: Rule, number: int) -> Expectation:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.core.spec import ModelSpec
-from include.ingestion import data_docs, expectations, suite
+from include.ingestion import expectations, suite
 from include.ingestion.expectations import EXAMPLES, KINDS, Failure, Rule, RuleOutcome
 from include.ingestion.rows import NO_ROWS, Rows, cast
 from include.ingestion.scan import BatchScan
@@ -85,7 +85,6 @@ def validate(
     file_types: Mapping[str, str] | None = None,
     unfinished: Rows = NO_ROWS,
     shape: Sequence[str] | None = None,
-    docs_page: Path | None = None,
 ) -> Findings:
     """Validate every row of a delivery; `ChunkedValidator` does the same for one of any size.
 
@@ -98,7 +97,6 @@ def validate(
         file_types: by column the type that it has in Parquet files.
         unfinished: positions of the rows that end a file without a line end.
         shape: what is wrong with the batch's shape, where these rows do not show it.
-        docs_page: where to put the Data Docs of the validation, none by default.
 
     Raises:
         ConfigError: expectations.yaml is wrong.
@@ -113,7 +111,7 @@ def validate(
     if not shape:
         kept = suite.frame(typed.columns).drop(index=pd.Index(duplicates))
         errors, hidden = scan.cast_errors, scan.hidden
-        outcomes = suite.check(spec, rules, kept, cast_errors=errors, hidden=hidden, docs_page=docs_page)
+        outcomes = suite.check(spec, rules, kept, cast_errors=errors, hidden=hidden)
     keys = typed.columns.select(list(spec.entity.keys)) if _looks_for_keys(spec) else None
     return Findings(scan, outcomes, duplicates, unfinished, shape, keys)
 
@@ -179,7 +177,6 @@ class ChunkedValidator:
         offsets: Mapping[str, int],
         file_types: Mapping[str, str],
         unfinished: Rows,
-        docs_page: Path | None,
     ) -> Findings:
         """What is wrong with the batch, once all its rows were shown.
 
@@ -202,9 +199,6 @@ class ChunkedValidator:
             outcomes = []
             if not shape:
                 outcomes = [self._outcome(n, connection, duplicates) for n in range(len(self._rules))]
-                if docs_page is not None:
-                    page = suite.summarize(self._spec, outcomes, self._scan.rows - duplicates.size)
-                    data_docs.write(page, self._scan.hidden, docs_page)
         keys = None
         if _looks_for_keys(self._spec):
             keys = pq.read_table(self._stage, columns=list(self._spec.entity.keys))

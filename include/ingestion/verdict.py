@@ -18,7 +18,7 @@ from include.lakehouse.decisions import Outcome, Reason
 if TYPE_CHECKING:
     from include.ingestion.validation import Findings
 
-_EFFECTS: dict[Severity, str] = {
+EFFECTS: dict[Severity, str] = {
     "reject_batch": "rejects the batch",
     "quarantine_row": "quarantined",
     "warn": "warning",
@@ -133,7 +133,7 @@ class RowVerdicts:
         for failure in self.failures:
             count = f"{failure.count} {'row' if failure.count == 1 else 'rows'} " if failure.count else ""
             example = "e.g. " if failure.count else ""
-            effect = f"{count}{_EFFECTS[failure.severity]}, {example}{'; '.join(failure.examples)}"
+            effect = f"{count}{EFFECTS[failure.severity]}, {example}{'; '.join(failure.examples)}"
             lines.append(f"  {failure.reason:<{width}}  {effect}")
         return "\n".join(lines)
 

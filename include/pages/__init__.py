@@ -47,7 +47,7 @@ def _cell(value: str | float | None) -> str:
         return value or ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
 _environment = Environment(

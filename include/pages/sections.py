@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from include.core.partition import Partition
 from include.evaluation import metrics
+from include.ingestion.verdict import EFFECTS
 from include.lakehouse import windows
 from include.lakehouse.decisions import Decision, Kind, Outcome, canonical_json
 from include.lakehouse.run import Run
@@ -74,8 +75,20 @@ def _batch(run: Run, decision: Decision) -> Section:
         tables=[
             reasons,
             Table("Warnings", ("Reason", "Column"), [Row(_reason(code)) for code in verdict["warnings"]]),
+            _expectations(decision.inputs.get("expectations", [])),
         ],
     )
+
+
+def _expectations(told: Sequence[Mapping[str, Any]]) -> Table:
+    """Every expectation, the broken ones first."""
+    rows = []
+    for item in sorted(told, key=lambda item: item["held"]):
+        found = item["observed"] if item["held"] else "; ".join(dict.fromkeys(item["examples"]))
+        effect = "holds" if item["held"] else EFFECTS[item["severity"]]
+        tone: Tone = "" if item["held"] else "bad" if item["severity"] == "reject_batch" else "mixed"
+        rows.append(Row((item["expected"], effect, item["rows"] or None, found), tone))
+    return Table("Expectations, in Great Expectations' words", ("Expected", "", "Rows that fail", "Found"), rows)
 
 
 def _reprocessing(run: Run, decision: Decision) -> Section:

@@ -91,7 +91,6 @@ class Environment:
             "FLIGHTLINE_ENV": os.environ.get("FLIGHTLINE_ENV", "dev"),
             "FLIGHTLINE_LANDING_URI": str(self.home / "landing"),
             "FLIGHTLINE_LAKEHOUSE_URI": str(self.home / "lakehouse"),
-            "FLIGHTLINE_DOCS_FOLDER": str(self.home / "docs"),
             "FLIGHTLINE_FEAST_REGISTRY": self.database("feast"),
             "FLIGHTLINE_FEAST_ONLINE_STORE": self.database("feast"),
             "FLIGHTLINE_MLFLOW_UI_URL": self.url("mlflow"),

@@ -280,12 +280,9 @@ def test_the_stores_are_on_shared_volumes(service: str) -> None:
     assert set(found.values()) <= set(COMPOSE["volumes"])
 
 
-def test_the_api_server_sees_the_pages_that_the_worker_writes_and_the_tables_behind_them() -> None:
-    shown = environment("airflow-apiserver")
-    lakehouse = shown["FLIGHTLINE_LAKEHOUSE_URI"]
+def test_the_api_server_sees_the_tables_behind_its_pages() -> None:
+    lakehouse = environment("airflow-apiserver")["FLIGHTLINE_LAKEHOUSE_URI"]
     assert volumes("airflow-apiserver")[lakehouse] == volumes("airflow-worker")[lakehouse]
-    assert shown["FLIGHTLINE_DOCS_FOLDER"] == environment("airflow-worker")["FLIGHTLINE_DOCS_FOLDER"]
-    assert Path(lakehouse) in Path(shown["FLIGHTLINE_DOCS_FOLDER"]).parents
     assert f"lakehouse:{lakehouse}:ro" in SERVICES["airflow-apiserver"]["volumes"]  # it has nothing to write there
 
 

@@ -26,7 +26,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_places_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Settings.load()
     assert (found.environment, found.landing_uri, found.lakehouse_uri) == ("dev", "/data/landing", "s3://lake")
-    assert found.docs_folder is None
     monkeypatch.setenv("FLIGHTLINE_ENV", "prod")
     monkeypatch.setenv("FLIGHTLINE_MODELS", "/models")
     assert Settings.load().environment == "prod"

@@ -26,6 +26,7 @@ from include.ingestion.verdict import BatchVerdict
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, METRICS, PROFILES, QUARANTINE, RAW
 from include.lakehouse.tables import Lakehouse, within
+from include.pages import run_page
 from tests.unit.conftest import as_nobody
 from tests.unit.ingestion.cases import CASES, DAY, ROWS, Rows, as_csv, cell, in_chunks, ingest, with_ingestion
 
@@ -232,14 +233,12 @@ def test_stale_rows_reject(run: Run, spec: ModelSpec, deliver: Deliver, real: Ro
 
 
 @pytest.mark.usefixtures("path")
-def test_personal_values_are_in_no_log_and_no_docs(
+def test_personal_values_are_in_no_log_and_on_no_page(
     run: Run,
     deliver: Deliver,
     real: Rows,
-    tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    run = with_docs(run, tmp_path / "docs")
     rows = [list(row) for row in real]
     secrets = {"ocean_proximity": "jane.doe@example.com", "total_rooms": "415-555-2671"}
     for n, (column, value) in enumerate(secrets.items(), start=5):
@@ -247,8 +246,7 @@ def test_personal_values_are_in_no_log_and_no_docs(
     with caplog.at_level("INFO"):
         verdict = steps.validate_batch(deliver(rows, of=run))
     assert verdict.quarantined == 2
-    (docs,) = (tmp_path / "docs").rglob("index.html")
-    page = docs.read_text()
+    page = run_page.of_run(run, "ingest_batch", None)
     profile = repr(run.lake.read(run.table(PROFILES)).to_pylist())
     for secret in secrets.values():
         assert secret not in caplog.text
@@ -258,7 +256,7 @@ def test_personal_values_are_in_no_log_and_no_docs(
 
 
 @pytest.mark.usefixtures("path")
-def test_a_personal_column_is_in_no_log_docs_profile_decision_or_feature(
+def test_a_personal_column_is_in_no_log_page_profile_decision_or_feature(
     run: Run,
     deliver: Deliver,
     real: Rows,
@@ -268,7 +266,7 @@ def test_a_personal_column_is_in_no_log_docs_profile_decision_or_feature(
 ) -> None:
     """Values that break a rule, are repeated, or have another type: whatever a message could show."""
     personal = with_personal_columns(run.spec, tmp_path)
-    run = with_docs(replace(run, spec=personal), tmp_path / "docs")
+    run = replace(run, spec=personal)
     people = [f"person.{n}@example.com" if n % 40 else "nobody of note" for n in range(ROWS)]
     phones = [str(4155550000 + n) if n % 50 else "unlisted-4155559" for n in range(ROWS)]
     rows = [[*real[0], "contact", "phone"]]
@@ -277,11 +275,10 @@ def test_a_personal_column_is_in_no_log_docs_profile_decision_or_feature(
         verdict, _ = ingest(deliver(rows, of=run))
     by_column = {reason.partition(":")[2]: count for reason, count in verdict.reasons.items()}
     assert by_column == {"contact": ROWS // 40, "phone": ROWS // 50}
-    (page,) = (tmp_path / "docs").rglob("index.html")
     features = query.compute(personal, run.lake, DAY)
     shown = {
         "log": caplog.text + "".join(capfd.readouterr()),
-        "docs": page.read_text(),
+        "page": run_page.of_run(run, "ingest_batch", None),
         "verdict": repr(verdict),
         **{table.layer: repr(run.lake.read(run.table(table)).to_pylist()) for table in (PROFILES, METRICS)},
         "decisions": repr(run.lake.read("decisions").to_pylist()),
@@ -290,14 +287,10 @@ def test_a_personal_column_is_in_no_log_docs_profile_decision_or_feature(
     for where, text in shown.items():
         for secret in ("@example.com", "person.", "nobody of note", "4155550", "unlisted-"):
             assert secret not in text, where
-    assert "contact" in shown["docs"], "the rule is there, its values are not"
+    assert "contact" in shown["page"], "the rule is there, its values are not"
     assert "contact" not in shown["features"]
     kept = run.lake.read(run.table(CLEAN))
     assert "person.1@example.com" in kept["contact"].to_pylist(), "who may read the table finds them there"
-
-
-def with_docs(run: Run, folder: Path) -> Run:
-    return replace(run, settings=run.settings.model_copy(update={"docs_folder": folder}))
 
 
 def with_personal_columns(spec: ModelSpec, folder: Path) -> ModelSpec:

@@ -10,11 +10,12 @@ from great_expectations.core import ExpectationValidationResult
 from include.core import catalogue
 from include.core.spec import ModelSpec
 from include.ingestion import suite
-from include.ingestion.expectations import KINDS, Failure, Rule, Severity
+from include.ingestion.expectations import KINDS, Failure, Rule, RuleOutcome, Severity
 from include.ingestion.verdict import sort_out
 from include.lakehouse.decisions import Reason
 
 BETWEEN = "expect_column_values_to_be_between"
+QUANTILES = {"quantiles": [0.5], "value_ranges": [[30, 40]]}
 
 
 @pytest.fixture
@@ -170,3 +171,17 @@ def test_every_core_expectation_is_evaluated(spec: ModelSpec, kind: str) -> None
     frame = pd.DataFrame({"longitude": [1.0, 1.5], "latitude": [2.0, 0.5], "ocean_proximity": ["1", "1999"]})
     (found,) = suite.check(spec, [rule(kind, "warn", **arguments)], frame)
     assert not found.reason.startswith(Reason.NOT_EVALUATED)
+
+
+def test_expectations_are_told_in_words_whatever_their_values(spec: ModelSpec) -> None:
+    rules = [
+        rule("expect_column_values_to_be_in_set", column="ocean_proximity", value_set=["<b>$column", "NEAR BAY"]),
+        rule("expect_column_quantile_values_to_be_between", column="latitude", quantile_ranges=QUANTILES),
+        rule("expect_table_row_count_to_equal", value=3),
+    ]
+    told = suite.tell(spec, [RuleOutcome(item, observed=3.0) for item in rules], hidden={"latitude"})
+    assert [(item.expected, item.observed) for item in told] == [
+        ("ocean_proximity values must belong to this set: <b>$column NEAR BAY.", 3.0),
+        ("latitude expect column quantile values to be between", None),
+        ("Must have exactly 3 rows.", 3.0),
+    ]

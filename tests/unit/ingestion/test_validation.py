@@ -11,13 +11,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 
-from include.ingestion import steps
+from include.ingestion import expectations, steps
 from include.ingestion.batch import BatchCounts
 from include.ingestion.delivery import Delivery
+from include.lakehouse import decisions
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, METRICS, PROFILES, QUARANTINE, RAW
 from include.lakehouse.tables import Lakehouse, within
+from include.pages import run_page
 from tests.unit.ingestion.cases import CASES, DAY, Rows, in_chunks, ingest, with_ingestion, with_rules
 
 Deliver = Callable[..., Run]
@@ -130,17 +133,21 @@ def test_several_large_files_are_one_batch(
     assert row["reasons"] == ["duplicate_row"]
 
 
-def test_data_docs_of_chunks_show_each_rule(
-    run: Run, deliver: Deliver, good_rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_page_of_chunks_shows_each_rule(
+    run: Run, deliver: Deliver, good_rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_chunks(monkeypatch)
     rows = [list(row) for row in good_rows]
     rows[4][rows[0].index("latitude")] = "51.5"
-    with_docs = replace(run, settings=run.settings.model_copy(update={"docs_folder": tmp_path / "docs"}))
-    steps.validate_batch(deliver(rows, of=with_docs))
-    (page,) = (tmp_path / "docs").rglob("index.html")
-    assert "51.5" in page.read_text()
-    assert "median_income" in page.read_text()
+    steps.validate_batch(deliver(rows))
+    (decided,) = decisions.history(run.lake, run.spec.name)
+    told = decided.inputs["expectations"]
+    assert len(told) == len(expectations.load(run.spec))
+    (broken,) = (item for item in told if not item["held"])
+    assert (broken["rows"], broken["examples"]) == (1, ["51.5"])
+    page = run_page.of_run(run, "ingest_batch", None)
+    for item in told:
+        assert str(escape(item["expected"])) in page
 
 
 def test_texts_that_repeat_are_loaded_as_they_are(run: Run, deliver: Deliver) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Route
 
+from include.core.settings import Settings
+from include.ingestion import steps
+from include.ingestion.delivery import Delivery
 from include.lakehouse.run import Run
 from include.pages import HEADERS, TEMPLATES, run_page
+from tests.unit.ingestion.cases import as_csv
 from tests.unit.pages import scene
 
 PAYLOADS = (
@@ -73,6 +78,25 @@ def test_it_is_text_wherever_a_page_has_text(browser: Browser, run: Run, payload
     shown = show(browser, page, HARMLESS)  # without the headers that would stop it
     assert not shown.did
     assert shown.text.count(payload) > 30
+
+
+def test_it_is_text_wherever_a_delivery_has_text(browser: Browser, run: Run, tmp_path: Path) -> None:
+    """In cells of numbers and categories, in names of files and columns: through the whole validation."""
+    settings = Settings(landing_uri=str(tmp_path / "landing"))
+    for number, payload in enumerate(PAYLOADS):
+        attacked = replace(run, settings=settings, run_id=payload, asked_for=scene.DAY.shift(number))
+        good = ["1", "-120", "36", "20", "1000", "200", "700", "300", "3.5", "INLAND"]
+        rows = [[*good[:4], payload, *good[5:]], ["2", *good[1:9], payload], ["3", *good[1:]]]
+        delivery = Delivery.expected(settings, run.spec, "batches", attacked.partition)
+        delivery.write(payload.replace("/", "") + ".csv", as_csv([list(run.spec.columns), *rows]))
+        steps.validate_batch(attacked)
+        with_column = replace(attacked, asked_for=attacked.partition.shift(100))
+        delivery = Delivery.expected(settings, run.spec, "batches", with_column.partition)
+        delivery.write("a.csv", as_csv([[*run.spec.columns, payload], [*good, "1"]]))
+        steps.validate_batch(with_column)
+        shown = show(browser, run_page.of_run(attacked, "ingest_batch", None), HARMLESS)
+        assert not shown.did
+        assert payload in shown.text.replace("  ", " "), payload
 
 
 def test_our_style_is_the_one_that_the_headers_let_in(browser: Browser, run: Run) -> None:

@@ -27,12 +27,13 @@ KEY_FORMATS = {Grain.HOUR: "%Y-%m-%dT%H", Grain.DAY: "%Y-%m-%d", Grain.WEEK: "%G
 CRONS = {Grain.HOUR: "0 * * * *", Grain.DAY: "0 0 * * *", Grain.WEEK: "0 0 * * 1", Grain.MONTH: "0 0 1 * *"}
 """When a partition begins."""
 EXAMPLES = {Grain.HOUR: "2025-01-31T05", Grain.DAY: "2025-01-31", Grain.WEEK: "2025-W05", Grain.MONTH: "2025-01"}
-_SHAPES = {
+KEY_SHAPES = {
     Grain.HOUR: r"\d{4}-\d\d-\d\dT\d\d",
     Grain.DAY: r"\d{4}-\d\d-\d\d",
     Grain.WEEK: r"\d{4}-W\d\d",
     Grain.MONTH: r"\d{4}-\d\d",
 }
+"""Regular expressions of the keys."""
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d"
 _TICK = timedelta(microseconds=1)
 
@@ -62,7 +63,7 @@ class Partition:
             DataError: it is no key of this grain.
         """
         try:
-            if re.fullmatch(_SHAPES[grain], key, re.ASCII):
+            if re.fullmatch(KEY_SHAPES[grain], key, re.ASCII):
                 return cls(grain, _start(key, grain))
             at = datetime.fromisoformat(key) if re.match(_TIME, key, re.ASCII) else None
         except ValueError:

@@ -105,6 +105,15 @@ def load_labels(run: Run) -> LabelCounts:
     return labels.load(run, Delivery.expected(run.settings, run.spec, "labels", run.partition))
 
 
+def list_quarantine(run: Run) -> dict[str, int]:
+    """Log the partitions that have rows in quarantine; how many each, oldest first."""
+    found = run.lake.rows_by_partition(run.table(QUARANTINE))
+    waiting = {key: rows for key, rows in sorted(found.items()) if rows}
+    lines = "".join(f"\n  {key}  {rows} rows" for key, rows in waiting.items())
+    log.info("%s, in quarantine: %d rows of %d partitions%s", run.spec.name, sum(waiting.values()), len(waiting), lines)
+    return waiting
+
+
 def preview_quarantine(run: Run) -> Reprocessing:
     """What ``take_rows_back`` would do; nothing is written.
 

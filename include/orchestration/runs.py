@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.core import catalogue
 from include.core.errors import DataError
-from include.core.partition import EXAMPLES, Partition
+from include.core.partition import EXAMPLES, KEY_SHAPES, Grain, Partition
+from include.core.spec import ModelSpec
 
 if TYPE_CHECKING:
     from include.lakehouse.run import Run
@@ -18,13 +20,37 @@ class WrongKey(DataError, AirflowFailException):
     """A partition key that the run cannot stand for: no retry changes it."""
 
 
+def partition_param(spec: ModelSpec, description: str) -> Param:
+    """The field of the trigger form that asks for a partition: a calendar where it is a day."""
+    pattern = {"pattern": f"^{KEY_SHAPES[spec.grain]}$"}
+    shape: dict[str, Any] = {"format": "date"} if spec.grain is Grain.DAY else pattern
+    text = f"{description} Such as {EXAMPLES[spec.grain]}."
+    return Param(None, type=["null", "string"], title="Partition", description=text, **shape)
+
+
+def key_of(context: Any) -> str | None:
+    """The partition key that a run was triggered with: its own, or the parameter ``partition``.
+
+    Raises:
+        WrongKey: both are there and differ.
+    """
+    key, asked = context["dag_run"].partition_key, context["params"].get("partition")
+    if key and asked and key != asked:
+        raise WrongKey(
+            f"the run's partition key is {key!r}, its parameter partition {asked!r}",
+            where=context["dag"].dag_id,
+            fix="Trigger it with one of them",
+        )
+    return key or asked
+
+
 def run_of(context: Any) -> Run:
     """The model whose DAG this is, opened for the run's partition; a run about a version has none."""
     # Imported here: parsing a DAG file needs no Delta tables.
     from include.lakehouse.run import open_run
 
     model, dag_run = context["dag"].dag_id.split(".")[0], context["dag_run"]
-    key = dag_run.partition_key
+    key = key_of(context)
     about_version = key is None or str(key).isdigit()
     partition = None if about_version else partition_of(context)
     return open_run(model, run_id=dag_run.run_id, partition=partition)
@@ -38,7 +64,7 @@ def partition_of(context: Any) -> Partition:
     """
     dag_id = context["dag"].dag_id
     grain = catalogue.load(dag_id.split(".")[0]).grain
-    key = context["dag_run"].partition_key
+    key = key_of(context)
     try:
         return Partition.parse(str(key), grain)
     except DataError:

@@ -58,6 +58,7 @@ STEPS: Mapping[str, Step] = {
     "ingestion.load_labels": Step(
         ("ingest_labels.load_labels",), writes=(LABELS, QUARANTINE_LABELS), delivery="labels"
     ),
+    "ingestion.list_quarantine": Step(("reprocess_quarantine.list_partitions",), reads_all=(QUARANTINE,)),
     "ingestion.preview_quarantine": Step(("reprocess_quarantine.judge_again",), (RAW, QUARANTINE), (CLEAN,)),
     "ingestion.take_rows_back": Step(
         ("reprocess_quarantine.take_rows_back",), (RAW, QUARANTINE), (CLEAN,), writes=(QUARANTINE, CLEAN)

@@ -15,7 +15,7 @@ from include.ingestion.verdict import EFFECTS
 from include.lakehouse import windows
 from include.lakehouse.decisions import Decision, Kind, Outcome, canonical_json
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import METRICS, PARTITION, SKEW
+from include.lakehouse.schemas import METRICS, PARTITION, QUARANTINE, SKEW
 from include.lakehouse.tables import within
 from include.lakehouse.windows import ALL, SOURCE, WindowMetrics
 from include.monitoring import report
@@ -109,6 +109,14 @@ def _reprocessing(run: Run, decision: Decision) -> Section:
             )
         ],
     )
+
+
+def quarantine(run: Run) -> Section:
+    """The partitions that have rows in quarantine now: what `reprocess_quarantine` can be asked for."""
+    found = {key: rows for key, rows in run.lake.rows_by_partition(run.table(QUARANTINE)).items() if rows}
+    rows = [Row((key, count)) for key, count in sorted(found.items(), reverse=True)]
+    headline = f"In quarantine now: {sum(found.values()):,} rows of {len(found):,} partitions"
+    return Section("Quarantine", headline, tables=[Table("By partition", ("Partition", "Rows"), rows)])
 
 
 def _skew(run: Run, decision: Decision) -> Section:

@@ -30,7 +30,7 @@ class LakehouseExtractor(BaseExtractor):
     def extract_on_complete(self, task_instance: Any) -> OperatorLineage | None:
         run = getattr(task_instance, "dag_run", None) or task_instance.get_template_context()["dag_run"]
         model, _, dag = self.operator.dag_id.partition(".")
-        key = str(run.partition_key or "")
+        key = str(run.partition_key or (run.conf or {}).get("partition") or "")
         if not key or key.isdigit():  # the run is about no partition, but about a version
             return OperatorLineage()
         partition = Partition.parse(key, catalogue.load(model).grain)

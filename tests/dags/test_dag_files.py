@@ -28,6 +28,8 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "reject_batch": [],
     },
     "reprocess_quarantine": {
+        "find_partition": ["judge_again", "list_partitions"],
+        "list_partitions": [],
         "judge_again": ["choose_action", "keep_waiting", "report_only"],
         "choose_action": ["keep_waiting", "report_only", "take_rows_back"],
         "keep_waiting": [],

@@ -6,18 +6,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
+from include.core import catalogue
 from include.core.errors import DataError
+from include.core.partition import EXAMPLES, Grain
+from include.core.spec import ModelSpec
 from include.orchestration import runs
 
 MODEL = "california_housing"
 
 
-def context(dag: str, key: str | None) -> dict[str, Any]:
+def context(dag: str, key: str | None, asked: str | None = None) -> dict[str, Any]:
     return {
         "dag": SimpleNamespace(dag_id=f"{MODEL}.{dag}"),
         "dag_run": SimpleNamespace(partition_key=key, run_id="manual"),
+        "params": {} if asked is None else {"partition": asked},
     }
 
 
@@ -41,3 +45,22 @@ def test_a_key_that_is_no_version_fails_at_once(key: str | None) -> None:
 def test_a_key_is_a_partition_or_a_version() -> None:
     assert runs.partition_of(context("build_features", "2025-01-02T00:00:00+00:00")).key == "2025-01-02"
     assert runs.version_of(context("promote_model", "3")) == "3"
+
+
+def test_a_partition_can_be_asked_for_in_the_form() -> None:
+    assert runs.partition_of(context("reprocess_quarantine", None, "2025-01-02")).key == "2025-01-02"
+    assert runs.key_of(context("reprocess_quarantine", "2025-01-02", "2025-01-02")) == "2025-01-02"
+    assert runs.key_of(context("reprocess_quarantine", None)) is None
+    with pytest.raises(AirflowFailException, match="key is '2025-01-02', its parameter partition '2025-01-03'"):
+        runs.key_of(context("reprocess_quarantine", "2025-01-02", "2025-01-03"))
+
+
+@pytest.mark.parametrize(("grain", "example"), EXAMPLES.items())
+def test_the_form_takes_the_keys_of_the_grain_alone(grain: Grain, example: str) -> None:
+    content = catalogue.load(MODEL).model_dump() | {"grain": grain}
+    param = runs.partition_param(ModelSpec.model_validate(content), "Whose rows?")
+    assert example in str(param.description)
+    assert param.resolve() is None
+    assert param.resolve(example) == example
+    with pytest.raises(ParamValidationError):
+        param.resolve("tomorrow")

@@ -10,18 +10,19 @@ import pandas as pd
 
 from include.features import skew
 from include.features.skew import Skew
+from include.ingestion import steps as steps_of_ingestion
 from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import METRICS
+from include.lakehouse.schemas import METRICS, QUARANTINE
 from include.monitoring import steps
 from include.pages import run_page
 from tests.tables import put
 from tests.unit.pages import scene
 
 
-def said(run: Run, key: str | None = None) -> list[str]:
+def said(run: Run, key: str | None = None, dag: str = "a_dag") -> list[str]:
     """The texts of a page, in order."""
-    page = run_page.of_run(run, "a_dag", key).partition("</style>")[2]
+    page = run_page.of_run(run, dag, key).partition("</style>")[2]
     return [unescape(text) for part in re.split(r"<[^>]*>", page) if (text := part.strip())]
 
 
@@ -118,6 +119,16 @@ def test_skew_is_told_by_feature_beside_the_partitions_before(run: Run) -> None:
     told = ["Training-serving skew 1.00%, of 0.50% allowed", "Keys sampled", "200", "b", "27", "a", "9"]
     assert in_order([*told, "Partitions before", "2025-01-04", "200", "0.00%", "0", "2025-01-03"], texts)
     assert sum(text.startswith(("2025-01-0", "2024-12")) for text in texts) == 14
+
+
+def test_reprocessing_is_offered_the_partitions_that_have_rows_in_quarantine(run: Run) -> None:
+    for shift, rows in ((0, 3), (2, 5)):
+        where = {"source_file": ["a.csv"] * rows, "row_number": range(rows)}
+        lines = pd.DataFrame({**where, "reasons": [["null:latitude"]] * rows})
+        put(run.lake, QUARANTINE.of(run.spec), lines, scene.DAY.shift(shift))
+    told = ["In quarantine now: 8 rows of 2 partitions", "2025-01-07", "5", "2025-01-05", "3"]
+    assert in_order(told, said(run, dag="reprocess_quarantine"))
+    assert steps_of_ingestion.list_quarantine(run) == {"2025-01-05": 3, "2025-01-07": 5}
 
 
 def test_a_run_without_a_decision_says_so(run: Run) -> None:

@@ -24,6 +24,8 @@ fast_import.enable()
 # Airflow makes its home when it is imported: not in the home of whoever runs the tests.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="flightline-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# Threads that share a tree wait for each other actively, and take the cores from the other worker.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # A worker of pytest-xdist is `python -c`, which PySpark takes for a doctest, and ends the process.
 if sys.modules["__main__"].__spec__ is None:
     sys.modules["__main__"].__spec__ = importlib.util.find_spec("pytest.__main__")

@@ -14,7 +14,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError
 
-from include.runtime.stack import _free_port
+from include.runtime.stack import free_port
 
 START_SECONDS = 20
 
@@ -32,7 +32,7 @@ def running(command: str, *more: str) -> Iterator[int]:
     Args:
         more: options beside those of this function.
     """
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
         options = {"bind": "127.0.0.1", "port": str(port), "databases": "1000", "save": "", "dir": folder}
         words = [word for name, value in options.items() for word in (f"--{name}", value)]

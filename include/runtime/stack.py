@@ -237,7 +237,7 @@ class Stack:
                     f"port {wanted} for {name} is in use",
                     fix=f"Choose another: {name.upper()}_PORT=<port> make up",
                 )
-            ports[name] = _free_port()
+            ports[name] = free_port()
             say(f"Port {kept} is in use: {name} takes {ports[name]}")
         return ports
 
@@ -342,7 +342,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -23,7 +23,7 @@ from include.ingestion.delivery import Delivery, Kind
 from include.lakehouse.schemas import PARTITION, Table
 from include.lakehouse.tables import Lakehouse
 from include.runtime.airflow_api import AirflowApi, Run
-from include.runtime.stack import Stack
+from include.runtime.stack import Stack, free_port
 
 LATE_MODEL = "late_housing"
 """A second model in the same stack, the same but for its name and a deadline of seconds."""
@@ -112,14 +112,6 @@ def add_late_model(models: Path) -> Path:
         text = text.replace("deadline_minutes: 720", "deadline_minutes: 0.4\n  warn_minutes: 0.1")
         file.write_text(text.replace(f"service: {LATE_MODEL}_v1", f"service: {LATE_MODEL}_v1\n  view: {LATE_MODEL}"))
     return models
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:

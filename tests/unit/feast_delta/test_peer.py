@@ -10,7 +10,6 @@ from unittest.mock import patch
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from deltalake import write_deltalake
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.types import Float64, Int64
@@ -21,7 +20,6 @@ from feast_delta import source
 from feast_delta.source import DeltaSource
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
-pytest.importorskip("ibis", reason="Feast's DuckDB store needs feast[duckdb], which is in the extra dev")
 
 
 def open_store(folder: Path, name: str, offline: dict[str, str]) -> FeatureStore:

@@ -69,7 +69,7 @@ def cases(draw):
     return width, rows, entities, ttl, use_created, draw(st.booleans()), fraction
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(cases())
 def test_join_equals_the_reference(case):
     width, rows, entities, ttl, use_created, known_then, fraction = case

@@ -55,7 +55,7 @@ def table_of(rows: list[Row]) -> pa.Table:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     files_of, st.lists(st.tuples(key, st.integers(-1, 16)), max_size=4), st.none() | moment, st.sampled_from([0, 10])
 )

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from include.core.errors import ConfigError, DataError, StackError
-from include.core.settings import PROJECT_ROOT
 from include.core.spec import ModelSpec
 from include.features import store as feature_store
 from include.features.store import apply, open_store
@@ -38,27 +34,6 @@ def test_a_table_that_is_not_there_is_a_data_error_of_ours(store, spec):
     rows = pd.DataFrame({"listing_id": [1], "event_timestamp": [pd.Timestamp("2025-01-02", tz="UTC")]})
     with pytest.raises(DataError, match="the table of source features_california_housing does not exist"):
         training_set.point_in_time(spec, store, spec.feature_service, rows)
-
-
-@only_once
-def test_feasts_own_commands_refuse_it_too(feast_environment):
-    def said(environment):
-        done = subprocess.run(
-            [Path(sys.executable).with_name("feast"), "feature-views", "list"],
-            cwd=PROJECT_ROOT / "feature_repo",
-            env=environment | {"PYTHONPATH": ".."},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode != 0
-        return done.stderr + done.stdout
-
-    refused = "feature_store.yaml: key online_store.url: "
-    kind = said({**os.environ, VARIABLE: "mysql://me:secret@db/feast"})
-    assert refused + "there is no online store of the kind 'mysql'" in kind
-    missing = said({name: value for name, value in os.environ.items() if name != VARIABLE})
-    assert refused + f"environment variable {VARIABLE} is not set" in missing
 
 
 @only_once

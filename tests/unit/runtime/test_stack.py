@@ -24,7 +24,7 @@ def taken() -> int:
 
 
 def test_a_default_port_in_use_is_replaced_and_said(tmp_path: Path, taken: int, monkeypatch) -> None:
-    monkeypatch.setattr(module, "DEFAULT_PORTS", {"airflow": taken, "mlflow": module._free_port()})
+    monkeypatch.setattr(module, "DEFAULT_PORTS", {"airflow": taken, "mlflow": module.free_port()})
     said: list[str] = []
     ports = Stack(tmp_path)._choose_ports({}, said.append)
     assert ports["airflow"] != taken
@@ -37,7 +37,7 @@ def test_a_named_port_in_use_is_one_clear_error(tmp_path: Path, taken: int) -> N
 
 
 def test_ports_stay_those_of_the_last_start(tmp_path: Path, taken: int) -> None:
-    last = {name: module._free_port() for name in module.DEFAULT_PORTS}
+    last = {name: module.free_port() for name in module.DEFAULT_PORTS}
     said: list[str] = []
     assert Stack(tmp_path)._choose_ports(last, said.append) == last
     assert said == []

@@ -31,7 +31,7 @@ def test_the_newest_value_is_served_whatever_the_order(write):
     assert write((3, 3.0), (5, 5.0), (4, 4.0)) == (5.0, AT + timedelta(hours=5))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=st.lists(st.lists(st.tuples(event_times, created_times), min_size=1, max_size=4), min_size=1, max_size=4))
 def test_what_is_held_is_the_newest_by_event_time_then_created_time(online, writes):
     number = next(NUMBERS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -17,8 +16,7 @@ import pytest
 
 from include.core.settings import PROJECT_ROOT
 from include.runtime.feast_ui import LOGIN_COOKIE
-
-pytest.importorskip("grpc_health", reason="feast ui needs feast[grpcio], which requirements.txt has")
+from include.runtime.stack import free_port
 
 VIEWS = "/api/v1/feature_views?project=flightline"
 SHOWN = ("/", "/p/flightline", "/projects-list.json", VIEWS, "/api/v1/lineage/complete?project=flightline")
@@ -49,9 +47,7 @@ def log_ins() -> Iterator[str]:
 @pytest.fixture
 def pages(feast_environment, log_ins: str) -> Iterator[httpx.Client]:
     """A client that is logged in."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "include.runtime.feast_ui", str(port)],
         cwd=PROJECT_ROOT,

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-PACKAGE = Path(__file__).parents[3] / "feast_delta"
+PACKAGE = Path(__file__).parents[2] / "feast_delta"
 
 CONFIGURATION, DEFINITIONS = re.findall(r"```(?:yaml|python)\n(.*?)```", (PACKAGE / "README.md").read_text(), re.DOTALL)
 
@@ -70,7 +70,12 @@ def by_address(online: str) -> dict[str, Any]:
 def by_class(online: str) -> dict[str, Any]:
     """With the keys of Feast's own store."""
     address = make_url(online)
-    place = {"host": address.query["host"], "database": address.database, "user": address.username, "password": ""}
+    place = {
+        "host": address.query["host"],
+        "database": address.database,
+        "user": address.username,
+        "password": address.password,
+    }
     return {"type": "feast_delta.online.postgres.PostgresOnlineStore", **place}
 
 

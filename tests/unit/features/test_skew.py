@@ -35,13 +35,25 @@ def test_it_counts_and_names_what_differs(store, spec, build, lake):
 
 
 def test_it_counts_keys_that_are_served_beyond_their_time(store, make_spec, build, lake):
-    short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
-    feature_store.apply(store, short)
     build(DAY, [1, 2], 5.0)
     build(LATER.shift(-1), [1, 2], 5.0, materialize=False)
     build(LATER, [3], 5.0)
+    short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
+    feature_store.apply(store, short)
     found = skew.check_skew(store, short, lake, LATER)
     assert (found.keys, found.mismatches, found.expired) == (3, 0, 2)
+
+
+def test_keys_that_a_materialisation_removed_as_expired_are_missed_where_the_table_has_younger_rows(
+    store, make_spec, build, lake
+):
+    short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
+    feature_store.apply(store, short)
+    build(DAY, [1, 2], 5.0)
+    build(LATER.shift(-1), [1], 5.0, materialize=False)
+    build(LATER, [3], 5.0)
+    found = skew.check_skew(store, short, lake, LATER)
+    assert (found.keys, found.mismatches, found.expired) == (2, 3, 0)
 
 
 def test_the_sample_is_of_the_day_and_of_before(store, spec, build, lake):
@@ -86,11 +98,11 @@ def test_skew_beyond_the_limit_stops_the_day_and_names_the_features(gate, spec, 
 
 
 def test_too_many_expired_values_stop_the_day(gate, store, make_spec, build, lake):
-    short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
-    feature_store.apply(store, short)
     build(DAY, [1, 2], 5.0)
     build(LATER.shift(-1), [1, 2], 5.0, materialize=False)
     build(LATER, [3], 5.0)
+    short = make_spec(**{"ttl_days: 400": "ttl_days: 30"})
+    feature_store.apply(store, short)
     with pytest.raises(DataError, match=r"2 of 3 keys are served values older than 30 days \(66.67%, limit 5.00%\)"):
         gate(short, LATER)
 

@@ -87,7 +87,11 @@ def test_wrong_sql_is_one_line_that_names_the_file(make_spec, sql, said):
 @pytest.mark.parametrize(
     ("sql", "keys", "said"),
     [
-        (f"SELECT listing_id, event_timestamp, 1 AS one {FROM}", [1, 2, 1], "1 rows repeat an entity"),
+        (
+            f"SELECT listing_id // 2 AS listing_id, event_timestamp, 1 AS one {FROM}",
+            [1, 2, 3],
+            "1 rows repeat an entity",
+        ),
         (
             f"SELECT NULLIF(listing_id, 2) AS listing_id, event_timestamp, 1 AS x {FROM}",
             [1, 2],

@@ -81,14 +81,15 @@ def test_labels_without_features_are_counted_not_kept(small: world.World) -> Non
 def test_latest_label_counts(small: world.World) -> None:
     labels = labels_of(small, THIRD)
     later = labels.assign(arrived_at=labels["arrived_at"] + pd.Timedelta(days=2), median_house_value=7.0)
-    put(small.lake, LABELS.of(small.spec), pd.concat([later, labels]), THIRD)
+    put(small.lake, LABELS.of(small.spec), later, THIRD.shift(2))
     before, after = (
         training_set.latest_labels(small.spec, small.lake, moment.start)
         for moment in (day("2025-01-05"), day("2025-01-07"))
     )
     assert len(before) == len(after) == 500
-    assert (before.loc[before["partition_key"] == THIRD.key, "median_house_value"] != 7.0).all()
-    assert (after.loc[after["partition_key"] == THIRD.key, "median_house_value"] == 7.0).all()
+    of_third = [found.loc[found["event_timestamp"] == THIRD.start, "median_house_value"] for found in (before, after)]
+    assert [len(values) for values in of_third] == [len(labels)] * 2
+    assert [(values == 7.0).mean() for values in of_third] == [0, 1]
 
 
 def test_repeating_replaces_and_the_ref_names_the_version(small: world.World) -> None:

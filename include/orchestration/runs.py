@@ -34,7 +34,9 @@ def key_of(context: Any) -> str | None:
     Raises:
         WrongKey: both are there and differ.
     """
-    key, asked = context["dag_run"].partition_key, context["params"].get("partition")
+    # Not from the context's `params`: a task that names them in its signature has them taken out of it.
+    run = context["dag_run"]
+    key, asked = run.partition_key, (run.conf or {}).get("partition")
     if key and asked and key != asked:
         raise WrongKey(
             f"the run's partition key is {key!r}, its parameter partition {asked!r}",

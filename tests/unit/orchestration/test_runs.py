@@ -20,8 +20,7 @@ MODEL = "california_housing"
 def context(dag: str, key: str | None, asked: str | None = None) -> dict[str, Any]:
     return {
         "dag": SimpleNamespace(dag_id=f"{MODEL}.{dag}"),
-        "dag_run": SimpleNamespace(partition_key=key, run_id="manual"),
-        "params": {} if asked is None else {"partition": asked},
+        "dag_run": SimpleNamespace(partition_key=key, run_id="manual", conf={"partition": asked}),
     }
 
 
@@ -51,6 +50,9 @@ def test_a_partition_can_be_asked_for_in_the_form() -> None:
     assert runs.partition_of(context("reprocess_quarantine", None, "2025-01-02")).key == "2025-01-02"
     assert runs.key_of(context("reprocess_quarantine", "2025-01-02", "2025-01-02")) == "2025-01-02"
     assert runs.key_of(context("reprocess_quarantine", None)) is None
+    scheduled = context("build_features", "2025-01-02")
+    scheduled["dag_run"].conf = None
+    assert runs.key_of(scheduled) == "2025-01-02"
     with pytest.raises(AirflowFailException, match="key is '2025-01-02', its parameter partition '2025-01-03'"):
         runs.key_of(context("reprocess_quarantine", "2025-01-02", "2025-01-03"))
 

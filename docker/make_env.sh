@@ -10,6 +10,8 @@ umask 077
 sed -e "s|^POSTGRES_PASSWORD=\$|&$(random 16)|" \
     -e "s|^REDIS_PASSWORD=\$|&$(random 16)|" \
     -e "s|^AIRFLOW_ADMIN_PASSWORD=\$|&$(random 8)|" \
+    -e "s|^MLFLOW_PASSWORD=\$|&$(random 16)|" \
+    -e "s|^MLFLOW_SECRET_KEY=\$|&$(random 32)|" \
     -e "s|^AIRFLOW_FERNET_KEY=\$|&$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')|" \
     -e "s|^AIRFLOW_API_SECRET_KEY=\$|&$(random 32)|" \
     -e "s|^AIRFLOW_JWT_SECRET=\$|&$(random 64)|" .env.example >.env

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +106,7 @@ def run(stack: Stack, plan: Plan, say: Say = print) -> dict[str, object]:
     say(f"Data: {file.path} ({file.origin}{'' if file.verified else ', not the pinned file'})")
     data: Data = {"path": str(file.path), "origin": file.origin, "sha256": file.sha256, "verified": file.verified}
     stack.up(say)
+    os.environ.update(stack.tracking())
     say(f"The stack runs: {stack.airflow_url} and {stack.mlflow_url}")
     progress = Progress.load(stack.home / "demo" / "progress.json", plan, data)
     if progress.done:

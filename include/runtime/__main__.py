@@ -12,6 +12,7 @@ from pathlib import Path
 from include.core.errors import FlightlineError
 from include.core.settings import PROJECT_ROOT
 from include.runtime.stack import Stack
+from include.runtime.tracking_server import USER
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +61,7 @@ def local_stack() -> Stack:
 
 def print_addresses(stack: Stack) -> None:
     print(f"\n  Airflow  {stack.airflow_url}   user admin, password in {stack.password_file}")
-    print(f"  MLflow   {stack.mlflow_url}")
+    print(f"  MLflow   {stack.mlflow_url}   user {USER}, password: MLFLOW_TRACKING_PASSWORD in {stack.home / 'env'}")
     print(f"  Feast    {stack.feast_url}")
     print(f"  Logs     {stack.home / 'log'}        shell: . {stack.home / 'env'}        stop: make down\n")
 
@@ -76,6 +77,9 @@ def print_status(stack: Stack) -> None:
             print(f"  {'':<14} started again {times}, last because it {service.reason}")
         if service.left:
             print(f"  {'':<14} left over: {', '.join(map(str, service.left))}")
+    if any(service.pid for service in services):
+        print(f"\n  Log in  Airflow: admin, password in {stack.password_file}")
+        print(f"          MLflow: {USER}, password: MLFLOW_TRACKING_PASSWORD in {stack.home / 'env'}")
     if any(service.pid or service.left for service in services) and not stack.is_supervised():
         print("\n  Nobody supervises them: what dies stays so. `make up` starts them anew, `make down` ends them.")
 

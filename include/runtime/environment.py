@@ -9,13 +9,26 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from include.core.settings import PROJECT_ROOT
+from cryptography.fernet import Fernet
 
+from include.core.settings import PROJECT_ROOT
+from include.runtime.tracking_server import USER
+
+SECRETS: Mapping[str, Callable[[], str]] = {
+    "fernet_key": lambda: Fernet.generate_key().decode(),
+    "secret_key": partial(secrets.token_hex, 32),
+    "jwt_secret": partial(secrets.token_hex, 64),
+    "mlflow_password": partial(secrets.token_urlsafe, 16),
+    "mlflow_key": partial(secrets.token_hex, 32),
+}
+"""What is made once for an installation, and how."""
 AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
 SYSTEM = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR"
@@ -33,7 +46,7 @@ class Environment:
     Args:
         home: the folder that holds all state.
         ports: of ``airflow``, ``mlflow`` and ``feast``.
-        secrets: ``fernet_key``, ``secret_key`` and ``jwt_secret``.
+        secrets: by the names of `SECRETS`.
         database: URL of a database by its name.
     """
 
@@ -82,6 +95,9 @@ class Environment:
         return {
             # Not on the command line, which every user of the machine can read.
             "MLFLOW_BACKEND_STORE_URI": self.database("mlflow"),
+            "MLFLOW_AUTH_CONFIG_PATH": str(self.home / "mlflow-auth.ini"),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": self.secrets["mlflow_password"],
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": self.secrets["mlflow_key"],
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
 
@@ -138,9 +154,14 @@ class Environment:
         }
 
     def _logging_in(self, process: str) -> dict[str, str]:
-        """The scheduler signs what tasks show to the API server, which signs people's sessions besides."""
+        """The scheduler signs what tasks show to the API server, which signs people's sessions besides.
+
+        Its tasks log in to MLflow: by variables, which no page of Airflow shows, and no task prints.
+        """
         signing = {
             "AIRFLOW__API_AUTH__JWT_SECRET": (self.secrets["jwt_secret"], ("api-server", "scheduler", "shell")),
             "AIRFLOW__API__SECRET_KEY": (self.secrets["secret_key"], ("api-server", "shell")),
+            "MLFLOW_TRACKING_USERNAME": (USER, ("scheduler", "shell")),
+            "MLFLOW_TRACKING_PASSWORD": (self.secrets["mlflow_password"], ("scheduler", "shell")),
         }
         return {name: value for name, (value, users) in signing.items() if process in users}

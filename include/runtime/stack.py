@@ -21,7 +21,7 @@ from urllib.request import urlopen
 
 from include.core.errors import StackError
 from include.runtime import processes
-from include.runtime.environment import AIRFLOW, Environment
+from include.runtime.environment import AIRFLOW, SECRETS, Environment
 from include.runtime.files import read_json, write_private
 from include.runtime.postgres import Postgres
 from include.runtime.supervisor import Component, Folder, Health, launch
@@ -147,6 +147,10 @@ class Stack:
         """What a person's shell has after ``. var/env``."""
         return self._environment().of("shell")
 
+    def tracking(self) -> dict[str, str]:
+        """What a client of MLflow needs in its environment: the address, and the log-in."""
+        return {name: value for name, value in self.environment().items() if name.startswith("MLFLOW_TRACKING_")}
+
     # -- parts --------------------------------------------------------------------------------
 
     @contextmanager
@@ -205,15 +209,8 @@ class Stack:
 
     def _settings(self, say: Say = print) -> dict[str, Any]:
         """Generated once per folder: secrets, and the ports of the last start."""
-        if found := read_json(self.home / "stack.json", say):
-            return found
-        from cryptography.fernet import Fernet
-
-        return {
-            "fernet_key": Fernet.generate_key().decode(),
-            "secret_key": secrets.token_hex(32),
-            "jwt_secret": secrets.token_hex(64),
-        }
+        found = read_json(self.home / "stack.json", say)
+        return {name: made() for name, made in SECRETS.items() if name not in found} | found
 
     def _write_settings(self, settings: dict) -> None:
         write_private(self.home / "stack.json", json.dumps(settings, indent=2))
@@ -255,7 +252,7 @@ class Stack:
     def _mlflow_command(self, port: int) -> list[str]:
         artifacts = self.home / "mlflow"
         return [
-            *(self._bin("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            *(sys.executable, "-m", "include.runtime.tracking_server", "--host", "127.0.0.1", "--port", str(port)),
             *("--artifacts-destination", artifacts.as_uri()),
         ]
 

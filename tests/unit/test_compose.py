@@ -19,6 +19,8 @@ from cryptography.fernet import Fernet
 
 from include.core.settings import PROJECT_ROOT, Settings
 from include.features import store
+from include.runtime import tracking_server
+from include.runtime.environment import SECRETS as MADE
 from include.runtime.environment import Environment
 from include.runtime.postgres import DATABASES
 from tests import redis_server
@@ -41,11 +43,14 @@ LOCAL_PROCESS = {
     "mlflow": "mlflow",
 }
 LOCAL_ONLY = {"PATH", "PYTHONUNBUFFERED"}  # names the virtual environment; Airflow's image sets the other
-OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION"}
+OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_AUTH_CONFIG_PATH", "MLFLOW_AUTH_ADMIN_PASSWORD"}
+OF_TASKS = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
 SECRETS = {
     "POSTGRES_PASSWORD",
     "REDIS_PASSWORD",
     "AIRFLOW_ADMIN_PASSWORD",
+    "MLFLOW_PASSWORD",
+    "MLFLOW_SECRET_KEY",
     "AIRFLOW_FERNET_KEY",
     "AIRFLOW_API_SECRET_KEY",
     "AIRFLOW_JWT_SECRET",
@@ -88,8 +93,7 @@ def volumes(service: str) -> dict[str, str]:
 
 def local_variables(process: str) -> set[str]:
     """What the local stack gives to a process of its own."""
-    secrets = {"fernet_key": "", "secret_key": "", "jwt_secret": ""}
-    return set(Environment(Path("/var"), {}, secrets, lambda database: database).own(process))
+    return set(Environment(Path("/var"), {}, dict.fromkeys(MADE, ""), lambda database: database).own(process))
 
 
 # -- services ---------------------------------------------------------------------------------
@@ -139,12 +143,19 @@ def test_mlflow_runs_a_command_that_mlflow_has() -> None:
     from mlflow.cli import server
 
     entry = SERVICES["mlflow"]["entrypoint"]
-    assert entry == ["/usr/bin/dumb-init", "--", "mlflow", "server"]
+    assert entry == ["/usr/bin/dumb-init", "--", "python", "-m", tracking_server.__name__]
     context = server.make_context("server", list(SERVICES["mlflow"]["command"]))
     assert (context.params["host"], int(context.params["port"])) == ("0.0.0.0", 5000)
     options = {option.envvar for option in server.params}
     server_only = {name for name in environment("mlflow") if name.startswith("MLFLOW_")}
-    assert server_only - options == {*OF_THE_SERVER, "MLFLOW_DISABLE_TELEMETRY"}
+    assert server_only - options == {*OF_THE_SERVER, "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_DISABLE_TELEMETRY"}
+
+
+def test_tasks_log_in_to_mlflow_and_nobody_else_does() -> None:
+    assert {name for name in SERVICES if OF_TASKS & set(environment(name))} == {"airflow-worker"}
+    tasks, server = (SERVICES[name]["environment"] for name in ("airflow-worker", "mlflow"))
+    assert tasks["MLFLOW_TRACKING_PASSWORD"] == server["MLFLOW_AUTH_ADMIN_PASSWORD"]
+    assert tasks["MLFLOW_TRACKING_USERNAME"] == tracking_server.USER
 
 
 def test_mlflow_answers_to_the_name_the_tasks_call_it_by() -> None:
@@ -212,7 +223,8 @@ def test_services_wait_for_what_they_need() -> None:
 
 @pytest.mark.parametrize(("service", "process"), LOCAL_PROCESS.items())
 def test_what_the_local_stack_gives_a_process_it_has_here_too(service: str, process: str) -> None:
-    assert local_variables(process) - LOCAL_ONLY - set(environment(service)) == set()
+    elsewhere = OF_TASKS if service == "airflow-scheduler" else set()  # locally it runs the tasks
+    assert local_variables(process) - LOCAL_ONLY - elsewhere - set(environment(service)) == set()
 
 
 def test_feast_finds_its_variables() -> None:
@@ -351,7 +363,7 @@ def test_make_env_fills_in_every_secret_and_never_replaces_one(project: Path) ->
     assert set(first) == SECRETS
     assert (project / ".env").stat().st_mode & 0o077 == 0
     Fernet(first["AIRFLOW_FERNET_KEY"])
-    assert all(re.fullmatch(r"\w{32,}", first[f"{name}_PASSWORD"]) for name in ("POSTGRES", "REDIS"))
+    assert all(re.fullmatch(r"\w{32,}", first[f"{name}_PASSWORD"]) for name in ("POSTGRES", "REDIS", "MLFLOW"))
     assert len(first["AIRFLOW_JWT_SECRET"]) >= 64
     again = make_env(project)
     assert again.returncode == 1

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from include.runtime.environment import AIRFLOW, Environment
+from include.runtime.environment import AIRFLOW, SECRETS, Environment
 
 PROCESSES = ("mlflow", "feast-ui", *AIRFLOW)
-SECRETS = {"fernet_key": "the-fernet-key", "secret_key": "the-secret-key", "jwt_secret": "the-jwt-secret"}
 HOLDERS = {
+    "the-mlflow-password": {"mlflow", "scheduler"},
+    "the-mlflow-key": {"mlflow"},
     "the-fernet-key": {*AIRFLOW},
     "the-jwt-secret": {"api-server", "scheduler"},
     "the-secret-key": {"api-server"},
@@ -24,7 +25,8 @@ HOLDERS = {
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
     ports = {"airflow": 1, "mlflow": 2, "feast": 3}
-    return Environment(tmp_path, ports, SECRETS, lambda database: f"database-of-{database}")
+    made = {name: f"the-{name.replace('_', '-')}" for name in SECRETS}
+    return Environment(tmp_path, ports, made, lambda database: f"database-of-{database}")
 
 
 @pytest.mark.parametrize("secret", HOLDERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import stat
@@ -61,6 +62,12 @@ def test_secrets_are_made_once_and_are_nobody_elses(tmp_path: Path) -> None:
     again._write_settings(again._settings())
     assert again._settings() == stack._settings()
     assert again.password() == password
+    kept = again._settings()
+    older = {name: value for name, value in kept.items() if not name.startswith("mlflow")}
+    (tmp_path / "stack.json").write_text(json.dumps(older))  # of a version that had fewer
+    assert {name: value for name, value in again._settings().items() if name in older} == older
+    assert set(again._settings()) == set(kept)
+    again._write_settings(kept)
     for file in (tmp_path / "stack.json", stack.password_file):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 

@@ -15,7 +15,8 @@ MODEL ?= california_housing
 SBOM ?= var/sbom.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status clean test test-unit dag-test dag-test-clean bench check format lock docs sbom
+.PHONY: help demo up down status clean test test-unit dag-test dag-test-clean check-delivery bench check format lock docs \
+  sbom
 
 help: ## What can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +58,10 @@ check: $(VENV)/.ready ## Lint, layering and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+
+check-delivery: $(VENV)/.ready ## What would become of a delivery, before it is delivered (FILE=batch.csv PARTITION=… MODEL=…)
+	@[ ! -e var/env ] || . var/env; $(BIN)/python -m include.jobs.check_delivery "$(FILE)" --model "$(MODEL)" \
+	  --partition "$(PARTITION)"
 
 bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion|growth|parsing)
 	@$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)

@@ -24,7 +24,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import run_of
+from include.orchestration.runs import note, run_of
 
 
 def build_features(model: str) -> None:
@@ -40,7 +40,9 @@ def build_features(model: str) -> None:
         def compute_features(**context) -> dict:
             from include.features import steps
 
-            return asdict(steps.compute_features(run_of(context)))
+            made = steps.compute_features(run_of(context))
+            note(context, f"{made.rows} rows, {made.features} features")
+            return asdict(made)
 
         @task
         def materialize_features(**context) -> None:
@@ -51,8 +53,10 @@ def build_features(model: str) -> None:
         @task(outlets=[assets.features])
         def check_skew(outlet_events=None, **context) -> dict:
             from include.features import steps
+            from include.orchestration import notes
 
             found = steps.check_skew(run_of(context))
+            note(context, notes.of_skew(found))
             outlet_events[assets.features].extra = {"skew": found.share, "expired": found.expired, "keys": found.keys}
             return asdict(found)
 

@@ -9,11 +9,13 @@ Takes a partition's delivery into the lakehouse, row by row.
 for each expectation in `metrics_<model>`, a row in `decisions` (the run's tab *Report*).
 
 **Safe to re-run:** yes, each write replaces the partition in one commit. For a corrected delivery backfill its
-partition, with completed runs reprocessed: features, predictions and metrics of it follow.
+partition, with completed runs reprocessed: its features follow; what was served and measured of it stays, and the new
+predictions stand beside.
 
 **When it fails:** no delivery before the deadline: the message names the marker that was expected.
 A warning comes before that, after half of the time (`deliveries.warn_minutes`), in the triggerer's log.
-Bad data does not fail the run: bad rows wait in quarantine with their reasons, a bad batch takes `reject_batch`.
+`alert_rejected_batch` fails on purpose: the batch is rejected, all its rows are in quarantine, and a person has to ask
+the sender. Bad rows alone fail no run: they wait in quarantine with their reasons.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults, delivery_deadline, each_partition
-from include.orchestration.runs import run_of
+from include.orchestration.runs import note, run_of
 
 
 def ingest_batch(model: str) -> None:
@@ -51,9 +53,11 @@ def ingest_batch(model: str) -> None:
         @task.branch
         def validate_batch(**context) -> str:
             from include.ingestion import steps
+            from include.orchestration import notes
 
             verdict = steps.validate_batch(run_of(context))
             context["ti"].xcom_push("batch_reasons", list(verdict.batch_reasons))
+            note(context, notes.of_batch(verdict))
             return verdict.outcome.value
 
         @task(outlets=[assets.clean])
@@ -74,11 +78,17 @@ def ingest_batch(model: str) -> None:
 
             return asdict(steps.reject_batch(run_of(context), reasons))
 
+        @task(retries=0)
+        def alert_rejected_batch(**context) -> None:
+            from include.ingestion import steps
+
+            steps.alert(run_of(context))
+
         verdict = validate_batch()
         wait_for_delivery >> verdict
         verdict >> Label("every row passes") >> accept_batch()
         verdict >> Label("some rows fail") >> accept_and_quarantine()
-        verdict >> Label("the batch fails") >> reject_batch(verdict["batch_reasons"])
+        verdict >> Label("the batch fails") >> reject_batch(verdict["batch_reasons"]) >> alert_rejected_batch()
 
     build()
 

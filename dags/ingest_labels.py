@@ -25,7 +25,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults, each_partition
-from include.orchestration.runs import run_of
+from include.orchestration.runs import note, run_of
 
 
 def ingest_labels(model: str) -> None:
@@ -47,8 +47,11 @@ def ingest_labels(model: str) -> None:
         @task(outlets=[assets.labels])
         def load_labels(**context) -> dict:
             from include.ingestion import steps
+            from include.orchestration import notes
 
-            return asdict(steps.load_labels(run_of(context)))
+            counts = steps.load_labels(run_of(context))
+            note(context, notes.of_labels(counts))
+            return asdict(counts)
 
         wait_for_labels >> load_labels()
 

@@ -19,7 +19,7 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import run_of
+from include.orchestration.runs import model_run_of, note
 
 
 def maintain_tables(model: str) -> None:
@@ -36,7 +36,9 @@ def maintain_tables(model: str) -> None:
         def compact_and_vacuum(**context) -> dict:
             from include.orchestration import maintenance
 
-            return maintenance.maintain_tables(run_of(context))
+            done = maintenance.maintain_tables(model_run_of(context))
+            note(context, f"{len(done)} tables, {sum(table['files_removed'] for table in done.values())} files removed")
+            return done
 
         compact_and_vacuum()
 

@@ -25,7 +25,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import run_of
+from include.orchestration.runs import note, run_of
 
 
 def monitor_model(model: str) -> None:
@@ -46,8 +46,12 @@ def monitor_model(model: str) -> None:
         @task.branch
         def decide(**context) -> str:
             from include.monitoring import steps
+            from include.orchestration import notes
 
-            return steps.decide(run_of(context)).outcome.value
+            run = run_of(context)
+            verdict = steps.decide(run)
+            note(context, notes.of_window(run, verdict))
+            return verdict.outcome.value
 
         @task
         def no_action() -> None:

@@ -26,7 +26,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import run_of, version_of
+from include.orchestration.runs import model_run_of, note, version_of
 
 
 def promote_model(model: str) -> None:
@@ -42,24 +42,28 @@ def promote_model(model: str) -> None:
     def build() -> None:
         @task.branch
         def check_staging_gate(**context) -> str:
+            from include.orchestration import notes
             from include.registry import steps
 
-            verdict = steps.check_staging(run_of(context), version_of(context))
+            verdict = steps.check_staging(model_run_of(context), version_of(context))
+            note(context, notes.of_gate(verdict))
             return "move_to_staging" if verdict.passed else "reject_candidate"
 
         @task
         def move_to_staging(**context) -> str:
             from include.registry import steps
 
-            return steps.move_to_staging(run_of(context), version_of(context))
+            return steps.move_to_staging(model_run_of(context), version_of(context))
 
         @task.branch
         def check_production_gate(**context) -> str:
+            from include.orchestration import notes
             from include.registry import gates, steps
 
-            run = run_of(context)
+            run = model_run_of(context)
             verdict = steps.check_production(run, version_of(context))
             context["ti"].xcom_push("evidence", verdict.table)
+            note(context, notes.of_gate(verdict))
             if not verdict.passed:
                 return "reject_candidate"
             return "wait_for_approval" if gates.asks_person(run.spec, run.settings) else "approve_automatically"
@@ -82,25 +86,34 @@ def promote_model(model: str) -> None:
         def approve_automatically(**context) -> str:
             from include.registry import steps
 
-            return steps.approve(run_of(context), version_of(context))
+            return steps.approve(model_run_of(context), version_of(context))
 
         @task(outlets=[assets.production], trigger_rule=any_branch)
         def promote_version(**context) -> dict:
+            from include.orchestration import notes
             from include.registry import steps
 
-            return asdict(steps.promote(run_of(context), version_of(context), **answer(context, "approved_by")))
+            moved = steps.promote(model_run_of(context), version_of(context), **answer(context, "approved_by"))
+            note(context, notes.of_move(moved))
+            return asdict(moved)
 
         @task(trigger_rule=any_branch)
         def reject_candidate(**context) -> list[str]:
+            from include.orchestration import notes
             from include.registry import steps
 
-            return steps.reject(run_of(context), version_of(context), **answer(context, "rejected_by"))
+            reasons = steps.reject(model_run_of(context), version_of(context), **answer(context, "rejected_by"))
+            note(context, notes.of_rejection(reasons))
+            return reasons
 
         @task
         def check_drift(**context) -> list[str]:
+            from include.orchestration import notes
             from include.registry import steps
 
-            return steps.check_drift(run_of(context), version_of(context))
+            drifted = steps.check_drift(model_run_of(context), version_of(context))
+            note(context, notes.of_drift_check(drifted))
+            return drifted
 
         staging_gate, production_gate = check_staging_gate(), check_production_gate()
         automatic, promoted, rejected = approve_automatically(), promote_version(), reject_candidate()

@@ -20,7 +20,7 @@ from airflow.sdk import Param, dag, task
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import run_of
+from include.orchestration.runs import model_run_of, note
 
 
 def replay_source(model: str) -> None:
@@ -44,7 +44,9 @@ def replay_source(model: str) -> None:
         def deliver(params: dict, **context) -> list[str]:
             from include.demo import replay
 
-            return replay.deliver(run_of(context), **params)
+            delivered = replay.deliver(model_run_of(context), **params)
+            note(context, f"delivered {', '.join(delivered) or 'nothing'}")
+            return delivered
 
         deliver()
 

@@ -23,7 +23,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import key_of, partition_param, run_of
+from include.orchestration.runs import key_of, model_run_of, note, partition_param, run_of
 
 
 def reprocess_quarantine(model: str) -> None:
@@ -47,13 +47,16 @@ def reprocess_quarantine(model: str) -> None:
         def list_partitions(**context) -> None:
             from include.ingestion import steps
 
-            steps.list_quarantine(run_of(context))
+            steps.list_quarantine(model_run_of(context))
 
         @task
         def judge_again(**context) -> dict:
             from include.ingestion import steps
+            from include.orchestration import notes
 
-            return asdict(steps.preview_quarantine(run_of(context)))
+            found = steps.preview_quarantine(run_of(context))
+            note(context, notes.of_quarantine(found))
+            return asdict(found)
 
         @task.branch
         def choose_action(found: dict, params: dict) -> str:
@@ -66,7 +69,8 @@ def reprocess_quarantine(model: str) -> None:
             print(f"None of {found['waiting']} rows passes: {found['batch_reasons'] or found['still_waiting']}")
 
         @task
-        def report_only(found: dict) -> None:
+        def report_only(found: dict, **context) -> None:
+            note(context, "dry run: nothing was taken back")
             print(f"Dry run: {found['taken_back']} of {found['waiting']} rows pass; run again with dry_run off.")
 
         @task(outlets=[assets.clean])

@@ -20,7 +20,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults, weekly
-from include.orchestration.runs import run_of
+from include.orchestration.runs import note, run_of
 
 
 def request_training(model: str) -> None:
@@ -32,7 +32,9 @@ def request_training(model: str) -> None:
         def request(**context) -> None:
             from include.training import steps
 
-            steps.request_training(run_of(context))
+            run = run_of(context)
+            steps.request_training(run)
+            note(context, f"a training is asked for, with what is known after {run.partition}")
 
         request()
 

@@ -24,7 +24,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import run_of
+from include.orchestration.runs import model_run_of, note
 
 
 def roll_back_model(model: str) -> None:
@@ -45,21 +45,25 @@ def roll_back_model(model: str) -> None:
         def smoke_score(params: dict, **context) -> dict:
             from include.registry import steps
 
-            return asdict(steps.smoke_score(run_of(context), str(params["version"])))
+            return asdict(steps.smoke_score(model_run_of(context), str(params["version"])))
 
         @task.branch
         def choose_action(params: dict) -> str:
             return "report_only" if params["dry_run"] else "roll_back"
 
         @task
-        def report_only(params: dict) -> None:
+        def report_only(params: dict, **context) -> None:
+            note(context, f"dry run: version {params['version']} scores")
             print(f"Dry run: version {params['version']} scores; run again with dry_run off to put it in production.")
 
         @task(outlets=[assets.production])
         def roll_back(params: dict, **context) -> dict:
+            from include.orchestration import notes
             from include.registry import steps
 
-            return asdict(steps.roll_back(run_of(context), str(params["version"]), comment=params["comment"]))
+            moved = steps.roll_back(model_run_of(context), str(params["version"]), comment=params["comment"])
+            note(context, notes.of_move(moved))
+            return asdict(moved)
 
         action = choose_action()
         smoke_score() >> action

@@ -6,11 +6,12 @@ Predicts for every row of a partition, with the version that was in production t
 **Reads:** the partition's keys, their features through Feast, `alias_history`, the files of the version that it names
 (loaded only if they are, byte for byte, what was registered), and which version the partition was served by.
 
-**Writes:** the rows of that partition and version in `predictions_<model>`; a row in `decisions`; the alias
-`production`, if somebody moved it by hand.
+**Writes:** the rows of that partition in `predictions_<model>`; a row in `decisions`; the alias `production`, if
+somebody moved it by hand.
 
-**Safe to re-run:** yes. What was served stays served: a re-run or a backfill predicts with the version of then. With
-`as_of: current` it predicts with the version that is in production now; those rows stand beside, and are not served.
+**Safe to re-run:** yes. What was served stays served: a re-run or a backfill predicts with the version of then, and a
+row that gets another prediction, since its batch was corrected, keeps the one that was served: the new one stands
+beside. With `as_of: current` it predicts with the version in production now; those rows stand beside, too.
 
 **When it fails:** `wait_for_features`: the features of that partition never came. `find_production`: the alias was
 moved by hand (it is put back: clear the task), was never set by a promotion, or the version in production was deleted.
@@ -30,7 +31,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import run_of
+from include.orchestration.runs import note, run_of
 
 
 def score_batch(model: str) -> None:
@@ -62,15 +63,19 @@ def score_batch(model: str) -> None:
 
         @task(outlets=[assets.predictions])
         def score_rows(params: dict, **context) -> dict:
+            from include.orchestration import notes
             from include.scoring import steps
 
-            return asdict(steps.score_rows(run_of(context), params["as_of"]))
+            scored = steps.score_rows(run_of(context), params["as_of"])
+            note(context, notes.of_scoring(scored))
+            return asdict(scored)
 
         @task
         def skip_scoring(**context) -> None:
             from include.scoring import steps
 
             steps.skip_scoring(run_of(context))
+            note(context, "not scored: no version is in production")
 
         found = find_production()
         wait_for_features >> found

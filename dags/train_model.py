@@ -28,7 +28,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import run_of
+from include.orchestration.runs import note, run_of
 
 
 def train_model(model: str) -> None:
@@ -81,12 +81,15 @@ def train_model(model: str) -> None:
 
         @task(outlets=[assets.candidate], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
         def register_candidate(kept: list, training_set: dict, outlet_events=None, **context) -> str:
+            from include.orchestration import notes
             from include.registry import steps
             from include.training.tracking import RunRef
             from include.training.training_set import TrainingSetRef
 
             candidate = RunRef(**next(run for run in kept if run))
-            version = steps.register_candidate(run_of(context), candidate, TrainingSetRef(**training_set))
+            run = run_of(context)
+            version = steps.register_candidate(run, candidate, TrainingSetRef(**training_set))
+            note(context, notes.of_candidate(run, version, candidate))
             outlet_events[assets.candidate].add_partitions(version)
             return version
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from deltalake import DeltaTable
 
 from include.core.partition import Grain, Partition
-from include.lakehouse.schemas import PARTITION, ModelTable
-from include.lakehouse.tables import Lakehouse
+from include.core.spec import ModelSpec
+from include.lakehouse.schemas import FEATURES, FEATURES_VERSION, MODEL_VERSION, PARTITION, PREDICTIONS, ModelTable
+from include.lakehouse.tables import Lakehouse, within
 
 
 def day(key: str) -> Partition:
@@ -31,3 +34,33 @@ def put(
         if field.name not in given.column_names:
             given = given.append_column(field.name, pa.nulls(given.num_rows, field.type))
     return lake.replace(table, given, values)
+
+
+def put_predictions(
+    lake: Lakehouse, spec: ModelSpec, partition: Partition, version: str, predictions: pd.DataFrame
+) -> int:
+    """Make rows the predictions of a version, beside those of others; made from the features of now, if there are."""
+    features, table = FEATURES.of(spec), PREDICTIONS.of(spec)
+    own = predictions.assign(**{MODEL_VERSION: version})
+    if lake.exists(features):
+        own[FEATURES_VERSION] = lake.version(features)
+    before = lake.read_if_exists(table, where=[*within(partition), (MODEL_VERSION, "!=", version)])
+    if before is not None and before.num_rows:
+        own = pd.concat([before.to_pandas(integer_object_nulls=True), own], ignore_index=True)
+    return put(lake, table, own, partition)
+
+
+class Overtaken(Lakehouse):
+    """Of the first write another one comes before: between its look at the table, and its commit."""
+
+    def __init__(self, root: str, other: Callable[[], object]) -> None:
+        super().__init__(root)
+        self._other: Callable[[], object] | None = other
+
+    @contextmanager
+    def _writable(self, table: ModelTable) -> Iterator[DeltaTable]:
+        with super()._writable(table) as opened:
+            other, self._other = self._other, None
+            if other:
+                other()
+            yield opened

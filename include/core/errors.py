@@ -27,5 +27,10 @@ class TamperedError(DataError):
     """What is there is not what was recorded. No repetition mends it: a person has to look."""
 
 
+class UsageError(DataError):
+    """What was asked for cannot be: no such partition, no such version, nothing to do. The same again fails the same,
+    so it is not retried (`orchestration.defaults`)."""
+
+
 class StackError(FlightlineError):
     """The local stack cannot start, stop or be reached."""

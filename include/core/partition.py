@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import total_ordering
 from typing import Self
 
-from include.core.errors import DataError
+from include.core.errors import DataError, UsageError
 
 
 class Grain(StrEnum):
@@ -60,7 +60,7 @@ class Partition:
         and its minutes, as Airflow writes it. So no key of one grain is taken for one of another.
 
         Raises:
-            DataError: it is no key of this grain.
+            UsageError: it is no key of this grain.
         """
         try:
             if re.fullmatch(KEY_SHAPES[grain], key, re.ASCII):
@@ -72,7 +72,7 @@ class Partition:
             found = cls.of(at, grain)
             if found.start == _utc(at):
                 return found
-        raise DataError(f"{key!r} is not the key of a {grain}", fix=f"A key looks like {EXAMPLES[grain]}")
+        raise UsageError(f"{key!r} is not the key of a {grain}", fix=f"A key looks like {EXAMPLES[grain]}")
 
     @classmethod
     def of(cls, at: datetime | date, grain: Grain) -> Self:

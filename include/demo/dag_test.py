@@ -198,7 +198,16 @@ class DagTest:
             said = "; ".join(self._failures) or f"the run ended as {run.state}: {states}"
             raise DataError(said, where=str(step))
         self.say(f"{step}: {time.monotonic() - began:.1f} s  {'  '.join(f'{k}={v}' for k, v in states.items())}")
+        self.say(f"  {self._note_of(run)}")
         return states
+
+    def _note_of(self, run: Any) -> str:
+        from airflow.models.dagrun import DagRunNote
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            found = session.get(DagRunNote, run.id)
+            return str(found.content) if found else "no note"
 
     def _dag(self, step: Step) -> Any:
         from airflow.dag_processing.dagbag import DagBag

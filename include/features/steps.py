@@ -9,7 +9,12 @@ from include.lakehouse.run import Run
 
 
 def compute_features(run: Run) -> FeatureCounts:
-    """Make the partition of ``features_<model>`` from its accepted rows."""
+    """Make the partition of ``features_<model>`` from its accepted rows.
+
+    Raises:
+        UsageError: there is no batch of it.
+    """
+    run.require_batch()
     return query.write(run.spec, run.lake, run.partition)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.core.errors import DataError
+from include.core.errors import DataError, UsageError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.ingestion.expectations import RuleOutcome
@@ -80,12 +80,12 @@ class Waiting:
         """Those of the run's partition.
 
         Raises:
-            DataError: no batch of that partition was ever validated.
+            UsageError: no batch of that partition was ever validated.
         """
         raw = _raw(run) if run.lake.exists(run.table(RAW)) else None
         if raw is None or not raw.num_rows:
-            raise DataError(
-                "no row of that day is there",
+            raise UsageError(
+                f"no row of {run.partition} is there",
                 where=f"{run.spec.name}, batch of {run.partition}",
                 fix="Have it delivered, then ingest it",
             )

@@ -7,24 +7,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import pyarrow as pa
 
-from include.core.errors import DataError
+from include.core.errors import FlightlineError, UsageError
 from include.ingestion import batch, labels, verdict
 from include.ingestion.batch import BatchCounts, Waiting
 from include.ingestion.delivery import Delivery
 from include.ingestion.files import BadFile
 from include.ingestion.labels import LabelCounts
 from include.ingestion.verdict import BatchVerdict, Reprocessing
+from include.lakehouse import decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, PROFILES, QUARANTINE, RAW
-from include.lakehouse.tables import within
+from include.lakehouse.tables import Lakehouse, within
 
 # Great Expectations takes seconds to import: the steps that do without it do not wait for it.
 
 log = logging.getLogger(__name__)
+
+
+class BatchRejected(FlightlineError):
+    """Nothing of a delivery goes on: a person has to ask the sender."""
 
 
 def validate_batch(run: Run) -> BatchVerdict:
@@ -71,6 +79,29 @@ def validate_batch(run: Run) -> BatchVerdict:
     return summary
 
 
+def preview_batch(run: Run, delivery: Delivery) -> tuple[BatchVerdict, str]:
+    """What ``validate_batch`` would say of a delivery, as a verdict and in words; nothing is written.
+
+    The batches that are there already count, as they do then: for the usual number of rows, and for repeated keys.
+
+    Raises:
+        ConfigError: expectations.yaml is wrong.
+    """
+    from include.ingestion.raw_loader import RawLoader
+
+    with (
+        TemporaryDirectory(prefix="flightline-") as scratch,
+        RawLoader(replace(run, lake=Lakehouse(scratch)), delivery) as loader,
+    ):
+        try:
+            loader.write_raw()
+        except BadFile as bad:
+            return BatchVerdict.unreadable(bad), f"{bad.reason}: {bad}"
+        findings = loader.validate()
+        verdicts = verdict.of(run.spec, findings, batch.history(run, findings.keys))
+        return verdicts.summary(delivery.folder), verdicts.describe(run.spec.name, run.partition)
+
+
 def load_batch(run: Run) -> BatchCounts:
     """Write ``clean_``: the raw rows of the partition that are not quarantined, typed.
 
@@ -87,13 +118,29 @@ def reject_batch(run: Run, reasons: Sequence[str]) -> BatchCounts:
         reasons: codes of `decisions.Reason`: ``BatchVerdict.batch_reasons``, or what a person says.
 
     Raises:
-        DataError: a reason is no such code, or there is none.
+        UsageError: a reason is no such code, or there is none.
     """
     unknown = [reason for reason in reasons if reason.partition(":")[0] not in set(Reason)]
     if unknown or not reasons:
         what = f"{unknown[0]!r} is no reason code" if unknown else "a batch is not rejected without a reason"
-        raise DataError(what, where=run.spec.name, fix="The codes are those of Reason in lakehouse/decisions.py")
+        raise UsageError(what, where=run.spec.name, fix="The codes are those of Reason in lakehouse/decisions.py")
     return batch.reject(run, reasons)
+
+
+def alert(run: Run) -> NoReturn:
+    """Fail with why the batch is rejected, so that the run turns red where people look.
+
+    Raises:
+        BatchRejected: always.
+    """
+    decided = decisions.history(run.lake, run.spec.name, Kind.BATCH_VERDICT, since=run.partition.end)
+    mine = [item for item in decided if item.subject == run.partition.key]
+    problems = max(mine, key=lambda item: item.recorded_at).inputs["verdict"]["problems"] if mine else []
+    raise BatchRejected(
+        f"the batch is rejected. {' '.join(problems)}",
+        where=f"{run.spec.name}, batch of {run.partition}",
+        fix="After it was delivered again, backfill it; after a rule was mended, run reprocess_quarantine",
+    )
 
 
 def load_labels(run: Run) -> LabelCounts:

@@ -187,6 +187,7 @@ class Reason(StrEnum):
     HARMFUL_DRIFT = "harmful_drift"
     DEGRADED_WITHOUT_DRIFT = "degraded_without_drift"
     NO_LABELS_NO_DRIFT = "no_labels_no_drift"
+    METRIC_UNDEFINED = "metric_undefined"
     UNLABELLED_DRIFT_RECORDED = "unlabelled_drift_recorded"
     UNLABELLED_DRIFT_REQUESTED = "unlabelled_drift_requested"
     WAITING_FOR_N_OF_M = "waiting_for_n_of_m"

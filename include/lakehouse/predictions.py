@@ -6,17 +6,18 @@ import pyarrow as pa
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import MODEL_VERSION, PREDICTION, PREDICTIONS, SERVED
+from include.lakehouse.schemas import FEATURES_VERSION, MODEL_VERSION, PREDICTION, PREDICTIONS, SERVED
 from include.lakehouse.tables import Lakehouse, Where, within
 
 
 def served_rows(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table | None:
-    """The predictions that were served: key columns, prediction, model_version; None where there is none."""
+    """The predictions that were served, None where there is none: key columns, prediction, model_version and
+    features_version."""
     return _rows(spec, lake, partition, (SERVED, "=", True))
 
 
 def rows_of(spec: ModelSpec, lake: Lakehouse, partition: Partition, version: str) -> pa.Table | None:
-    """The predictions of one version, served or not, as `served_rows`."""
+    """The predictions of one version, served and beside, as `served_rows`."""
     return _rows(spec, lake, partition, (MODEL_VERSION, "=", version))
 
 
@@ -46,6 +47,6 @@ def first_served_rows(spec: ModelSpec, lake: Lakehouse, version: str, before: Pa
 
 def _rows(spec: ModelSpec, lake: Lakehouse, partition: Partition, chosen: tuple[str, str, object]) -> pa.Table | None:
     where: Where = [*within(partition), chosen]
-    columns = [*spec.entity.keys, PREDICTION, MODEL_VERSION]
+    columns = [*spec.entity.keys, PREDICTION, MODEL_VERSION, FEATURES_VERSION]
     table = lake.read_if_exists(PREDICTIONS.of(spec), where=where, columns=columns)
     return table if table is not None and table.num_rows else None

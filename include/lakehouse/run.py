@@ -10,14 +10,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from include.core import catalogue
-from include.core.errors import DataError
+from include.core.errors import UsageError
 from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome
-from include.lakehouse.schemas import ModelTable, Table
-from include.lakehouse.tables import Lakehouse
+from include.lakehouse.schemas import CLEAN, RAW, ModelTable, Table
+from include.lakehouse.tables import Lakehouse, within
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,30 @@ class Run:
         """The partition that the run is about.
 
         Raises:
-            DataError: it was started without one.
+            UsageError: it was started without one.
         """
         if self.asked_for is None:
-            raise DataError(
+            raise UsageError(
                 "the run has no partition", where=self.spec.name, fix="Start it with a partition key such as 2025-01-31"
             )
         return self.asked_for
+
+    def require_batch(self, *others: Table) -> None:
+        """Refuse a partition of which there is nothing: then there is nothing to do.
+
+        Args:
+            others: tables whose rows of the partition would do, too.
+
+        Raises:
+            UsageError: no batch of it has ever been taken in, or it could not be read.
+        """
+        tables = [self.table(table) for table in (CLEAN, RAW, *others)]
+        if not any(self.lake.count(table, where=within(self.partition)) for table in tables):
+            raise UsageError(
+                f"there is nothing to do: no rows of {self.partition} are in {', '.join(t.name for t in tables)}",
+                where=self.spec.name,
+                fix=f"Run {self.spec.name}.ingest_batch for it, once it is delivered",
+            )
 
     def table(self, table: Table) -> ModelTable:
         """The model's table of a declaration."""
@@ -103,7 +120,7 @@ def open_run(model: str, *, run_id: str = "", partition: Partition | str | None 
 
     Raises:
         ConfigError: the model or the environment is not configured rightly.
-        DataError: the key is none of the model's grain.
+        UsageError: the key is none of the model's grain.
     """
     spec, settings = catalogue.load(model), Settings.load()
     if isinstance(partition, str):

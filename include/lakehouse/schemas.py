@@ -22,12 +22,13 @@ SOURCE_FILE, ROW_NUMBER = "source_file", "row_number"
 EXTRA_COLUMNS, REASONS = "extra_columns", "reasons"
 ARRIVED_AT = "arrived_at"
 TRAINING_SET = "training_set"
-PREDICTION, MODEL_VERSION, FEATURE_SERVICE, RUN_ID, SERVED = (
+PREDICTION, MODEL_VERSION, FEATURE_SERVICE, RUN_ID, SERVED, FEATURES_VERSION = (
     "prediction",
     "model_version",
     "feature_service",
     "run_id",
     "served",
+    "features_version",
 )
 SPLIT, WEIGHT, DRIFTED = "split", "weight", "drifted"
 
@@ -147,7 +148,8 @@ def _training_sets(spec: ModelSpec) -> Columns:
 
 def _predictions(spec: ModelSpec) -> Columns:
     made_by = dict.fromkeys((MODEL_VERSION, FEATURE_SERVICE, RUN_ID), pa.string())
-    return {**key_types(spec), PARTITION: pa.string(), PREDICTION: pa.float64(), **made_by, SERVED: pa.bool_()}
+    made_of = {SERVED: pa.bool_(), FEATURES_VERSION: pa.int64()}
+    return {**key_types(spec), PARTITION: pa.string(), PREDICTION: pa.float64(), **made_by, **made_of}
 
 
 def _fixed(**columns: pa.DataType) -> Callable[[ModelSpec], Columns]:
@@ -250,13 +252,13 @@ TRAINING_SETS = Table(
 PREDICTIONS = Table(
     "predictions",
     _predictions,
-    _entity(MODEL_VERSION),
-    (PARTITION, MODEL_VERSION),
+    _entity(MODEL_VERSION, SERVED),
+    (PARTITION,),
     writer="scoring.score_rows",
-    promise="One finite prediction an entity, partition and version; the rows of exactly one version of a partition "
-    "are served, and what was served stays.",
-    layout=(PARTITION,),
-    sought=(SERVED,),
+    promise="What was served stays, as it was: one finite prediction an entity and partition, all of one version. The "
+    "rows beside are another version's, or that version's of a batch that was corrected since. features_version is the "
+    "version of the table of features that was read.",
+    layout=(PARTITION, SERVED),
 )
 METRICS = Table(
     "metrics",

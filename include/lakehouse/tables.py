@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -23,6 +24,8 @@ from include.lakehouse.prefetcher import Prefetcher
 from include.lakehouse.schemas import PARTITION, ModelTable
 
 Scalar = str | int
+Reader = Callable[[list[str]], Iterator[pa.Table]]
+"""Some columns of the rows of a partition, piece by piece, as they are in one table version."""
 Where = Sequence[tuple[str, str, object]]
 """``(column, operator, value)``: all of them hold for the rows that are read."""
 STREAM_ROWS = 100_000
@@ -118,14 +121,14 @@ class Lakehouse:
             dataset = _dataset(opened, table, where)
             if encoded:
                 dataset = _dataset(opened, table, where, dictionaries=_repeating_texts(dataset))
-        scanner = dataset.scanner(
-            columns=columns,
-            filter=_expression(where),
-            batch_size=STREAM_ROWS,
-            batch_readahead=2,
-            fragment_readahead=1,
-        )
-        return scanner.to_reader()
+        return _reader(dataset, where, columns)
+
+    def read_as_it_was(self, table: ModelTable | str, version: int | None, *, where: Where) -> pa.Table:
+        """The rows in an earlier table version; as they are now where it is kept no more (`Table.retention_days`)."""
+        try:
+            return self.read(table, where=where, version=version)
+        except (DataError, DeltaError, FileNotFoundError):
+            return self.read(table, where=where)
 
     def count(self, table: ModelTable | str, *, where: Where = ()) -> int:
         """How many rows there are; 0 where there is no table."""
@@ -152,9 +155,10 @@ class Lakehouse:
         Args:
             where: the operators are ``=`` and ``>=``.
         """
-        actions = self._files(table)
-        if actions is None:
-            return []
+        with self._current(table) as opened:
+            if opened is None:
+                return []
+            actions = _files_of(opened, where)
         for name, operator, value in where:
             if f"min.{name}" in actions.column_names:
                 least, greatest = actions[f"min.{name}"], actions[f"max.{name}"]
@@ -192,7 +196,7 @@ class Lakehouse:
             DataError: the rows are not what the table's declaration says.
         """
         declared = list(_checked(table, [rows], partition))
-        return self._overwrite(table, lambda: iter(declared), partition)
+        return self._overwrite(table, lambda _: iter(declared), partition)
 
     def replace_stream(
         self, table: ModelTable, batches: Callable[[], Iterator[pa.RecordBatch]], partition: Mapping[str, Scalar]
@@ -204,10 +208,32 @@ class Lakehouse:
                 What it raises, the caller gets, and nothing is committed.
         """
 
-        def declared() -> Iterator[pa.RecordBatch]:
+        def declared(_: DeltaTable) -> Iterator[pa.RecordBatch]:
             return _checked(table, (pa.Table.from_batches([batch]) for batch in batches()), partition)
 
         return self._overwrite(table, declared, partition)
+
+    def update_stream(
+        self, table: ModelTable, partition: Mapping[str, Scalar], change: Callable[[Reader], Iterator[pa.RecordBatch]]
+    ) -> int:
+        """Like ``update``, of rows that need not fit into memory.
+
+        Args:
+            change: is given what reads the rows of the partition, and returns all that it is to have.
+        """
+        where = [(column, "=", value) for column, value in partition.items()]
+
+        def changed(opened: DeltaTable) -> Iterator[pa.RecordBatch]:
+            dataset = _dataset(opened, table, where)  # before it is written to, which nothing may read beside
+
+            def read(columns: list[str]) -> Iterator[pa.Table]:
+                with _reader(dataset, where, columns) as batches:
+                    for batch in batches:
+                        yield pa.Table.from_batches([batch])
+
+            return _checked(table, (pa.Table.from_batches([batch]) for batch in change(read)), partition)
+
+        return self._overwrite(table, changed, partition)
 
     @_again
     def update(self, table: ModelTable, partition: Mapping[str, Scalar], change: Callable[[pa.Table], pa.Table]) -> int:
@@ -263,9 +289,12 @@ class Lakehouse:
 
     @_again
     def _overwrite(
-        self, table: ModelTable, batches: Callable[[], Iterator[pa.RecordBatch]], partition: Mapping[str, Scalar]
+        self,
+        table: ModelTable,
+        batches: Callable[[DeltaTable], Iterator[pa.RecordBatch]],
+        partition: Mapping[str, Scalar],
     ) -> int:
-        with self._writable(table) as opened, Prefetcher(batches) as ahead:
+        with self._writable(table) as opened, Prefetcher(partial(iter, batches(opened))) as ahead:
             reader = pa.RecordBatchReader.from_batches(table.schema, iter(ahead))
             try:
                 write_deltalake(opened, reader, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
@@ -423,6 +452,17 @@ def _files_of(opened: DeltaTable, where: Where) -> pa.Table:
 
 def _read(opened: DeltaTable, table: ModelTable | str, where: Where, columns: list[str] | None) -> pa.Table:
     return _dataset(opened, table, where).to_table(columns=columns, filter=_expression(where))
+
+
+def _reader(dataset: pa.dataset.Dataset, where: Where, columns: list[str] | None) -> pa.RecordBatchReader:
+    scanner = dataset.scanner(
+        columns=columns,
+        filter=_expression(where),
+        batch_size=STREAM_ROWS,
+        batch_readahead=2,
+        fragment_readahead=1,
+    )
+    return scanner.to_reader()
 
 
 def _expression(where: Where) -> pc.Expression:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ ALL = "all"
 SOURCE = "monitoring"
 """Of a metric; the rows of other sources, such as ``ingestion``, are not ours."""
 
-COUNTS = ("rows", "labelled_rows", "in_training")
+COUNTS = ("rows", "labelled_rows", "in_training", "metric_undefined")
 """Metrics that count rows of the whole window; its other metrics are measured on them."""
 
 
@@ -44,6 +44,10 @@ class WindowMetrics:
     """Delivered columns whose nulls or categories are not what they were, sorted by name."""
     in_training: int = 0
     """Labelled rows that the version was trained on, so that it is not measured on them."""
+    metric_undefined: int = 0
+    """Labelled rows where there are enough of them, and the model's metric is undefined on them all the same."""
+    distances: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By drifted feature its distance, and the least that counts as drift."""
 
     @property
     def labelled(self) -> bool:
@@ -73,6 +77,8 @@ def from_rows(spec: ModelSpec, partition: Partition, rows: pd.DataFrame) -> Wind
     drifted = rows[rows["metric"] == "drifted"].set_index("slice")["value"].gt(0).to_dict()
     prediction = drifted.pop(PREDICTION, None)
     columns = rows[rows["metric"].str.endswith("_drifted") & rows["value"].gt(0)]["slice"]
+    names = tuple(sorted(str(name) for name, found in drifted.items() if found))
+    told = rows[(rows["metric"] == "distance") & rows["slice"].isin(names)]
     version = rows[MODEL_VERSION].iloc[0]
     counts = {name: int(whole.pop(name, 0)) for name in COUNTS}
     values = {name: value for name, value in whole.items() if math.isfinite(value)}
@@ -82,7 +88,8 @@ def from_rows(spec: ModelSpec, partition: Partition, rows: pd.DataFrame) -> Wind
         **counts,
         metric=values.get(spec.metric),
         values=values,
-        drifted_features=tuple(sorted(str(name) for name, found in drifted.items() if found)),
+        drifted_features=names,
         prediction_drifted=None if prediction is None else bool(prediction),
         drifted_columns=tuple(sorted(set(columns))),
+        distances={row["slice"]: (row["value"], row["threshold"]) for row in told.to_dict("records")},
     )

@@ -57,7 +57,10 @@ def measure(
     counts |= {"labelled_rows": float(len(judged)), "in_training": float(seen.sum())}
     if judged.empty:
         return counts
-    return counts | _values(spec, judged[spec.target].to_numpy(), judged[PREDICTION].to_numpy(), reference.n_features)
+    values = _values(spec, judged[spec.target].to_numpy(), judged[PREDICTION].to_numpy(), reference.n_features)
+    if spec.metric not in values and len(judged) >= metrics.of(spec).least_rows(reference.n_features):
+        counts["metric_undefined"] = float(len(judged))
+    return counts | values
 
 
 def _values(spec: ModelSpec, actual: np.ndarray, predicted: np.ndarray, n_features: int) -> dict[str, float]:

@@ -37,6 +37,7 @@ EXPLANATIONS: Mapping[Reason, str] = {
     Reason.HARMFUL_DRIFT: "Features have drifted, and {metric} is {bad} its threshold in enough windows.",
     Reason.DEGRADED_WITHOUT_DRIFT: "No feature has drifted, but {metric} is {bad} its threshold.",
     Reason.NO_LABELS_NO_DRIFT: "The labels that have arrived give no {metric}, and no feature has drifted.",
+    Reason.METRIC_UNDEFINED: "Enough labels are there, but {metric} is undefined on them: the harm is unknown.",
     Reason.UNLABELLED_DRIFT_RECORDED: "Features have drifted; the policy waits for labels before it acts.",
     Reason.UNLABELLED_DRIFT_REQUESTED: "Features have drifted; the policy acts without waiting for labels.",
     Reason.WAITING_FOR_N_OF_M: "Drift, with {metric} {bad} its threshold in too few windows yet.",
@@ -138,11 +139,12 @@ def _row(monitoring: Monitoring, metric: Metric, window: WindowMetrics) -> tuple
     """The row of the table that the window alone selects."""
     drifted = bool(window.drifted_features)
     if window.metric is None:
+        undefined = Reason.METRIC_UNDEFINED if window.metric_undefined else None
         if not drifted:
-            return Outcome.NO_ACTION, Reason.NO_LABELS_NO_DRIFT
+            return Outcome.NO_ACTION, undefined or Reason.NO_LABELS_NO_DRIFT
         if monitoring.retraining.drift_without_labels == "request_retraining":
             return Outcome.REQUEST_RETRAINING, Reason.UNLABELLED_DRIFT_REQUESTED
-        return Outcome.RECORD_DRIFT, Reason.UNLABELLED_DRIFT_RECORDED
+        return Outcome.RECORD_DRIFT, undefined or Reason.UNLABELLED_DRIFT_RECORDED
     if not degraded(metric, window.metric, monitoring.performance.threshold):
         if drifted:
             return Outcome.RECORD_DRIFT, Reason.HARMLESS_DRIFT

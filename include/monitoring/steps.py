@@ -11,7 +11,7 @@ from include.evaluation import metrics
 from include.lakehouse import alias_history, predictions, windows
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import MODEL_VERSION, PREDICTIONS
+from include.lakehouse.schemas import LABELS, MODEL_VERSION, PREDICTIONS
 from include.lakehouse.windows import WindowMetrics
 from include.monitoring import history, policy, reference, report, window
 from include.monitoring.policy import Verdict
@@ -27,7 +27,11 @@ def measure_window(run: Run) -> WindowMetrics:
     """Measure what was served of the partition, and replace its rows of ``metrics_<model>``.
 
     A run after the labels arrived replaces what was measured before.
+
+    Raises:
+        UsageError: there is no batch of it, nor labels.
     """
+    run.require_batch(LABELS, PREDICTIONS)
     spec, lake, partition = run.spec, run.lake, run.partition
     served = predictions.served_rows(spec, lake, partition)
     trained = reference.load(spec, lake, _version(served)) if served is not None else None
@@ -38,7 +42,12 @@ def measure_window(run: Run) -> WindowMetrics:
 
 
 def decide(run: Run) -> Verdict:
-    """Apply the retraining policy to the measured window, and record what it says."""
+    """Apply the retraining policy to the measured window, and record what it says.
+
+    Raises:
+        UsageError: there is no batch of the partition, nor labels.
+    """
+    run.require_batch(LABELS, PREDICTIONS)
     spec, lake, at = run.spec, run.lake, run.labels_available_at()
     current, serving = _current(run), alias_history.current(lake, spec.name)
     verdict = policy.decide(

@@ -16,7 +16,14 @@ from include.core.spec import ModelSpec, Task
 from include.evaluation import drift
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
 from include.lakehouse import predictions
-from include.lakehouse.schemas import FEATURES, METRICS, MODEL_VERSION, PARTITION, PREDICTION
+from include.lakehouse.schemas import (
+    FEATURES,
+    FEATURES_VERSION,
+    METRICS,
+    MODEL_VERSION,
+    PARTITION,
+    PREDICTION,
+)
 from include.lakehouse.tables import Lakehouse, within
 from include.lakehouse.windows import ALL, SOURCE, WindowMetrics, from_rows
 from include.monitoring import input_drift, performance
@@ -100,13 +107,17 @@ def write(spec: ModelSpec, lake: Lakehouse, partition: Partition, measured: Meas
 def _features(
     spec: ModelSpec, lake: Lakehouse, partition: Partition, predicted: pd.DataFrame, reference: Reference
 ) -> pd.DataFrame:
-    """The version's features of the rows that it scored."""
+    """The version's features of the rows that were served, as they were then: a batch may be corrected since."""
     table, keys = FEATURES.of(spec), list(spec.entity.keys)
-    rows = lake.read(table, where=within(partition))
-    there = [name for name in reference.features.columns if name in rows.column_names]
-    features = rows.select([*keys, *there]).to_pandas()
-    performance.refuse_repeated(spec, features, table.name, partition)
-    scored = predicted[keys].merge(features, on=keys)
+    found = []
+    for version in predicted[FEATURES_VERSION].unique():
+        served = predicted[predicted[FEATURES_VERSION].isin([version])]
+        rows = lake.read_as_it_was(table, None if pd.isna(version) else int(version), where=within(partition))
+        there = [name for name in reference.features.columns if name in rows.column_names]
+        features = rows.select([*keys, *there]).to_pandas()
+        performance.refuse_repeated(spec, features, table.name, partition)
+        found.append(served[keys].merge(features, on=keys))
+    scored = pd.concat(found, ignore_index=True)
     if absent := len(predicted) - len(scored):
         raise DataError(
             f"{absent} of {len(predicted)} scored rows have no features",

@@ -10,9 +10,13 @@ from airflow.sdk import CronPartitionTimetable, ExceptionRetryPolicy, RetryActio
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from include.core.errors import TamperedError
+from include.core.errors import ConfigError, TamperedError, UsageError
 from include.core.partition import KEY_FORMATS
 from include.core.spec import ModelSpec
+from include.orchestration.runs import note_failure
+
+NOT_RETRIED = (ConfigError, TamperedError, UsageError)
+"""Errors that the same run would meet again: they fail a task at once."""
 
 
 class Tag(StrEnum):
@@ -43,7 +47,8 @@ def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
             "retries": 2,
             "retry_delay": timedelta(seconds=10),
             "retry_exponential_backoff": True,
-            "retry_policy": ExceptionRetryPolicy([RetryRule(TamperedError, RetryAction.FAIL)]),
+            "retry_policy": ExceptionRetryPolicy([RetryRule([*NOT_RETRIED], RetryAction.FAIL)]),
+            "on_failure_callback": note_failure,
         },
     }
 

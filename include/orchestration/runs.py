@@ -1,23 +1,21 @@
-"""What a task learns from its run: the partition, the version, the model. Never from the clock."""
+"""What a task learns from its run, and says of it: the partition, the version, the model. Never from the clock."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
-from airflow.sdk.exceptions import AirflowFailException
 
 from include.core import catalogue
-from include.core.errors import DataError
+from include.core.errors import DataError, FlightlineError, UsageError
 from include.core.partition import EXAMPLES, KEY_SHAPES, Grain, Partition
 from include.core.spec import ModelSpec
 
 if TYPE_CHECKING:
     from include.lakehouse.run import Run
 
-
-class WrongKey(DataError, AirflowFailException):
-    """A partition key that the run cannot stand for: no retry changes it."""
+NOTE = "note"
+"""XCom of a task that has something to say of its run: a sentence of the run's note (`plugins/run_notes.py`)."""
 
 
 def partition_param(spec: ModelSpec, description: str) -> Param:
@@ -32,13 +30,13 @@ def key_of(context: Any) -> str | None:
     """The partition key that a run was triggered with: its own, or the parameter ``partition``.
 
     Raises:
-        WrongKey: both are there and differ.
+        UsageError: both are there and differ.
     """
     # Not from the context's `params`: a task that names them in its signature has them taken out of it.
     run = context["dag_run"]
     key, asked = run.partition_key, (run.conf or {}).get("partition")
     if key and asked and key != asked:
-        raise WrongKey(
+        raise UsageError(
             f"the run's partition key is {key!r}, its parameter partition {asked!r}",
             where=context["dag"].dag_id,
             fix="Trigger it with one of them",
@@ -47,47 +45,76 @@ def key_of(context: Any) -> str | None:
 
 
 def run_of(context: Any) -> Run:
-    """The model whose DAG this is, opened for the run's partition; a run about a version has none."""
-    # Imported here: parsing a DAG file needs no Delta tables.
-    from include.lakehouse.run import open_run
+    """The model whose DAG this is, opened for the run's partition.
 
-    model, dag_run = context["dag"].dag_id.split(".")[0], context["dag_run"]
-    key = key_of(context)
-    about_version = key is None or str(key).isdigit()
-    partition = None if about_version else partition_of(context)
-    return open_run(model, run_id=dag_run.run_id, partition=partition)
+    Raises:
+        UsageError: as `partition_of`.
+    """
+    return _open(context, partition_of(context))
+
+
+def model_run_of(context: Any) -> Run:
+    """The model whose DAG this is, opened for no partition: the run is about a version, or about all there is."""
+    return _open(context, None)
 
 
 def partition_of(context: Any) -> Partition:
     """The partition that the run stands for.
 
     Raises:
-        WrongKey: the run was triggered without a partition key, or with one that is none of the model's grain.
+        UsageError: the run was triggered without a partition key, with one that is none of the model's grain, or with
+            that of a partition that had not begun.
     """
-    dag_id = context["dag"].dag_id
+    dag_id, dag_run = context["dag"].dag_id, context["dag_run"]
     grain = catalogue.load(dag_id.split(".")[0]).grain
-    key = key_of(context)
+    key, at = key_of(context), dag_run.start_date or dag_run.run_after
     try:
-        return Partition.parse(str(key), grain)
+        partition = Partition.parse(str(key), grain)
     except DataError:
-        raise WrongKey(
+        raise UsageError(
             f"the run's partition key is {key!r}, not a {grain}",
             where=dag_id,
             fix=f"Trigger it with a partition key such as {EXAMPLES[grain]}, or backfill a range of days",
         ) from None
+    if partition.start > at:
+        raise UsageError(
+            f"the run's partition key is {key!r}: that {grain} has not begun on {at:%Y-%m-%d %H:%M} UTC",
+            where=dag_id,
+            fix="Trigger it with the key of one that has",
+        )
+    return partition
 
 
 def version_of(context: Any) -> str:
     """The model version that the run's partition stands for.
 
     Raises:
-        WrongKey: the run was triggered without a version's number as its partition key.
+        UsageError: the run was triggered without a version's number as its partition key.
     """
     key = context["dag_run"].partition_key
     if key is None or not str(key).isdigit():
-        raise WrongKey(
+        raise UsageError(
             f"the run's partition key is {key!r}, not a version's number",
             where=context["dag"].dag_id,
             fix="Trigger it with the number of a registered version as partition key, such as 3",
         )
     return str(key)
+
+
+def note(context: Any, sentence: str) -> None:
+    """Say something of the run where people see it: in its note."""
+    context["ti"].xcom_push(NOTE, sentence)
+
+
+def note_failure(context: Any) -> None:
+    """Say in the run's note what failed. Of an error that is none of ours only the kind: it may quote data."""
+    error = context.get("exception")
+    said = str(error) if isinstance(error, FlightlineError) else f"{type(error).__name__}; its log says more"
+    note(context, f"{context['ti'].task_id} failed: {said}")
+
+
+def _open(context: Any, partition: Partition | None) -> Run:
+    # Imported here: parsing a DAG file needs no Delta tables.
+    from include.lakehouse.run import open_run
+
+    return open_run(context["dag"].dag_id.split(".")[0], run_id=context["dag_run"].run_id, partition=partition)

@@ -55,6 +55,7 @@ STEPS: Mapping[str, Step] = {
         ("ingest_batch.accept_batch", "ingest_batch.accept_and_quarantine"), (RAW, QUARANTINE), writes=(CLEAN,)
     ),
     "ingestion.reject_batch": Step(("ingest_batch.reject_batch",), (RAW, QUARANTINE), writes=(QUARANTINE, CLEAN)),
+    "ingestion.alert": Step(("ingest_batch.alert_rejected_batch",)),
     "ingestion.load_labels": Step(
         ("ingest_labels.load_labels",), writes=(LABELS, QUARANTINE_LABELS), delivery="labels"
     ),

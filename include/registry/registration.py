@@ -52,6 +52,7 @@ def register(run: Run, candidate: RunRef, ref: TrainingSetRef) -> Version:
         [],
         subject=subject(version),
         at=version.known_at,
+        about=version.known_at,
         actor=Actor.TRAINING,
         inputs=vars(Registration(manifest.digest(candidate.files), candidate.files, facts)),
     )

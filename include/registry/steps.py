@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
-from include.core.errors import DataError
+from include.core.errors import UsageError
 from include.core.partition import Partition
 from include.evaluation import drift, metrics
 from include.features import store
@@ -71,7 +71,7 @@ def approve(run: Run, version: str, approved_by: str | None = None, comment: str
     """Record that a person, or the policy of the environment, approves a version; the decision's id.
 
     Raises:
-        DataError: model.yaml asks for a person, and there is none.
+        UsageError: model.yaml asks for a person, and there is none.
     """
     found = versions.get(run.spec, version)
     _require_person(run, found, Kind.APPROVAL, approved_by)
@@ -87,7 +87,7 @@ def promote(run: Run, version: str, approved_by: str | None = None, comment: str
         approved_by: name of the person who did.
 
     Raises:
-        DataError: a gate was not passed, in this run or at last; or model.yaml asks for a person, and there is none.
+        UsageError: a gate was not passed, in this run or at last; or model.yaml asks for a person, and there is none.
     """
     found = versions.get(run.spec, version)
     decision_id = decisions.identity(run.spec.name, Kind.PROMOTION, subject(found), run.run_id)
@@ -199,7 +199,7 @@ def roll_back(run: Run, version: str, comment: str = "") -> Transition:
     """Put a version that has been in production before into production again.
 
     Raises:
-        DataError: it never was.
+        UsageError: it never was.
     """
     found = versions.get(run.spec, version)
     served = promotion.served(run.spec, run.lake)
@@ -299,7 +299,7 @@ def _refuse(
     comment: str = "",
 ) -> NoReturn:
     _decide(run, kind, version, Outcome.REFUSED, [reason], actor=actor, inputs={"refused": what, **_said(comment)})
-    raise DataError(what, where=run.spec.name, fix=fix)
+    raise UsageError(what, where=run.spec.name, fix=fix)
 
 
 def _record_move(

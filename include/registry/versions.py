@@ -27,7 +27,7 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 
-from include.core.errors import DataError
+from include.core.errors import DataError, UsageError
 from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.evaluation.metrics import METRICS, Floats
@@ -121,7 +121,7 @@ def get(spec: ModelSpec, version: str | int) -> Version:
     """
     if found := find(spec, version):
         return found
-    raise DataError(f"there is no version {version}", where=spec.name, fix="Look up its versions in MLflow")
+    raise UsageError(f"there is no version {version}", where=spec.name, fix="Look up its versions in MLflow")
 
 
 def find(spec: ModelSpec, version: str | int) -> Version | None:

@@ -26,6 +26,8 @@ class Run:
     ended_at: str
     """ISO 8601; empty while it runs."""
     seconds: float | None
+    note: str
+    """What its tasks said of it (`plugins/run_notes.py`), or a person; empty while it runs."""
 
     @property
     def finished(self) -> bool:
@@ -120,4 +122,5 @@ def _run(found: dict[str, Any]) -> Run:
         partition=found["partition_key"],
         ended_at=found["end_date"] or "",
         seconds=found["duration"],
+        note=found["note"] or "",
     )

@@ -7,8 +7,8 @@ from typing import Literal
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.lakehouse import alias_history, decisions, predictions
-from include.lakehouse.decisions import Kind, Outcome, Reason
+from include.lakehouse import alias_history
+from include.lakehouse.decisions import Reason
 from include.lakehouse.tables import Lakehouse
 from include.registry import promotion
 
@@ -27,7 +27,9 @@ class Choice:
     """The version that is in production now."""
 
 
-def choose(spec: ModelSpec, lake: Lakehouse, partition: Partition, as_of: AsOf = "history") -> Choice | None:
+def choose(
+    spec: ModelSpec, lake: Lakehouse, partition: Partition, served: str | None, as_of: AsOf = "history"
+) -> Choice | None:
     """The version that scores a partition; None where none is in production.
 
     ``history``: the version that was served for it, whatever is in production now. Where it was never scored, the one
@@ -35,8 +37,11 @@ def choose(spec: ModelSpec, lake: Lakehouse, partition: Partition, as_of: AsOf =
     did not; else, of a partition from before the first promotion, the one in production after all.
 
     ``current``: the one in production, beside what was served.
+
+    Args:
+        served: the version that was served for it.
     """
-    served, serving = _served(spec, lake, partition), promotion.in_production(spec, lake)
+    serving = promotion.in_production(spec, lake)
     now = serving.version if serving else None
     if as_of == "history" and served:
         return Choice(served, True, Reason.SERVED_BEFORE, now)
@@ -50,16 +55,3 @@ def choose(spec: ModelSpec, lake: Lakehouse, partition: Partition, as_of: AsOf =
     if then:
         return Choice(then.version, True, Reason.IN_PRODUCTION_THEN, now)
     return Choice(serving.version, True, Reason.BEFORE_FIRST_PROMOTION, now)
-
-
-def _served(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> str | None:
-    """The version that was served for a partition; also where its batch was withdrawn, so that no row is left of it."""
-    found = predictions.served_version(spec, lake, partition)
-    if found is not None:
-        return found
-    scored = [
-        decided
-        for decided in decisions.history(lake, spec.name, Kind.SCORING, since=partition.end)
-        if decided.subject == partition.key and decided.outcome == Outcome.SCORE_ROWS and decided.inputs["served"]
-    ]
-    return str(scored[-1].inputs["version"]) if scored else None

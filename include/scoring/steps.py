@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import get_args
 
-from include.core.errors import DataError
+from include.core.errors import UsageError
 from include.features import store
+from include.lakehouse import predictions
 from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.registry import alias
 from include.scoring import batch, choice
+from include.scoring.batch import Scored
 from include.scoring.choice import AsOf, Choice
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What was scored. Its version is none where none is in production."""
-
-    rows: int
-    version: str | None
-    served: bool
 
 
 def choose_version(run: Run, as_of: AsOf = "history") -> Choice | None:
     """The version that scores the partition, by `choice.choose`; None where none has been promoted yet.
 
     Raises:
+        UsageError: there is no batch of it.
         TamperedError: what is in production was touched by hand, as `alias.require` says.
     """
     if as_of not in get_args(AsOf):
-        raise DataError(f"as_of is {as_of!r}", where=run.spec.name, fix=f"Use one of {', '.join(get_args(AsOf))}")
+        raise UsageError(f"as_of is {as_of!r}", where=run.spec.name, fix=f"Use one of {', '.join(get_args(AsOf))}")
+    run.require_batch()
     alias.require(run)
-    chosen = choice.choose(run.spec, run.lake, run.partition, as_of)
+    served = predictions.served_version(run.spec, run.lake, run.partition)
+    chosen = choice.choose(run.spec, run.lake, run.partition, served, as_of)
     if chosen:
         log.info(
             "Version %s scores %s (%s); in production now: %s",
@@ -48,28 +44,26 @@ def choose_version(run: Run, as_of: AsOf = "history") -> Choice | None:
 
 
 def score_rows(run: Run, as_of: AsOf = "history") -> Scored:
-    """Predict every accepted row of the partition.
+    """Predict every accepted row of the partition; what was served stays served.
 
     Raises:
-        DataError: no version is in production, or as `choose_version` and `batch.score`.
+        UsageError: no version is in production, or there is no batch of it.
+        DataError: as `choose_version` and `batch.score`.
     """
-    chosen = choose_version(run, as_of)
-    if chosen is None:
-        raise DataError("no version is in production", where=run.spec.name, fix="Train and promote one")
-    rows = batch.score(
-        run.spec,
-        run.lake,
-        store.open_store(),
-        run.partition,
-        chosen.version,
-        served=chosen.served,
-        run_id=run.run_id,
-    )
-    # Nobody was served by no rows; but what was served once stays so where its batch has been withdrawn.
-    served = chosen.served and (rows > 0 or chosen.why is Reason.SERVED_BEFORE)
-    inputs = {"version": chosen.version, "served": served, "rows": rows, "in_production": chosen.in_production}
-    run.decide(Kind.SCORING, Outcome.SCORE_ROWS, [chosen.why], inputs={**inputs, "as_of": as_of})
-    return Scored(rows, chosen.version, served)
+    if choose_version(run, as_of) is None:
+        raise UsageError("no version is in production", where=run.spec.name, fix="Train and promote one")
+
+    def choose(served: str | None) -> Choice:
+        chosen = choice.choose(run.spec, run.lake, run.partition, served, as_of)
+        assert chosen is not None, "a version that is in production is replaced by another one, never by none"
+        return chosen
+
+    chosen, scored = batch.score(run.spec, run.lake, store.open_store(), run.partition, choose, run_id=run.run_id)
+    if scored.beside and scored.served:
+        log.info("%s rows were served before, and are predicted otherwise now: that stands beside", scored.beside)
+    inputs = {**asdict(scored), "in_production": chosen.in_production, "as_of": as_of}
+    run.decide(Kind.SCORING, Outcome.SCORE_ROWS, [chosen.why], inputs=inputs)
+    return scored
 
 
 def skip_scoring(run: Run) -> None:

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from flightline.triggers import ConditionTrigger
 from include.core.errors import DeliveryError
+from include.orchestration.runs import partition_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -70,7 +71,7 @@ class ConditionSensor(BaseOperator):
             )
 
     def _arguments(self, context: Context) -> dict[str, Any]:
-        return {"model": self.model, "partition": context["dag_run"].partition_key}
+        return {"model": self.model, "partition": partition_of(context).key}
 
 
 class DeliverySensor(ConditionSensor):

@@ -25,7 +25,8 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "validate_batch": ["accept_and_quarantine", "accept_batch", "reject_batch"],
         "accept_batch": [],
         "accept_and_quarantine": [],
-        "reject_batch": [],
+        "reject_batch": ["alert_rejected_batch"],
+        "alert_rejected_batch": [],
     },
     "reprocess_quarantine": {
         "find_partition": ["judge_again", "list_partitions"],

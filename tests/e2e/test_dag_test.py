@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,10 @@ def test_a_dag_runs_with_its_partition_after_what_it_needs_and_a_mistake_has_its
     done = dag_test(tmp_path, f"{MODEL}.build_features", "--partition", DAY, "--dags", str(dags))
     assert done.returncode == 0, done.stderr[-2000:]
     said = [line for line in done.stdout.splitlines() if f" {DAY}: " in line]
-    assert [line.split(" ")[0] for line in said] == ["ingest_batch", "build_features"]
+    assert [line.split(" ")[0] for line in said if line[0] != " "] == ["ingest_batch", "build_features"]
+    ingested, built = [line for line in said if line[0] == " "]  # the notes of the runs
+    assert re.fullmatch(rf"  {DAY}: \d+ rows: \d+ accepted, \d+ quarantined( \(.+\))?", ingested)
+    assert re.fullmatch(rf"  {DAY}: \d+ rows, \d+ features; 0 of \d+ values differ online, .+", built)
     home = tmp_path / "var" / "dag-test"
     features = FEATURES.of(catalogue.load(MODEL))
     assert Lakehouse(str(home / "lakehouse")).count(features, where=[("partition_key", "=", DAY)]) > 100

@@ -102,9 +102,13 @@ def test_the_sensor_waits_without_a_slot_until_the_delivery_is_complete(played: 
 def test_a_bad_batch_is_rejected_without_a_trace_in_the_clean_table(played: Played) -> None:
     day = played.day(21)
     played.delivery("batches", day).write("broken.csv", b"listing_id,longitude\n1,-120.0\n2,-121.0\n")
-    run = played.finish(played.trigger("ingest_batch", partition=day))
+    run = played.trigger("ingest_batch", partition=day)
+    wait_for(lambda: played.airflow.run(run.dag_id, run.run_id).finished, "the run to end")
+    ended = played.airflow.run(run.dag_id, run.run_id)
+    assert ended.state == "failed"
+    assert ended.note.startswith(f"{day}: batch rejected (missing_column:")
     states = played.airflow.task_states(run)
-    assert states["reject_batch"] == "success"
+    assert (states["reject_batch"], states["alert_rejected_batch"]) == ("success", "failed")
     assert states["accept_batch"] == states["accept_and_quarantine"] == "skipped"
     assert content(played, CLEAN, day).num_rows == 0
     assert content(played, QUARANTINE, day).num_rows == 2

@@ -103,10 +103,10 @@ def test_accepted_rows_stay_accepted_under_a_stricter_rule(
 
 
 def test_nothing_to_reprocess_is_an_error(run: Run, deliver: Deliver, good_rows: Rows) -> None:
-    with pytest.raises(DataError, match="batch of 2025-01-02: no row of that day"):
+    with pytest.raises(DataError, match="batch of 2025-01-02: no row of 2025-01-02"):
         steps.preview_quarantine(run)
     steps.validate_batch(deliver(good_rows))
-    with pytest.raises(DataError, match="batch of 2025-01-03: no row of that day"):
+    with pytest.raises(DataError, match="batch of 2025-01-03: no row of 2025-01-03"):
         steps.preview_quarantine(replace(run, asked_for=DAY.shift(1)))
 
 

@@ -50,6 +50,13 @@ def test_each_run_has_an_id_of_its_own_unless_it_is_given_one(lake: Lakehouse) -
     [
         (["features.compute_features", "--model", MODEL, "--partition", "yesterday"], "not the key of a day"),
         (["features.compute_features", "--model", MODEL], "the run has no partition"),
+        *(
+            (
+                [step, "--model", MODEL, "--partition", "2025-03-03"],
+                "nothing to do: no rows of 2025-03-03 are in",
+            )
+            for step in ("features.compute_features", "scoring.score_rows", "monitoring.measure_window")
+        ),
         (
             ["training.fit_baseline", "--model", MODEL, "--partition", KEY, "--training-set", "{}"],
             "--training-set: is not what the step takes",

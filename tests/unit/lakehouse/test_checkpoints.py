@@ -13,7 +13,7 @@ from include.lakehouse.schemas import PREDICTIONS
 from include.lakehouse.tables import CHECKPOINT_COMMITS, Lakehouse
 from tests.tables import day, put
 
-ROWS = pd.DataFrame({"listing_id": [7], "prediction": [1.0], "served": True})
+ROWS = pd.DataFrame({"listing_id": [7], "prediction": [1.0], "model_version": "1", "served": True})
 DAYS = 24 * 3600
 
 
@@ -23,7 +23,7 @@ def test_a_table_is_checkpointed_every_few_commits_and_old_versions_stay_for_the
     table = PREDICTIONS.of(spec)
     log = tmp_path / table.name / "_delta_log"
     for number in range(2 * CHECKPOINT_COMMITS):
-        put(lake, table, ROWS, {"partition_key": day("2025-01-01").shift(number).key, "model_version": "1"})
+        put(lake, table, ROWS, day("2025-01-01").shift(number))
         for file in log.iterdir():
             age = (table.table.retention_days - 1) * DAYS
             os.utime(file, (time.time() - age, time.time() - age))

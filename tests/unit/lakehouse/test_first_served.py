@@ -10,9 +10,9 @@ import pytest
 from include.core import catalogue
 from include.core.spec import ModelSpec
 from include.lakehouse import predictions
-from include.lakehouse.schemas import MODEL_VERSION, PARTITION, PREDICTION, PREDICTIONS, SERVED
+from include.lakehouse.schemas import MODEL_VERSION, PREDICTION, PREDICTIONS, SERVED
 from include.lakehouse.tables import Lakehouse
-from tests.tables import day, put
+from tests.tables import day, put_predictions
 
 START = day("2025-01-01")
 
@@ -26,7 +26,7 @@ def test_the_first_partition_is_looked_into_alone(tmp_path: Path, monkeypatch: p
     scored = [(place, "1" if place < 3 else "10" if place < 5 else "3", True) for place in range(8)]
     for place, version, served in [*scored, *((place, "3", False) for place in range(5))]:
         rows = pd.DataFrame({"listing_id": [7, 8], PREDICTION: float(place), SERVED: served})
-        put(lake, table, rows, {PARTITION: START.shift(place).key, MODEL_VERSION: version})
+        put_predictions(lake, spec, START.shift(place), version, rows)
     assert lake.partitions_with(table, [(MODEL_VERSION, "=", "3")]) == [START.shift(place).key for place in range(8)]
     assert lake.partitions_with(table, [(MODEL_VERSION, "=", "2")]) == []
     looked: list[str] = []

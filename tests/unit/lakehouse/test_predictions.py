@@ -6,9 +6,9 @@ import pandas as pd
 
 from include.core import catalogue
 from include.lakehouse import predictions
-from include.lakehouse.schemas import MODEL_VERSION, PARTITION, PREDICTION, PREDICTIONS, SERVED
+from include.lakehouse.schemas import FEATURES_VERSION, MODEL_VERSION, PREDICTION, SERVED
 from include.lakehouse.tables import Lakehouse
-from tests.tables import day, put
+from tests.tables import day, put_predictions
 
 DAY = day("2025-01-05")
 
@@ -19,12 +19,12 @@ def test_rows_beside_those_that_were_served(tmp_path: Path) -> None:
     assert predictions.served_version(spec, lake, DAY) is None
     for version, served in (("1", True), ("3", False)):
         rows = pd.DataFrame({"listing_id": [7, 8], PREDICTION: [1.0, float(version)], SERVED: served})
-        put(lake, PREDICTIONS.of(spec), rows, {PARTITION: DAY.key, MODEL_VERSION: version})
+        put_predictions(lake, spec, DAY, version, rows)
     assert predictions.served_version(spec, lake, DAY) == "1"
     served = predictions.served_rows(spec, lake, DAY)
     assert served is not None
-    assert served.column_names == ["listing_id", PREDICTION, MODEL_VERSION]
-    assert served.to_pylist() == [
+    assert served.column_names == ["listing_id", PREDICTION, MODEL_VERSION, FEATURES_VERSION]
+    assert served.drop_columns([FEATURES_VERSION]).to_pylist() == [
         {"listing_id": 7, PREDICTION: 1.0, MODEL_VERSION: "1"},
         {"listing_id": 8, PREDICTION: 1.0, MODEL_VERSION: "1"},
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,8 @@ from hypothesis import strategies as st
 from include.core import catalogue
 from include.core.errors import DataError
 from include.lakehouse.schemas import PARTITION, TIMESTAMP, ModelTable, Table
-from include.lakehouse.tables import CHECKPOINT_COMMITS, Lakehouse, between, within
-from tests.tables import day
+from include.lakehouse.tables import CHECKPOINT_COMMITS, Lakehouse, Reader, between, within
+from tests.tables import Overtaken, day
 
 KEY = "2025-01-01"
 AT = datetime(2025, 1, 1, tzinfo=UTC)
@@ -106,6 +107,19 @@ def test_eight_processes_that_change_one_new_partition_lose_nothing(tmp_path: Pa
     with ProcessPoolExecutor(8, mp_context=context) as pool:
         list(pool.map(_add, [str(tmp_path)] * 16, range(16)))
     assert values(Lakehouse(str(tmp_path)), KEY) == list(range(16))
+
+
+def test_a_stream_is_made_again_from_what_another_writer_left(lake: Lakehouse, tmp_path: Path) -> None:
+    """Made from one table version and committed against it: what another writer adds meanwhile is not lost."""
+    first = write(lake, KEY, [1])
+
+    def tenfold(before: Reader) -> Iterator[pa.RecordBatch]:
+        found = [value for part in before(["n"]) for value in part["n"].to_pylist()]
+        yield from rows(KEY, [10 * value for value in found]).to_batches()
+
+    overtaken = Overtaken(str(tmp_path), lambda: write(lake, KEY, [1, 2]))
+    assert overtaken.update_stream(TABLE, {PARTITION: KEY}, tenfold) == first + 2
+    assert values(lake, KEY) == [10, 20]
 
 
 def test_a_change_that_fails_leaves_what_was_there(lake: Lakehouse) -> None:

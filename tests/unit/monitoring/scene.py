@@ -27,10 +27,8 @@ from include.lakehouse.schemas import (
     EVENT_TIMESTAMP,
     FEATURES,
     LABELS,
-    MODEL_VERSION,
     PARTITION,
     PREDICTION,
-    PREDICTIONS,
     SERVED,
     SPLIT,
     TRAINING_SET,
@@ -39,7 +37,7 @@ from include.lakehouse.schemas import (
 from include.lakehouse.tables import Lakehouse
 from include.lakehouse.windows import WindowMetrics
 from include.monitoring import steps
-from tests.tables import day, put
+from tests.tables import day, put, put_predictions
 
 HISTORY, DAY = day("2025-01-01"), day("2025-01-05")
 NEXT = DAY.shift(1)
@@ -114,7 +112,7 @@ class Scene:
     ) -> pd.DataFrame:
         """Write predictions of rows; beside those of other versions."""
         predictions = rows[list(self.spec.entity.keys)].assign(**{PREDICTION: predicted, SERVED: served})
-        put(self.lake, PREDICTIONS.of(self.spec), predictions, {PARTITION: partition.key, MODEL_VERSION: version})
+        put_predictions(self.lake, self.spec, partition, version, predictions)
         return predictions
 
     def label(

@@ -96,6 +96,21 @@ def test_each_row_of_the_table(
     assert (verdict.outcome, verdict.reasons) == (outcome, (reason,))
 
 
+@pytest.mark.parametrize(
+    ("drifted", "rules", "outcome", "reason"),
+    [
+        ((), RECORD, Outcome.NO_ACTION, Reason.METRIC_UNDEFINED),
+        (("income",), RECORD, Outcome.RECORD_DRIFT, Reason.METRIC_UNDEFINED),
+        (("income",), REQUEST, Outcome.REQUEST_RETRAINING, Reason.UNLABELLED_DRIFT_REQUESTED),
+    ],
+)
+def test_a_metric_that_is_undefined_on_enough_labels_is_not_called_a_lack_of_labels(
+    drifted: tuple[str, ...], rules: Retraining, outcome: Outcome, reason: Reason
+) -> None:
+    verdict = run(replace(window(1, None, *drifted), labelled_rows=400, metric_undefined=400), rules=rules)
+    assert (verdict.outcome, verdict.reasons) == (outcome, (reason,))
+
+
 def test_before_production_and_without_rows_nothing_is_done() -> None:
     nothing = Verdict(Outcome.NO_ACTION, (Reason.NO_PRODUCTION_VERSION,))
     assert run(None, production=None) == run(window(1, 0.5, "income"), production=None) == nothing

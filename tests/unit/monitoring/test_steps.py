@@ -6,16 +6,18 @@ import logging
 import re
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from include.core.errors import DataError
+from include.core.errors import DataError, UsageError
 from include.core.partition import Partition
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Kind, Outcome, Reason
-from include.lakehouse.schemas import METRICS, PARTITION
+from include.lakehouse.schemas import FEATURES, METRICS, PARTITION
 from include.monitoring import steps
 from include.monitoring.steps import RootCauseAlert
-from tests.unit.monitoring.scene import DAY, NEXT, Scene, rows_of, trained
+from tests.tables import put
+from tests.unit.monitoring.scene import DAY, NAMES, NEXT, ROWS, Scene, rows_of, trained
 
 
 def play(scene: Scene, partition: Partition, *, noise: float, drifted: bool = False, seed: int = 1) -> Outcome:
@@ -77,10 +79,35 @@ def test_scoring_an_old_partition_again_changes_no_decision(scene: Scene) -> Non
     assert steps.decide(scene.run()) == first
 
 
+def test_a_corrected_batch_changes_nothing_of_what_was_measured_of_its_answers(scene: Scene) -> None:
+    """What was served was served from the features of then: performance and drift are about those."""
+    predicted = scene.deliver(change=lambda rows: rows.assign(income=rows["income"] * 1.5))
+    scene.label(predicted, noise=200)
+    before = scene.measure()
+    assert before.drifted_features == ("income",)
+    corrected = rows_of(1, DAY)
+    put(scene.lake, FEATURES.of(scene.spec, dict.fromkeys(NAMES, pa.float64())), corrected.iloc[5:], DAY)
+    assert scene.measure() == before
+
+
+def test_features_of_then_are_those_of_now_where_then_is_kept_no_longer(scene: Scene) -> None:
+    scene.deliver()
+    put(scene.lake, FEATURES.of(scene.spec, dict.fromkeys(NAMES, pa.float64())), rows_of(1, DAY), DAY)
+    opened = scene.lake.open(FEATURES.of(scene.spec))
+    opened.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    assert scene.measure().rows == ROWS
+
+
 def test_without_a_version_or_rows_nothing_is_done(scene: Scene) -> None:
+    for step in (steps.measure_window, steps.decide):
+        with pytest.raises(UsageError, match="there is nothing to do: no rows of 2025-01-05 are in"):
+            step(scene.run())
+    rows = rows_of(1, DAY).assign(prediction=1.0)
+    scene.label(rows)
     scene.measure()
     assert steps.decide(scene.run()).reasons == (Reason.NOTHING_SCORED,)
     other = scene.changed(name=f"{scene.spec.name}_new")
+    other.label(rows)
     assert steps.decide(other.run()).reasons == (Reason.NO_PRODUCTION_VERSION,)
     assert not scene.lake.exists(METRICS.of(other.spec))
     with pytest.raises(DataError, match="has no partition"):

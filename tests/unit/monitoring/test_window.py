@@ -124,6 +124,7 @@ def test_windows_are_read_back_as_they_were_measured(scene: Scene) -> None:
 
 
 def test_a_partition_of_which_nothing_was_served(scene: Scene) -> None:
+    scene.label(rows_of(1, DAY).assign(**{PREDICTION: 1.0}))
     nothing = scene.measure()
     assert (nothing.rows, nothing.version, nothing.labelled, nothing.drifted_features) == (0, None, False, ())
     scene.label(scene.deliver(NEXT))
@@ -143,9 +144,11 @@ def test_broken_tables_are_named(scene: Scene) -> None:
     scene.score(DAY, rows, predicted[PREDICTION], "1")
     table = FEATURES.of(scene.spec, dict.fromkeys(NAMES, METRICS.of(scene.spec).schema.field("value").type))
     put(scene.lake, table, rows.iloc[:290], DAY)
+    scene.score(DAY, rows, predicted[PREDICTION], "1")
     with pytest.raises(DataError, match=r"10 of 300 scored rows have no features\. Run build_features for 2025-01-05"):
         scene.measure()
     put(scene.lake, table, rows.drop(columns="age"), DAY)
+    scene.score(DAY, rows, predicted[PREDICTION], "1")
     assert scene.measure().drifted_features == ("age",)
     assert not scene.lake.exists(LABELS.of(scene.spec))
 
@@ -266,6 +269,10 @@ def test_a_binary_model_is_measured_by_its_own_metrics(scene: Scene) -> None:
     assert measured.metric == pytest.approx(
         ((positive[:, None] > negative).mean() + (positive[:, None] >= negative).mean()) / 2
     )
+    assert measured.metric_undefined == 0
+    put(scene.lake, LABELS.of(scene.spec), labels.assign(**{scene.spec.target: 1.0}), DAY)
+    of_one_class = scene.measure()
+    assert (of_one_class.metric, of_one_class.labelled_rows, of_one_class.metric_undefined) == (None, ROWS, ROWS)
 
 
 def test_classes_are_compared_as_categories(scene: Scene) -> None:

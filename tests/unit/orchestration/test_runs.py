@@ -1,43 +1,49 @@
-"""What a task makes of its run's partition key."""
+"""What a task makes of its run's partition key, and what it says when it fails."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+from airflow.sdk import RetryAction
+from airflow.sdk.exceptions import ParamValidationError
 
 from include.core import catalogue
-from include.core.errors import DataError
+from include.core.errors import DataError, DeliveryError, UsageError
 from include.core.partition import EXAMPLES, Grain
 from include.core.spec import ModelSpec
 from include.orchestration import runs
+from include.orchestration.defaults import Tag, dag_defaults
 
 MODEL = "california_housing"
 
 
-def context(dag: str, key: str | None, asked: str | None = None) -> dict[str, Any]:
-    return {
-        "dag": SimpleNamespace(dag_id=f"{MODEL}.{dag}"),
-        "dag_run": SimpleNamespace(partition_key=key, run_id="manual", conf={"partition": asked}),
-    }
+def context(dag: str, key: str | None, asked: str | None = None, **more: Any) -> dict[str, Any]:
+    run = SimpleNamespace(
+        partition_key=key, run_id="manual", conf={"partition": asked}, start_date=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    return {"dag": SimpleNamespace(dag_id=f"{MODEL}.{dag}"), "dag_run": run, **more}
 
 
-@pytest.mark.parametrize("key", ["tomorrow", "2025-13-01", "2025-W02", "2025-01", None])
-def test_a_key_that_is_no_day_fails_at_once_and_says_what_one_looks_like(key: str | None) -> None:
-    """Without a retry: it would be the same key."""
-    with pytest.raises(
-        AirflowFailException, match=f"build_features: the run's partition key is {key!r}, not a day"
-    ) as it:
-        runs.partition_of(context("build_features", key))
-    assert isinstance(it.value, DataError)
-    assert "2025-01-31" in str(it.value)
+@pytest.mark.parametrize("key", ["tomorrow", "2025-13-01", "2025-W02", "2025-01", "3", None])
+def test_a_key_that_is_no_day_says_what_one_looks_like(key: str | None) -> None:
+    for wanted in (runs.partition_of, runs.run_of):
+        with pytest.raises(UsageError, match=f"build_features: the run's partition key is {key!r}, not a day") as it:
+            wanted(context("build_features", key))
+        assert "2025-01-31" in str(it.value)
+
+
+def test_a_day_that_has_not_begun_is_refused_by_the_time_of_the_run() -> None:
+    with pytest.raises(UsageError, match="'2026-01-02': that day has not begun on 2026-01-01 00:00 UTC"):
+        runs.partition_of(context("ingest_batch", "2026-01-02"))
+    assert runs.partition_of(context("ingest_batch", "2026-01-01")).key == "2026-01-01"
 
 
 @pytest.mark.parametrize("key", ["2025-01-02", "three", None])
-def test_a_key_that_is_no_version_fails_at_once(key: str | None) -> None:
-    with pytest.raises(AirflowFailException, match=f"is {key!r}, not a version's number"):
+def test_a_key_that_is_no_version_is_refused(key: str | None) -> None:
+    with pytest.raises(UsageError, match=f"is {key!r}, not a version's number"):
         runs.version_of(context("promote_model", key))
 
 
@@ -53,7 +59,7 @@ def test_a_partition_can_be_asked_for_in_the_form() -> None:
     scheduled = context("build_features", "2025-01-02")
     scheduled["dag_run"].conf = None
     assert runs.key_of(scheduled) == "2025-01-02"
-    with pytest.raises(AirflowFailException, match="key is '2025-01-02', its parameter partition '2025-01-03'"):
+    with pytest.raises(UsageError, match="key is '2025-01-02', its parameter partition '2025-01-03'"):
         runs.key_of(context("reprocess_quarantine", "2025-01-02", "2025-01-03"))
 
 
@@ -66,3 +72,30 @@ def test_the_form_takes_the_keys_of_the_grain_alone(grain: Grain, example: str) 
     assert param.resolve(example) == example
     with pytest.raises(ParamValidationError):
         param.resolve("tomorrow")
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (UsageError("no such version"), RetryAction.FAIL),
+        (DataError("absent"), RetryAction.DEFAULT),
+        (OSError("no network"), RetryAction.DEFAULT),
+    ],
+)
+def test_a_mistake_of_a_person_is_not_retried(error: Exception, action: RetryAction) -> None:
+    policy = dag_defaults(catalogue.load(MODEL), "ingest_batch", Tag.INGESTION)["default_args"]["retry_policy"]
+    assert policy.evaluate(error, 1, 2).action is action
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DeliveryError("is gone", where="landing", fix="Deliver it"), "load failed: landing: is gone. Deliver it"),
+        (KeyError("Jane Doe, 7 High Street"), "load failed: KeyError; its log says more"),
+    ],
+)
+def test_a_failure_is_said_without_what_a_foreign_error_may_quote(error: Exception, said: str) -> None:
+    pushed: dict[str, str] = {}
+    instance = SimpleNamespace(task_id="load", xcom_push=pushed.__setitem__)
+    runs.note_failure(context("ingest_batch", None, ti=instance, exception=error))
+    assert pushed == {runs.NOTE: said}

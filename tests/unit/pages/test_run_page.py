@@ -99,7 +99,8 @@ def test_a_window_is_told_with_its_rules_and_distributions(run: Run) -> None:
     measured(run, 0.38)
     current = steps._current(replace(run, asked_for=scene.DAY))
     assert current is not None
-    scene.policy(run, **{name: getattr(current, name) for name in ("values", "drifted_features", "prediction_drifted")})
+    told_then = ("values", "drifted_features", "prediction_drifted", "distances")
+    scene.policy(run, **{name: getattr(current, name) for name in told_then})
     told = ["2025-01-05: request retraining", "adjusted R2", "0.6600", "at least", "0.8000", "Version", "3"]
     rules = ["The policy's rules", "degraded of the last 3 windows", "2 of 3", "at least 2"]
     table = ["median_income", "0.38", "0.1", "0.001", "0.05", "drifted", "latitude, nulls", "0.02", "latitude", "0.01"]

@@ -14,7 +14,7 @@ from flightline.sensors import DeliverySensor
 from flightline.triggers import ConditionTrigger
 
 from include.core import catalogue
-from include.core.errors import DataError, DeliveryError
+from include.core.errors import DeliveryError, UsageError
 from include.core.settings import Settings
 from include.ingestion.delivery import Delivery
 from tests.tables import day
@@ -34,7 +34,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def context(partition: str | None = DAY.key) -> Any:
     return {
         "dag": SimpleNamespace(dag_id=f"{MODEL}.ingest_batch"),
-        "dag_run": SimpleNamespace(partition_key=partition),
+        "dag_run": SimpleNamespace(partition_key=partition, conf=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)),
     }
 
 
@@ -62,7 +62,7 @@ def test_a_missing_delivery_is_waited_for_without_a_slot() -> None:
 
 
 def test_a_run_without_a_partition_says_what_to_do() -> None:
-    with pytest.raises(DataError, match="Start it with a partition key such as 2025-01-31"):
+    with pytest.raises(UsageError, match="Trigger it with a partition key such as 2025-01-31"):
         sensor().execute(context(None))
 
 

@@ -8,9 +8,11 @@ import pytest
 
 from include.core.errors import DataError
 from include.features import query
-from include.lakehouse.schemas import CLEAN, PREDICTIONS
+from include.lakehouse.decisions import Reason
+from include.lakehouse.schemas import CLEAN, FEATURES, PREDICTIONS
 from include.lakehouse.tables import within
 from include.scoring import batch
+from include.scoring.choice import Choice
 from tests.tables import day, put
 from tests.unit.training import world
 from tests.unit.training.stage import Scene, register
@@ -29,8 +31,11 @@ def delivered(tmp_path: Path) -> world.World:
 
 
 def score(delivered: world.World, version: str, run_id: str, *, served: bool = True) -> int:
-    store = delivered.store()
-    return batch.score(delivered.spec, delivered.lake, store, DAY, version, served=served, run_id=run_id)
+    def choose(_: str | None) -> Choice:
+        return Choice(version, served, Reason.IN_PRODUCTION, version)
+
+    _, scored = batch.score(delivered.spec, delivered.lake, delivered.store(), DAY, choose, run_id=run_id)
+    return scored.rows
 
 
 def test_every_accepted_row_is_predicted_once_from_features_of_its_partition(
@@ -43,7 +48,8 @@ def test_every_accepted_row_is_predicted_once_from_features_of_its_partition(
     assert score(delivered, version.version, "again") == 200
     rows = lake.read(PREDICTIONS.of(spec)).to_pandas()
     assert len(rows) == 200
-    assert set(rows["run_id"]) == {"again"}
+    assert set(rows["run_id"]) == {"first"}, "what was served stays"
+    assert set(rows["features_version"]) == {lake.version(FEATURES.of(spec))}
     assert set(rows["model_version"]) == {version.version}
     assert set(rows["feature_service"]) == {"california_housing_v1"}
     assert set(rows["served"]) == {True}
@@ -78,11 +84,12 @@ def test_rows_without_features_are_an_error_and_leave_the_old_predictions(scene:
     assert set(lake.read(PREDICTIONS.of(spec))["run_id"].to_pylist()) == {"first"}
 
 
-def test_a_rejected_batch_has_no_predictions(scene: Scene, delivered: world.World) -> None:
+def test_a_batch_that_is_withdrawn_was_served_all_the_same(scene: Scene, delivered: world.World) -> None:
     spec, lake = delivered.spec, delivered.lake
     version = register(spec, lake, scene.new, scene.new_ref).version
     score(delivered, version, "first")
+    before = lake.read(PREDICTIONS.of(spec), where=within(DAY))
     clean = lake.read(CLEAN.of(spec), where=within(DAY))
     put(lake, CLEAN.of(spec), clean.slice(0, 0), DAY)
     assert score(delivered, version, "second") == 0
-    assert lake.count(PREDICTIONS.of(spec), where=within(DAY)) == 0
+    assert lake.read(PREDICTIONS.of(spec), where=within(DAY)).equals(before)

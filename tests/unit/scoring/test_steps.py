@@ -11,15 +11,16 @@ import pytest
 from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.settings import Settings
+from include.features import query
 from include.lakehouse import decisions, predictions
 from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, PREDICTIONS
-from include.lakehouse.tables import within
+from include.lakehouse.tables import Lakehouse, within
 from include.registry import promotion
 from include.scoring import steps
 from include.scoring.steps import Scored
-from tests.tables import day, put
+from tests.tables import Overtaken, day, put
 from tests.unit.training import world
 from tests.unit.training.stage import DAYS, Scene, register
 
@@ -59,6 +60,14 @@ def served(delivered: world.World, partition: Partition) -> pd.DataFrame:
     return rows.to_pandas().sort_values("listing_id", ignore_index=True)
 
 
+def deliver(delivered: world.World, clean: pd.DataFrame) -> None:
+    """Make rows the accepted ones of the last partition, and their features those that Feast reads."""
+    original = world.World(world.quick_spec(4), Lakehouse(str(delivered.folder / "lakehouse")), delivered.folder, clean)
+    put(original.lake, CLEAN.of(original.spec), clean, AFTER)
+    query.write(original.spec, original.lake, AFTER)
+    original.store()
+
+
 def decided(delivered: world.World, partition: Partition) -> Decision:
     """The last decision on the scoring of a partition, by the clock."""
     found = decisions.history(delivered.lake, delivered.spec.name, Kind.SCORING)
@@ -68,31 +77,32 @@ def decided(delivered: world.World, partition: Partition) -> Decision:
 def test_a_backfill_does_not_rewrite_what_was_served(delivered: world.World) -> None:
     """Version 2 was trained on that partition: its predictions flatter it."""
     promote(delivered, "1")
-    assert steps.score_rows(run_of(delivered, BETWEEN)) == Scored(ROWS, "1", True)
+    assert steps.score_rows(run_of(delivered, BETWEEN)) == Scored("1", True, ROWS)
     assert decided(delivered, BETWEEN).reasons == ["in_production"]
     before = served(delivered, BETWEEN)
     promote(delivered, "2")
-    assert steps.score_rows(run_of(delivered, BETWEEN, "backfill")) == Scored(ROWS, "1", True)
+    assert steps.score_rows(run_of(delivered, BETWEEN, "backfill")) == Scored("1", True, ROWS)
     assert served(delivered, BETWEEN).equals(before)
     assert set(before["model_version"]) == {"1"}
     decision = decided(delivered, BETWEEN)
     assert (decision.outcome, decision.reasons) == ("score_rows", ["served_before"])
-    assert decision.inputs == {"as_of": "history", "in_production": "2", "rows": ROWS, "served": True, "version": "1"}
+    counts = {"rows": ROWS, "beside": 0, "served": True, "version": "1"}
+    assert decision.inputs == {"as_of": "history", "in_production": "2", **counts}
 
     beside = run_of(delivered, BETWEEN, "what_if")
-    assert steps.score_rows(beside, as_of="current") == Scored(ROWS, "2", False)
+    assert steps.score_rows(beside, as_of="current") == Scored("2", False, ROWS, ROWS)
     assert decided(delivered, BETWEEN).reasons == ["asked_for"]
     assert served(delivered, BETWEEN).equals(before)
     rows = predictions.rows_of(delivered.spec, delivered.lake, BETWEEN, "2")
     assert rows is not None
     assert rows.num_rows == ROWS
-    assert steps.score_rows(run_of(delivered, BETWEEN, "again")) == Scored(ROWS, "1", True)
+    assert steps.score_rows(run_of(delivered, BETWEEN, "again")) == Scored("1", True, ROWS)
 
 
 def test_current_is_served_where_nothing_was(delivered: world.World) -> None:
     promote(delivered, "2")
-    assert steps.score_rows(run_of(delivered, BETWEEN), as_of="current") == Scored(ROWS, "2", True)
-    assert steps.score_rows(run_of(delivered, BETWEEN), as_of="current") == Scored(ROWS, "2", True)
+    assert steps.score_rows(run_of(delivered, BETWEEN), as_of="current") == Scored("2", True, ROWS)
+    assert steps.score_rows(run_of(delivered, BETWEEN), as_of="current") == Scored("2", True, ROWS)
 
 
 def test_a_partition_of_the_past_gets_the_version_of_its_time(delivered: world.World) -> None:
@@ -112,20 +122,61 @@ def test_a_partition_of_the_past_gets_the_version_of_its_time(delivered: world.W
 def test_after_a_roll_back_new_partitions_get_the_version_that_was_put_back(delivered: world.World) -> None:
     for version in ("1", "2", "1"):
         promote(delivered, version)
-    assert steps.score_rows(run_of(delivered, AFTER)) == Scored(ROWS, "1", True)
+    assert steps.score_rows(run_of(delivered, AFTER)) == Scored("1", True, ROWS)
 
 
-def test_a_corrected_batch_gets_its_served_version_again(delivered: world.World) -> None:
-    """Also where it was withdrawn in between, so that no row tells which one that was."""
+def test_a_corrected_batch_is_scored_beside_what_was_served(delivered: world.World) -> None:
+    """What was answered stays; another answer stands beside, by the same version; who had none is served now."""
+    spec, lake, key = delivered.spec, delivered.lake, ["listing_id"]
+    clean = lake.read(CLEAN.of(spec), where=within(AFTER)).to_pandas().sort_values(key, ignore_index=True)
+    put(lake, CLEAN.of(spec), clean.iloc[:-5], AFTER)
     promote(delivered, "1")
     steps.score_rows(run_of(delivered, AFTER))
+    before = served(delivered, AFTER)
+    promote(delivered, "2")
+    deliver(delivered, clean.iloc[10:].assign(median_income=clean["median_income"] * 3))  # ten rows are withdrawn
+    for run_id in ("corrected", "again"):
+        scored = steps.score_rows(run_of(delivered, AFTER, run_id))
+        assert (scored.version, scored.served, scored.rows) == ("1", True, ROWS - 10)
+    now = served(delivered, AFTER)
+    assert now[now["listing_id"].isin(before["listing_id"])].reset_index(drop=True).equals(before)
+    assert set(now["listing_id"]) == set(clean["listing_id"])
+    rows = lake.read(PREDICTIONS.of(spec), where=within(AFTER)).to_pandas()
+    beside = rows[~rows["served"]].merge(before, on="listing_id", suffixes=("", "_before"))
+    assert ROWS / 2 < len(beside) == scored.beside <= ROWS - 15
+    assert (beside["prediction"] != beside["prediction_before"]).all()
+    assert set(rows["model_version"]) == {"1"}
+    assert decided(delivered, AFTER).inputs["beside"] == scored.beside
+
+
+def test_a_batch_that_was_withdrawn_was_served_all_the_same(delivered: world.World) -> None:
+    promote(delivered, "1")
+    steps.score_rows(run_of(delivered, AFTER))
+    before = served(delivered, AFTER)
     promote(delivered, "2")
     clean = delivered.lake.read(CLEAN.of(delivered.spec), where=within(AFTER))
     put(delivered.lake, CLEAN.of(delivered.spec), clean.slice(0, 0), AFTER)
-    assert steps.score_rows(run_of(delivered, AFTER, "withdrawn")) == Scored(0, "1", True)
-    assert predictions.served_rows(delivered.spec, delivered.lake, AFTER) is None
+    assert steps.score_rows(run_of(delivered, AFTER, "withdrawn")) == Scored("1", True, 0)
+    assert served(delivered, AFTER).equals(before)
     put(delivered.lake, CLEAN.of(delivered.spec), clean.slice(5), AFTER)
-    assert steps.score_rows(run_of(delivered, AFTER, "corrected")) == Scored(ROWS - 5, "1", True)
+    assert steps.score_rows(run_of(delivered, AFTER, "corrected")) == Scored("1", True, ROWS - 5)
+    assert served(delivered, AFTER).equals(before)
+
+
+def test_of_two_runs_beside_a_promotion_the_first_to_record_is_served(delivered: world.World) -> None:
+    """The other one, which chose before the promotion, chooses again: a partition is served by one version."""
+
+    def promoted_and_scored() -> None:
+        promote(delivered, "2")
+        assert steps.score_rows(run_of(delivered, AFTER, "overtaking")) == Scored("2", True, ROWS)
+
+    promote(delivered, "1")
+    overtaken = Overtaken(str(delivered.folder / "lakehouse"), promoted_and_scored)
+    lake = type(delivered.lake)(overtaken, world.quick_spec(4).name, delivered.spec.name)  # type: ignore[call-arg]
+    assert steps.score_rows(replace(run_of(delivered, AFTER), lake=lake)) == Scored("2", True, ROWS)
+    assert set(served(delivered, AFTER)["model_version"]) == {"2"}
+    assert delivered.lake.count(PREDICTIONS.of(delivered.spec), where=within(AFTER)) == ROWS
+    assert decided(delivered, AFTER).reasons == ["served_before"]
 
 
 def test_before_the_first_promotion_nothing_is_scored(delivered: world.World) -> None:
@@ -146,7 +197,7 @@ def test_a_partition_without_a_row_is_served_by_no_version(delivered: world.Worl
     promote(delivered, "1")
     clean = delivered.lake.read(CLEAN.of(delivered.spec), where=within(AFTER))
     put(delivered.lake, CLEAN.of(delivered.spec), clean.slice(0, 0), AFTER)
-    assert steps.score_rows(run_of(delivered, AFTER, "early")) == Scored(0, "1", False)
+    assert steps.score_rows(run_of(delivered, AFTER, "early")) == Scored("1", True, 0)
     promote(delivered, "2")
     put(delivered.lake, CLEAN.of(delivered.spec), clean, AFTER)
-    assert steps.score_rows(run_of(delivered, AFTER, "scheduled")) == Scored(ROWS, "2", True)
+    assert steps.score_rows(run_of(delivered, AFTER, "scheduled")) == Scored("2", True, ROWS)

@@ -1,0 +1,125 @@
+"""What the note of a run says of each outcome: a sentence with values and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from include.evaluation import metrics
+from include.features.skew import Skew
+from include.ingestion.labels import LabelCounts
+from include.ingestion.verdict import BatchVerdict, Reprocessing
+from include.lakehouse import windows
+from include.lakehouse.decisions import Outcome
+from include.lakehouse.run import Run
+from include.lakehouse.windows import WindowMetrics
+from include.monitoring import policy
+from include.monitoring.policy import Verdict
+from include.registry import gates
+from include.registry.promotion import Transition
+from include.scoring.batch import Scored
+from include.training.tracking import RunRef
+
+MOST = 3
+"""Of columns and reasons so many are named, the rest is counted: Airflow keeps 1,000 characters of a note."""
+_OUTCOMES: Mapping[Outcome, str] = {
+    Outcome.NO_ACTION: "no action",
+    Outcome.RECORD_DRIFT: "drift recorded",
+    Outcome.REQUEST_RETRAINING: "retraining",
+    Outcome.ALERT_ROOT_CAUSE: "a person has to look",
+}
+
+
+def of_batch(verdict: BatchVerdict) -> str:
+    """``413 rows: 410 accepted, 3 quarantined (null:total_bedrooms 3)``, or why the batch is rejected."""
+    if verdict.outcome is Outcome.REJECT_BATCH:
+        return f"batch rejected ({_some(verdict.batch_reasons)}), {verdict.rows} rows in quarantine"
+    return _rows(verdict.rows, verdict.quarantined, verdict.reasons)
+
+
+def of_labels(counts: LabelCounts) -> str:
+    return "labels of " + _rows(counts.rows, counts.quarantined, counts.reasons)
+
+
+def of_quarantine(found: Reprocessing) -> str:
+    why = [*found.batch_reasons, *_counted(found.still_waiting)]
+    waiting = f"; the others: {_some(why)}" if why else ""
+    return f"{found.taken_back} of {found.waiting} rows in quarantine pass now{waiting}"
+
+
+def of_skew(found: Skew) -> str:
+    return f"{found.mismatches} of {found.compared} values differ online, {found.expired} of {found.keys} keys expired"
+
+
+def of_scoring(scored: Scored) -> str:
+    beside = f", {scored.beside} of them beside what was served" if scored.beside else ""
+    return f"{scored.rows} rows scored by version {scored.version}{beside}"
+
+
+def of_window(run: Run, verdict: Verdict) -> str:
+    """``adjusted R2 0.6730 < 0.8000, median_income drifted (0.38 ≥ 0.1), 2 of 3 windows below → retraining``."""
+    spec = run.spec
+    metric, rules, threshold = metrics.of(spec), spec.monitoring.retraining, spec.monitoring.performance.threshold
+    measured = next(iter(windows.read(spec, run.lake, run.partition, run.partition)), None)
+    said = []
+    if measured is not None and measured.rows:
+        worse = measured.metric is not None and policy.degraded(metric, measured.metric, threshold)
+        if measured.metric is None:
+            unknown = "undefined" if measured.metric_undefined else "unknown"
+            said.append(f"{metric.title} {unknown} ({measured.labelled_rows} of {measured.rows} rows labelled)")
+        else:
+            sides = ("<", "≥") if metric.higher_is_better else (">", "≤")
+            said.append(f"{metric.title} {metric.shown(measured.metric)} {sides[not worse]} {metric.shown(threshold)}")
+        if measured.in_training:
+            said.append(f"{measured.in_training} rows left out that the version was trained on")
+        said.append(f"{_some(_drifted(measured))} drifted" if measured.drifted_features else "no drift")
+        if worse:
+            seen = f"{verdict.windows_below} of {verdict.windows_labelled} windows degraded"
+            said.append(f"{seen} ({rules.below_windows} of {rules.of_windows} ask for retraining)")
+    why = _some([reason.replace("_", " ") for reason in verdict.reasons])
+    return f"{', '.join(said)} → {_OUTCOMES[verdict.outcome]} ({why})".lstrip(", ")
+
+
+def of_candidate(run: Run, version: str, candidate: RunRef) -> str:
+    """``version 2 is tuned, adjusted R2 0.8512 on its test rows``."""
+    metric, value = metrics.of(run.spec), candidate.metrics[run.spec.metric]
+    return f"version {version} is {candidate.run_name}, {metric.title} {metric.shown(value)} on its test rows"
+
+
+def of_gate(verdict: gates.Verdict) -> str:
+    """The gate's answer, with what its failed checks have found."""
+    failed = "".join(f"; {check.name}: {check.detail}" for check in verdict.failed)
+    return f"{verdict.gate} gate {'passed' if verdict.passed else 'failed'}{failed}"
+
+
+def of_rejection(reasons: Sequence[str]) -> str:
+    return f"rejected ({_some(reasons)})"
+
+
+def of_drift_check(drifted: Sequence[str]) -> str:
+    return f"{_some(drifted)} drifted since the history" if drifted else "no drift since the history"
+
+
+def of_move(moved: Transition) -> str:
+    if not moved.changed:
+        return f"nothing changed: version {moved.version} is in production"
+    return f"version {moved.version} is in production, before it: {moved.former or 'none'}"
+
+
+def _rows(rows: int, quarantined: int, reasons: Mapping[str, int]) -> str:
+    why = f" ({_some(_counted(reasons))})" if reasons else ""
+    return f"{rows} rows: {rows - quarantined} accepted, {quarantined} quarantined{why}"
+
+
+def _drifted(window: WindowMetrics) -> list[str]:
+    """The drifted features, the most distant first, with their distance and the least that counts."""
+    found = sorted(window.distances.items(), key=lambda item: -item[1][0])
+    return [f"{name} ({distance:.2f} ≥ {least:g})" for name, (distance, least) in found]
+
+
+def _counted(reasons: Mapping[str, int]) -> list[str]:
+    return [f"{reason} {count}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1])]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more

@@ -1,0 +1,61 @@
+"""What a person learns of a delivery before it is delivered is what happens then; and nothing is written for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from include.jobs import check_delivery
+from include.lakehouse.run import Run
+from tests.unit.ingestion.cases import CASES, DAY, Rows, ingest
+
+Deliver = Callable[..., Run]
+
+
+@pytest.fixture(autouse=True)
+def environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTLINE_LAKEHOUSE_URI", run.settings.lakehouse_uri)
+
+
+def written(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("case", ["byte order mark", "duplicate key", "missing column", "UTF-16", "1 row"])
+def test_it_says_what_would_happen(
+    run: Run, deliver: Deliver, real: Rows, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = CASES[case]
+    for days in range(1, broken.days_before + 1):
+        ingest(deliver(real, DAY.shift(-days)))
+    file = tmp_path / "tomorrow.csv"
+    file.write_bytes(broken.content(real))
+    before = written(tmp_path)
+    code = check_delivery.main([str(file), "--partition", DAY.key])
+    said = capsys.readouterr().out
+    assert written(tmp_path) == before
+
+    verdict, counts = ingest(deliver(file.read_bytes()))
+    assert code == (1 if verdict.outcome == "reject_batch" else 0)
+    told = dict(line.strip().split(maxsplit=1) for line in said.splitlines() if " " in line)
+    assert told["verdict"] == verdict.outcome
+    assert {"accepted": str(counts.accepted), "quarantined": str(counts.quarantined)}.items() <= told.items()
+    assert {reason: str(count) for reason, count in verdict.reasons.items()}.items() <= told.items()
+    assert all(reason in said for reason in verdict.batch_reasons)
+    assert said.splitlines()[-1] == "Nothing was written."
+
+
+def test_without_a_partition_it_is_the_one_after_the_last_batch(
+    deliver: Deliver, real: Rows, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingest(deliver(real))
+    folder = Path(deliver(real, DAY.shift(5)).settings.landing_uri) / "california_housing" / "batches"
+    assert check_delivery.main([str(folder / f"batch_date={DAY.shift(5)}" / "california_housing.csv")]) == 0
+    assert f"batch of {DAY.shift(1)}: " in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_delivery.main(["nowhere.csv"]) == 1
+    assert "error: nowhere.csv: there is no such file" in capsys.readouterr().err

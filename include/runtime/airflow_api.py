@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from include.core.errors import StackError
 
 FINISHED = ("success", "failed")
 TOKEN_SECONDS = 1800
+PATIENCE_SECONDS = 240
+"""Longer than a component that died takes to be back on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,17 @@ class Run:
 
 
 class AirflowApi:
-    """A logged-in client of one Airflow."""
+    """A logged-in client of one Airflow.
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+    Args:
+        patience: seconds for which an Airflow that does not answer is asked again.
+    """
+
+    def __init__(self, url: str, user: str, password: str, patience: float = PATIENCE_SECONDS) -> None:
         self.url = url
+        self.patience = patience
         self._login = {"username": user, "password": password}
-        self._client = httpx.Client(base_url=url, timeout=30, transport=httpx.HTTPTransport(retries=3))
+        self._client = httpx.Client(base_url=url, timeout=30)
         self._token_since = float("-inf")
 
     def dag_ids(self, tag: str) -> list[str]:
@@ -54,8 +63,10 @@ class AirflowApi:
         self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def trigger(self, dag_id: str, *, partition: str | None = None, conf: dict[str, Any] | None = None) -> Run:
-        body = {"logical_date": None, "partition_key": partition, "conf": conf or {}}
-        return _run(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body))
+        run_id = f"manual__{datetime.now(UTC).isoformat()}"  # named by us: asked for again, it is not a second run
+        body = {"dag_run_id": run_id, "logical_date": None, "partition_key": partition, "conf": conf or {}}
+        self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body, there_already=True)
+        return self.run(dag_id, run_id)
 
     def backfill(self, dag_id: str, first: str, last: str) -> int:
         """Backfill a range of days, also those that have run already; returns the backfill's id."""
@@ -95,18 +106,38 @@ class AirflowApi:
         path = f"/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances/{task_id}/-1/hitlDetails"
         self._call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
 
-    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+    def _call(self, method: str, path: str, *, there_already: bool = False, **arguments: Any) -> Any:
+        """Ask, and ask again while Airflow is slow or being started again, if asking twice does no harm.
+
+        Args:
+            there_already: what is to be made has a name, so that a second time is refused as a conflict, and is fine.
+        """
+        harmless = there_already or method != "POST"
         try:
-            response = self._client.request(method, path, headers=self._headers(), **arguments)
+            response = self._send(harmless, method, path, headers=self._headers(), **arguments)
         except httpx.HTTPError as error:
             raise StackError(f"Airflow does not answer: {error}", where=self.url, fix="See `make status`") from None
-        if response.is_error:
+        if response.is_error and not (there_already and response.status_code == httpx.codes.CONFLICT):
             raise StackError(f"Airflow refuses {method} {path}: {response.text[:300]}", where=self.url)
         return response.json()
 
+    def _send(self, harmless: bool, method: str, path: str, **arguments: Any) -> httpx.Response:
+        def is_passing(error: BaseException) -> bool:
+            return isinstance(error, httpx.ConnectError) or (harmless and isinstance(error, httpx.HTTPError))
+
+        def send() -> httpx.Response:
+            response = self._client.request(method, path, **arguments)
+            return response.raise_for_status() if harmless and response.is_server_error else response
+
+        pauses = wait_exponential(multiplier=self.patience / 400, max=self.patience / 20)
+        again = Retrying(
+            retry=retry_if_exception(is_passing), stop=stop_after_delay(self.patience), wait=pauses, reraise=True
+        )
+        return again(send)
+
     def _headers(self) -> dict[str, str]:
         if time.monotonic() - self._token_since > TOKEN_SECONDS:
-            response = self._client.post("/auth/token", json=self._login)
+            response = self._send(True, "POST", "/auth/token", json=self._login)
             if response.is_error:
                 raise StackError(f"Airflow refuses the log-in: {response.text[:200]}", where=self.url)
             self._authorization = {"Authorization": f"Bearer {response.json()['access_token']}"}

@@ -8,6 +8,9 @@ random() { od -An -v -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
 umask 077
 sed -e "s|^POSTGRES_PASSWORD=\$|&$(random 16)|" \
+    -e "s|^AIRFLOW_DB_PASSWORD=\$|&$(random 16)|" \
+    -e "s|^MLFLOW_DB_PASSWORD=\$|&$(random 16)|" \
+    -e "s|^FEAST_DB_PASSWORD=\$|&$(random 16)|" \
     -e "s|^REDIS_PASSWORD=\$|&$(random 16)|" \
     -e "s|^AIRFLOW_ADMIN_PASSWORD=\$|&$(random 8)|" \
     -e "s|^MLFLOW_PASSWORD=\$|&$(random 16)|" \

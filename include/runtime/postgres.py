@@ -69,13 +69,14 @@ class Postgres:
 
     # -- life ---------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, *, create: bool = True) -> None:
         """Start the server if it is not running, and create the databases that are missing. Safe to repeat."""
         if not self.is_running():
             self.prepare()
             launch(self.component(), self._data.parent / "log")
         self.wait_until_ready()
-        self.create_databases()
+        if create:
+            self.create_databases()
 
     def prepare(self) -> None:
         """Whatever has to be there before the server starts: its data, its rules, its superuser's password."""

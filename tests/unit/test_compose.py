@@ -9,10 +9,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
 import yaml
 from cryptography.fernet import Fernet
@@ -22,7 +24,7 @@ from include.features import store
 from include.runtime import tracking_server
 from include.runtime.environment import SECRETS as MADE
 from include.runtime.environment import Environment
-from include.runtime.postgres import DATABASES
+from include.runtime.postgres import DATABASES, PROGRAMS, SUPERUSER, Postgres
 from tests import redis_server
 
 AIRFLOW = {
@@ -30,7 +32,7 @@ AIRFLOW = {
     "airflow-scheduler": "airflow scheduler",
     "airflow-dag-processor": "airflow dag-processor",
     "airflow-triggerer": "airflow triggerer",
-    "airflow-worker": "airflow celery worker",
+    "airflow-worker": "airflow celery worker --pid /tmp/worker.pid",
 }
 OURS = {*AIRFLOW, "airflow-init", "mlflow"}
 LOCAL_PROCESS = {
@@ -47,6 +49,9 @@ OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_AUTH_CONFIG_PATH"
 OF_TASKS = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
 SECRETS = {
     "POSTGRES_PASSWORD",
+    "AIRFLOW_DB_PASSWORD",
+    "MLFLOW_DB_PASSWORD",
+    "FEAST_DB_PASSWORD",
     "REDIS_PASSWORD",
     "AIRFLOW_ADMIN_PASSWORD",
     "MLFLOW_PASSWORD",
@@ -233,19 +238,81 @@ def test_feast_finds_its_variables() -> None:
     assert {name for name, *_ in wanted} | needed <= set(environment("airflow-worker"))
 
 
-def test_every_database_that_is_used_is_made() -> None:
-    script = (PROJECT_ROOT / "docker/postgres/create_databases.sql").read_text()
-    made = {SERVICES["postgres"]["environment"]["POSTGRES_DB"], *re.findall(r"CREATE DATABASE (\w+);", script)}
-    assert made == set(DATABASES)
+def database_addresses(service: str) -> dict[str, Any]:
+    return {
+        name: urlsplit(value) for name, value in environment(service).items() if re.match(r"(db\+)?postgresql", value)
+    }
+
+
+def test_a_role_owns_each_database_and_is_no_superuser(tmp_path: Path) -> None:
+    """The script of the image's first start, on a real server."""
     assert volumes("postgres")["/docker-entrypoint-initdb.d"] == "./docker/postgres"
-    addresses = [
-        urlsplit(value)
-        for name in OURS
-        for value in environment(name).values()
-        if re.match(r"(db\+)?postgresql", value)
-    ]
-    assert {address.path.strip("/") for address in addresses} == made
-    assert {address.hostname for address in addresses} == {"postgres"}
+    script = PROJECT_ROOT / "docker" / "postgres" / "create_databases.sh"
+    assert os.access(script, os.X_OK)  # else the image would source it
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    server = Postgres(folder)
+    passwords = {name: f"of-{name}" for name in environment("postgres") if name.endswith("_DB_PASSWORD")}
+    try:
+        server.start(create=False)
+        given = {
+            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
+            "PGHOST": str(server.socket_folder),
+            "POSTGRES_PASSWORD": server._password(SUPERUSER),
+            **passwords,
+        }
+        subprocess.run([script], env=given, check=True)
+        for database in DATABASES:
+            place = {"host": str(server.socket_folder), "user": database, "dbname": database}
+            with psycopg2.connect(**place, password=f"of-{database.upper()}_DB_PASSWORD") as connection:
+                cursor = connection.cursor()
+                cursor.execute("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")
+                assert cursor.fetchone() == (False,)
+                cursor.execute("CREATE TABLE own (id int)")
+                cursor.execute("SELECT datname FROM pg_database WHERE has_database_privilege(datname, 'CONNECT')")
+                assert {name for (name,) in cursor.fetchall()} & set(DATABASES) == {database}
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+def test_whoever_uses_a_database_connects_as_its_role() -> None:
+    used = [address for service in OURS for address in database_addresses(service).values()]
+    assert {(address.username, address.path.strip("/")) for address in used} == {(name, name) for name in DATABASES}
+    assert {address.hostname for address in used} == {"postgres"}
+    for service in OURS:
+        for name in SERVICES[service]["environment"]:
+            if name in database_addresses(service):
+                password = REFERENCE.search(str(SERVICES[service]["environment"][name]))
+                role = database_addresses(service)[name].username
+                assert password[1] == f"{role.upper()}_DB_PASSWORD"  # type: ignore[index]
+
+
+# -- what a service may -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_a_service_has_no_rights_and_writes_to_its_volumes_alone(service: str) -> None:
+    found = SERVICES[service]
+    assert found["cap_drop"] == ["ALL"]
+    assert "cap_add" not in found
+    assert "privileged" not in found
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert found["read_only"] is True
+    assert "/tmp" in found["tmpfs"]
+    if service not in OURS:
+        assert found["user"] == service  # the image would begin as root
+
+
+def test_a_service_reaches_those_that_it_uses_and_no_others() -> None:
+    networks = COMPOSE["networks"]
+    members = {name: {service for service in SERVICES if name in SERVICES[service]["networks"]} for name in networks}
+    assert {name for name, options in networks.items() if (options or {}).get("internal")} == {"database", "queue"}
+    assert members["database"] == {"postgres", *OURS}
+    assert members["queue"] == {"redis", "airflow-scheduler", "airflow-worker"}
+    assert members["services"] == OURS - {"airflow-scheduler"}
+    published = {service for service in SERVICES if SERVICES[service].get("ports")}
+    assert published == {"mlflow", "airflow-apiserver"}
+    assert all(port.startswith("127.0.0.1:") for service in published for port in SERVICES[service]["ports"])
 
 
 def test_redis_asks_for_a_password_and_keeps_features_apart_from_the_queue_and_on_disk() -> None:
@@ -363,7 +430,8 @@ def test_make_env_fills_in_every_secret_and_never_replaces_one(project: Path) ->
     assert set(first) == SECRETS
     assert (project / ".env").stat().st_mode & 0o077 == 0
     Fernet(first["AIRFLOW_FERNET_KEY"])
-    assert all(re.fullmatch(r"\w{32,}", first[f"{name}_PASSWORD"]) for name in ("POSTGRES", "REDIS", "MLFLOW"))
+    passwords = ("POSTGRES", "AIRFLOW_DB", "MLFLOW_DB", "FEAST_DB", "REDIS", "MLFLOW")
+    assert all(re.fullmatch(r"\w{32,}", first[f"{name}_PASSWORD"]) for name in passwords)
     assert len(first["AIRFLOW_JWT_SECRET"]) >= 64
     again = make_env(project)
     assert again.returncode == 1

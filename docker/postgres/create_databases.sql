@@ -1,3 +1,0 @@
--- Beside airflow, which POSTGRES_DB makes. Runs once, on an empty volume.
-CREATE DATABASE mlflow;
-CREATE DATABASE feast;

@@ -15,7 +15,7 @@ MODEL ?= california_housing
 SBOM ?= var/sbom.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status clean test test-unit dag-test dag-test-clean check-delivery bench check format lock docs \
+.PHONY: help demo up down status clean test test-unit faults dag-test dag-test-clean check-delivery bench check format lock docs \
   sbom
 
 help: ## What can be run
@@ -45,6 +45,9 @@ test: $(VENV)/.ready ## All tests; sets up all that they need (ARGS=tests/unit/f
 
 test-unit: $(VENV)/.ready ## The inner loop: all but integration/ (other programs run there) and e2e/ (a running Airflow)
 	@$(PYTEST) tests/unit tests/dags $(ARGS)
+
+faults: $(VENV)/.ready ## Hours of random kills on a stack of its own, then what has to hold (ARGS='--kills 200 --seed 1')
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 dag-test: $(VENV)/.ready ## One DAG on sample data, in this process (DAG=build_features PARTITION=2025-01-02 CONF='{…}' RESET=1)
 	@$(BIN)/python -m include.demo.dag_test "$(DAG)" --model "$(MODEL)" --partition "$(PARTITION)" \

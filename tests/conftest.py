@@ -34,6 +34,9 @@ settings.register_profile("flightline", deadline=None)
 settings.load_profile("flightline")
 
 
+STACKS = ("tests/e2e", "tests/faults")
+
+
 @dataclass
 class Postgres:
     """A running PostgreSQL server, as its superuser."""
@@ -129,13 +132,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _group(item.nodeid) != "e2e")  # they take longest, so they begin first
+    items.sort(key=lambda item: _group(item.nodeid) not in STACKS)  # they take longest, so they begin first
 
 
 def _group(nodeid: str) -> str:
     file = nodeid.partition("::")[0]
-    if file.startswith("tests/e2e/"):
-        return "e2e"  # one stack, whose state its tests build on
+    if (folder := "/".join(file.split("/")[:2])) in STACKS:
+        return folder  # one running stack, whose state its tests build on
     if file.startswith(("tests/unit/training/", "tests/unit/registry/", "tests/unit/scoring/")):
         return "mlflow"  # one database, and the candidates fitted in it
     return file

@@ -19,6 +19,8 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import psutil
+
 from include.core.errors import StackError
 from include.runtime import processes
 from include.runtime.environment import AIRFLOW, SECRETS, Environment
@@ -122,19 +124,27 @@ class Stack:
         """Whether what dies is started again."""
         return self._folder.is_supervised()
 
+    def supervisor(self) -> psutil.Process | None:
+        session = self._folder.supervisor()
+        return session.leader() if session else None
+
+    def is_healthy(self) -> bool:
+        """Whether MLflow and all of Airflow say so themselves."""
+        return self._mlflow_is_healthy() and self._airflow_is_healthy()
+
     # -- places -------------------------------------------------------------------------------
 
     @property
     def airflow_url(self) -> str:
-        return f"http://127.0.0.1:{self._settings()['ports']['airflow']}"
+        return f"http://127.0.0.1:{self._ports()['airflow']}"
 
     @property
     def mlflow_url(self) -> str:
-        return f"http://127.0.0.1:{self._settings()['ports']['mlflow']}"
+        return f"http://127.0.0.1:{self._ports()['mlflow']}"
 
     @property
     def feast_url(self) -> str:
-        return f"http://127.0.0.1:{self._settings()['ports']['feast']}"
+        return f"http://127.0.0.1:{self._ports()['feast']}"
 
     @property
     def password_file(self) -> Path:
@@ -187,8 +197,15 @@ class Stack:
         self.postgres.stop()
 
     def _environment(self) -> Environment:
-        settings = self._settings()
-        return Environment(self.home, settings["ports"], settings, self.postgres.url)
+        return Environment(self.home, self._ports(), self._settings(), self.postgres.url)
+
+    def _ports(self) -> dict[str, int]:
+        ports: dict[str, int] | None = self._settings().get("ports")
+        if ports is None:
+            raise StackError(
+                "nothing was started, or its addresses are lost", where=str(self.home), fix="Run `make up`"
+            )
+        return ports
 
     def _shell_file(self) -> str:
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self._environment().shell().items()]

@@ -72,6 +72,17 @@ def test_secrets_are_made_once_and_are_nobody_elses(tmp_path: Path) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("lost", [None, "", '{"fernet_k'])
+def test_lost_addresses_are_said(tmp_path: Path, lost: str | None) -> None:
+    if lost is not None:
+        (tmp_path / "stack.json").write_text(lost)
+    stack = Stack(tmp_path)
+    assert not any(service.pid for service in stack.status())
+    for asked in (lambda: stack.airflow_url, lambda: stack.mlflow_url, stack.environment):
+        with pytest.raises(StackError, match=r"addresses are lost\. Run `make up`"):
+            asked()
+
+
 def test_nothing_runs_in_a_new_folder(tmp_path: Path) -> None:
     services = Stack(tmp_path).status()
     assert [service.name for service in services] == [

@@ -10,7 +10,9 @@ partition key.
 
 **Safe to re-run:** yes, each write replaces the partition in one commit.
 
-**When it fails:** no labels before the deadline: the message names the marker that was expected.
+**When it fails:** no labels before the deadline: the message names the marker that was expected. Labels that are
+rejected as a whole (too many break the rules under `labels` in expectations.yaml, or their number is unusual) fail
+`load_labels` with the reason; they wait in quarantine, and those that were there stay.
 """
 
 from __future__ import annotations

@@ -75,6 +75,7 @@ def promote_model(model: str) -> None:
             approved="promote_version",
             rejected="reject_candidate",
             response_timeout=timedelta(days=3),
+            execution_timeout=timedelta(days=4),  # it waits for a person
         )
 
         def answer(context, who: str) -> dict:

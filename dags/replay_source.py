@@ -9,7 +9,8 @@ Plays the outside system: delivers one partition of the source file, as a suppli
 
 **Safe to re-run:** yes, the same partition delivers the same bytes.
 
-**When it fails:** the file named by the environment variable is not there, or model.yaml has no `replay` (or no
+**When it fails:** the file named by the environment variable is not there, the param `file` names one that is not in
+`<landing>/.cache` (or that variable's), or model.yaml has no `replay` (or no
 `replay.drift` and a `drift_day` is given); the message names it.
 """
 
@@ -32,7 +33,9 @@ def replay_source(model: str) -> None:
         schedule=None,
         doc_md=__doc__,
         params={
-            "file": Param(None, type=["string", "null"], description="CSV file; empty: as model.yaml says."),
+            "file": Param(
+                None, type=["string", "null"], description="CSV file in <landing>/.cache; empty: as model.yaml says."
+            ),
             "batch": Param(0, type=["integer", "null"], minimum=0, description="Number of its partition; 0: history."),
             "labels": Param(None, type=["integer", "null"], minimum=0, description="Number of their partition."),
             "days": Param(10, type="integer", minimum=1, maximum=364, description="Partitions after the history."),

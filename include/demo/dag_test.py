@@ -27,6 +27,7 @@ from include.core.errors import ConfigError, DataError, FlightlineError
 from include.core.partition import Partition
 from include.core.settings import PROJECT_ROOT
 from include.core.spec import ModelSpec
+from include.demo import replay
 from include.runtime.postgres import Postgres
 
 SAMPLE_PARTITIONS = 30
@@ -162,8 +163,9 @@ class DagTest:
         self._run(Step("replay_source", None), conf | {parameter: number})
 
     def _sample(self) -> Path:
-        path = self.home / f"{self.model}.csv"
+        path = self.home / "landing" / replay.CACHE / f"{self.model}.csv"
         if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             if self.spec.replay is None:
                 raise ConfigError(
                     "model.yaml has no replay, whose sample is delivered", where=self.model, fix="Deliver by hand"

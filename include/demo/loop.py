@@ -102,7 +102,8 @@ def run(stack: Stack, plan: Plan, say: Say = print) -> dict[str, object]:
     """
     began = time.monotonic()
     spec = catalogue.load(MODEL)
-    file = replay.fetch(spec, stack.home / "cache")
+    cache = stack.home / "landing" / replay.CACHE
+    file = replay.keep(replay.fetch(spec, cache), cache)
     say(f"Data: {file.path} ({file.origin}{'' if file.verified else ', not the pinned file'})")
     data: Data = {"path": str(file.path), "origin": file.origin, "sha256": file.sha256, "verified": file.verified}
     stack.up(say)

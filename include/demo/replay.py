@@ -8,10 +8,11 @@ import io
 import logging
 import os
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from http.client import HTTPException
+from io import BufferedReader
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -22,12 +23,16 @@ from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.core.spec import Replay as ReplaySpec
+from include.ingestion import plain_files
 from include.ingestion.delivery import Delivery, Kind
+from include.ingestion.plain_files import NotPlainError
 from include.lakehouse.run import Run
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 30
+CACHE = ".cache"
+"""The folder of source files, below the landing folder."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,15 @@ def fetch(spec: ModelSpec, cache_folder: Path) -> SourceFile:
         _check(replay, content)
         _write(cached, content)
     return _described(replay, cached, "downloaded")
+
+
+def keep(file: SourceFile, cache_folder: Path) -> SourceFile:
+    """The same file in the cache folder, from where a run may play it."""
+    kept = cache_folder / Path(file.path).name
+    if Path(file.path) != kept:
+        with _open(Path(file.path)) as content:
+            _write(kept, content.read())
+    return replace(file, path=str(kept))
 
 
 def section(spec: ModelSpec) -> ReplaySpec:
@@ -143,7 +157,7 @@ class Replay:
         """The source, header first. A column of the key that it lacks is the number of the row, from 1."""
         where = self._source.path
         try:
-            with Path(where).open(encoding="utf-8-sig", newline="") as file:
+            with io.TextIOWrapper(_open(Path(where)), encoding="utf-8-sig", newline="") as file:
                 lines = [line for line in csv.reader(file) if line]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DeliveryError(f"cannot be read as CSV in UTF-8: {error}", where=where) from None
@@ -210,7 +224,8 @@ def deliver(
     """Deliver the batch of one partition and the labels of another, as the replay DAG is asked to.
 
     Args:
-        file: path of the source file; None: as `fetch` finds it.
+        file: path of the source file, in the cache folder or the one that the environment names; None: as `fetch`
+            finds it.
         batch: number of the partition whose rows are delivered, 0 being the history; None for none.
         labels: number of the partition whose labels are delivered; None for none.
         days: number of partitions after the history.
@@ -220,8 +235,8 @@ def deliver(
         The folders that were delivered.
     """
     spec, settings = run.spec, run.settings
-    cache_folder = Path(settings.landing_uri) / ".cache"
-    source = _described(section(spec), Path(file), "given") if file else fetch(spec, cache_folder)
+    cache_folder = Path(settings.landing_uri) / CACHE
+    source = _given(section(spec), Path(file), cache_folder) if file else fetch(spec, cache_folder)
     replay = Replay(spec, source, days, drift_day)
     delivered = [] if batch is None else [replay.deliver_batch(settings, batch)]
     delivered += [] if labels is None else [replay.deliver_labels(settings, labels)]
@@ -238,6 +253,20 @@ def _times(text: str, factor: float) -> str:
         return text
 
 
+def _given(replay: ReplaySpec, path: Path, cache_folder: Path) -> SourceFile:
+    """The file that a run names. Who may start a run may not read every file that Airflow may."""
+    named = os.environ.get(replay.file_variable, "").strip()
+    if named and path.resolve() == Path(named).expanduser().resolve():
+        return _described(replay, path.resolve(), f"file named by {replay.file_variable}")
+    if path.parent.resolve() != cache_folder.resolve():
+        raise DeliveryError(
+            f"{path} is not played: it is not in {cache_folder}",
+            where="file",
+            fix=f"Put it there, or name it by the environment variable {replay.file_variable}",
+        )
+    return _described(replay, path, "given")
+
+
 def _named_file(replay: ReplaySpec, named: str, cache_folder: Path) -> Path:
     where = f"environment variable {replay.file_variable}"
     if named.startswith(("http://", "https://")):
@@ -252,7 +281,7 @@ def _named_file(replay: ReplaySpec, named: str, cache_folder: Path) -> Path:
                     fix="Correct the address, or unset it",
                 ) from None
         return cached
-    path = Path(named).expanduser().absolute()
+    path = Path(named).expanduser().resolve()
     if not path.is_file():
         raise DeliveryError(f"there is no file {path}", where=where, fix="Correct the path, or unset it")
     return path
@@ -288,8 +317,15 @@ def _described(replay: ReplaySpec, path: Path, origin: str) -> SourceFile:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with _open(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open(path: Path) -> BufferedReader:
+    try:
+        return plain_files.open_file(str(path.parent), path.name)
+    except NotPlainError as found:
+        raise DeliveryError(f"is a {found.kind}", where=str(path), fix="Name a plain file") from None
 
 
 def _write(path: Path, content: bytes) -> None:

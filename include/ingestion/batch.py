@@ -23,6 +23,7 @@ from include.core.errors import DataError, UsageError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.ingestion.expectations import RuleOutcome
+from include.ingestion.files import Flag
 from include.ingestion.rows import NO_ROWS, RowReasons, Rows, cast
 from include.ingestion.verdict import BatchHistory, Reprocessing, RowVerdicts
 from include.lakehouse.decisions import Reason
@@ -40,6 +41,7 @@ from include.lakehouse.schemas import (
     ROW_NUMBER,
     SOURCE_FILE,
     TIMESTAMP,
+    Table,
     typed_columns,
 )
 from include.lakehouse.tables import within
@@ -104,19 +106,28 @@ class Waiting:
         return as_delivered(spec, self.raw).select([SOURCE_FILE, ROW_NUMBER, *spec.columns])
 
     @property
-    def unfinished(self) -> Rows:
-        """Positions of the rows that end a file without a line end."""
-        return np.flatnonzero([Reason.TRUNCATED_LINE in reasons for reasons in self.earlier])
+    def flags(self) -> list[tuple[int, Flag]]:
+        """The rows that their file could not hold as they were meant, by position."""
+        return [
+            (n, Flag(reason, n + 1, f"row {n + 1}"))
+            for n, reasons in enumerate(self.earlier)
+            for reason in (Reason.TRUNCATED_LINE, Reason.SWALLOWED_LINES)
+            if reason in reasons
+        ]
 
     def shape(self, spec: ModelSpec) -> list[str]:
         """The reasons of the batch's shape that still hold: what was missing and is still wanted, and so on."""
-        still = []
+        still, extra = [], _extra_columns(self.raw)
         for reason in dict.fromkeys(reason for reasons in self.earlier for reason in reasons):
             code, _, column = reason.partition(":")
-            if (code in (Reason.MISSING_COLUMN, Reason.RETYPED_COLUMN) and column in spec.columns) or (
-                code == Reason.EXTRA_COLUMN and column not in spec.columns
-            ):
-                still.append(reason)
+            if code == Reason.EXTRA_COLUMN:
+                # Named by its position; the names are in the order of the positions.
+                holds = next(extra, None) not in spec.columns
+            else:
+                holds = code == Reason.NO_HEADER or (
+                    code in (Reason.MISSING_COLUMN, Reason.RETYPED_COLUMN) and column in spec.columns
+                )
+            still += [reason] if holds else []
         return still
 
     def staying(self, verdicts: RowVerdicts) -> tuple[Reprocessing, pa.Table]:
@@ -160,6 +171,12 @@ def as_delivered(spec: ModelSpec, raw: pa.Table) -> pa.Table:
     return raw
 
 
+def _extra_columns(raw: pa.Table) -> Iterator[str]:
+    """The names that the file has and model.yaml did not have, in the order of the file."""
+    kept = raw[EXTRA_COLUMNS].drop_null()
+    return iter(json.loads(kept[0].as_py()) if len(kept) else ())
+
+
 def _declared(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """The rows with the columns of a schema; those that they lack are null."""
     columns = [
@@ -177,13 +194,13 @@ def history(run: Run, keys: pa.Table | None) -> BatchHistory:
     return BatchHistory(run.partition.end, row_count_band(run), NO_ROWS if keys is None else known_keys(run, keys))
 
 
-def row_count_band(run: Run) -> tuple[float, float] | None:
-    """Least and greatest number of rows that are usual, or None while too few batches are there to tell."""
+def row_count_band(run: Run, delivered: Table = RAW, accepted: Table = CLEAN) -> tuple[float, float] | None:
+    """Least and greatest number of rows that are usual, or None while too few partitions are there to tell."""
     learned = run.spec.ingestion.row_count_band
     if learned is None:
         return None
-    accepted, delivered = (run.lake.rows_by_partition(run.table(table)) for table in (CLEAN, RAW))
-    counts = [rows for key, rows in delivered.items() if key < run.partition.key and accepted.get(key)]
+    some, all_rows = (run.lake.rows_by_partition(run.table(table)) for table in (accepted, delivered))
+    counts = [rows for key, rows in all_rows.items() if key < run.partition.key and some.get(key)]
     counts = counts[-learned.batches :]
     if len(counts) < learned.at_least:
         return None
@@ -245,8 +262,12 @@ def write_metrics(run: Run, outcomes: Sequence[RuleOutcome], rows: int) -> None:
     it fails. ``threshold`` is 0 where it is a share that should be 0.
     """
     table, replaced = run.table(METRICS), _replaced(run) | {"source": METRIC_SOURCE}
-    lines = [replaced | _metric(run.spec, outcome, rows) for outcome in outcomes]
-    run.lake.replace(table, pa.Table.from_pylist(lines, schema=table.schema), replaced)
+    # Of two rules with one name, on the same columns, the one that fails stands for both.
+    lines: dict[tuple[object, object], dict[str, object]] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.success):
+        line = replaced | _metric(outcome, rows)
+        lines.setdefault((line["metric"], line["slice"]), line)
+    run.lake.replace(table, pa.Table.from_pylist(list(lines.values()), schema=table.schema), replaced)
 
 
 def clear(run: Run) -> None:
@@ -349,10 +370,10 @@ def _all_have(run: Run, reasons: Sequence[str]) -> bool:
     return True
 
 
-def _metric(spec: ModelSpec, outcome: RuleOutcome, rows: int) -> dict[str, object]:
+def _metric(outcome: RuleOutcome, rows: int) -> dict[str, object]:
     failing = outcome.failure.count if outcome.failure else 0
     share = failing / rows if rows and failing else float(not outcome.success)
-    shown = outcome.observed is not None and not spec.personal_columns & set(outcome.rule.columns)
+    shown = outcome.observed is not None
     return {
         "metric": f"{outcome.rule.severity}:{outcome.reason}",
         "slice": ",".join(outcome.rule.columns) or "all",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import fsspec
@@ -16,13 +17,18 @@ from include.core.errors import ConfigError, DeliveryError
 from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import Deliveries, ModelSpec
-from include.ingestion.files import LET_READ, BadFile, DeliveredFile
+from include.ingestion import plain_files
+from include.ingestion.files import LET_READ, BadFile, DeliveredFile, Flag
+from include.ingestion.plain_files import NotPlainError
 from include.lakehouse.decisions import Reason
 from include.lakehouse.run import open_run
 from include.lakehouse.schemas import ROW_NUMBER, SOURCE_FILE
 
 MARKER = "_SUCCESS"
 SUFFIXES = (".csv", ".parquet")
+
+NAMES = re.compile(r"\w[\w .,()=+-]*")
+"""Of files. Names are shown in logs and pages: one that is more than a name is not."""
 
 PACKAGES = {"abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "gcs": "gcsfs", "gs": "gcsfs", "s3": "s3fs"}
 """By scheme of a URL, the package through which fsspec reads it. Not all of them need be installed."""
@@ -41,8 +47,10 @@ class Delivery:
     """Local folder or fsspec URL; it need not exist yet."""
     form: Deliveries
     """How the model's files are written."""
-    unfinished: list[tuple[str, int]] = field(default_factory=list, compare=False)
-    """Source file and row number of each last line without a line end, once it has been read."""
+    columns: tuple[str, ...]
+    """What the model's files have, as far as it declares them."""
+    flags: list[tuple[str, Flag]] = field(default_factory=list, compare=False)
+    """By source file the rows that it could not hold as they were meant, once they have been read."""
     types: dict[str, str] = field(default_factory=dict, compare=False)
     """By column the Arrow type it has in Parquet files, once they have been read."""
 
@@ -50,7 +58,8 @@ class Delivery:
     def expected(cls, settings: Settings, spec: ModelSpec, kind: Kind, partition: Partition) -> Delivery:
         # The name of the folder is agreed with the outside systems.
         folder = f"{settings.landing_uri}/{spec.name}/{kind}/batch_date={partition.key}"
-        return cls(spec.name, kind, partition, folder, spec.deliveries)
+        columns = spec.columns if kind == "batches" else (*spec.entity.keys, spec.target)
+        return cls(spec.name, kind, partition, folder, spec.deliveries, tuple(columns))
 
     @property
     def marker(self) -> str:
@@ -60,16 +69,14 @@ class Delivery:
         """Whether the marker is there: the sender writes it last.
 
         Raises:
-            BadFile: the folder may not be looked into, so nobody can tell.
+            BadFile: the folder may not be looked into, or is none, so nobody can tell.
         """
-        self._files.invalidate_cache()  # object stores remember what a folder had
         try:
-            self._files.info(self._path(MARKER))  # exists() takes a folder that is closed to us for an empty one
+            return MARKER in self._kinds()
         except FileNotFoundError:
             return False
         except PermissionError:
             raise self._closed("may not be looked into") from None
-        return True
 
     def read(self) -> pa.Table:
         """All rows of all files, in the order of file names; for deliveries that fit into memory.
@@ -101,7 +108,7 @@ class Delivery:
         first: list[str] | None = None
         for name in names:
             number = 0
-            file = DeliveredFile(self._files, self._path(name), f"{self.folder}/{name}", self.form)
+            file = DeliveredFile(partial(self._open, name), f"{self.folder}/{name}", self.form, self.columns)
             for rows in file.chunks():
                 first = first if first is not None else rows.column_names
                 if rows.column_names != first:
@@ -113,8 +120,7 @@ class Delivery:
                     )
                 yield self._numbered(name, rows, number)
                 number += rows.num_rows
-            if file.unfinished and number:
-                self.unfinished.append((self.source_file(name), number))
+            self.flags.extend((self.source_file(name), flag) for flag in file.flags)
             self.types.update(file.retyped)
 
     def write(self, name: str, content: bytes) -> None:
@@ -125,7 +131,7 @@ class Delivery:
         """
         files = self._files
         files.makedirs(self._path(), exist_ok=True)
-        former = self._names()
+        former = list(self._names())
         if self.is_complete():
             if former == [name] and files.cat_file(self._path(name)) == content:
                 return
@@ -160,33 +166,79 @@ class Delivery:
     def _path(self, name: str = "") -> str:
         return f"{self._location[1]}/{name}".rstrip("/")
 
-    def _names(self) -> list[str]:
-        self._files.invalidate_cache()
+    @property
+    def _is_local(self) -> bool:
+        return "file" in self._files.protocol
+
+    def _open(self, name: str) -> Any:
+        if not self._is_local:
+            return self._files.open(self._path(name), "rb")
+        return plain_files.open_file(*self._below(), *name.split("/"))
+
+    def _below(self) -> list[str]:
+        """The landing folder, and the folders from there to this one."""
+        return self._path().rsplit("/", 3)
+
+    def _kinds(self, inner: str = "") -> dict[str, str]:
+        """What is in the folder, or in one that is in it: by name ``file``, ``directory`` or what else it is."""
+        if self._is_local:
+            try:
+                return plain_files.kinds(*self._below(), *([inner] if inner else []))
+            except NotPlainError as found:
+                problem = f"is, or is reached by, a {found.kind}"
+                raise BadFile(
+                    Reason.NOT_A_FILE, problem, where=f"{self.folder}/{inner}", fix="Deliver plain files"
+                ) from None
+        self._files.invalidate_cache()  # object stores remember what a folder had
+        entries = self._files.ls(self._path(inner), detail=True)
+        kinds = {entry["name"].rstrip("/"): entry["type"] for entry in entries}
+        return {path.rsplit("/", 1)[-1]: kind for path, kind in kinds.items() if path != self._path(inner)}
+
+    def _names(self, inner: str = "") -> dict[str, str]:
         try:
-            found = self._files.ls(self._path(), detail=False)
+            kinds = self._kinds(inner)
         except FileNotFoundError:  # an object store has no empty folder
-            found = []
-        names = sorted(path.rsplit("/", 1)[-1] for path in found)
-        return [name for name in names if not name.startswith(("_", "."))]
+            kinds = {}
+        return {name: kind for name, kind in sorted(kinds.items()) if not name.startswith(("_", "."))}
 
     def _file_names(self) -> list[str]:
+        """The files, by their path in the folder: those in it, and the parts in folders that are named like files.
+
+        Raises:
+            BadFile: there is none, or something that is none.
+        """
         try:
-            names = self._names()
+            files = [file for name, kind in self._names().items() for file in self._parts(name, kind)]
         except PermissionError:
             raise self._closed("may not be listed") from None
-        if not names:
+        if not files:
             raise BadFile(
                 Reason.NO_FILE, f"{MARKER} is there, but no file", where=self.folder, fix="Deliver the file again"
             )
-        for name in names:
-            if not name.endswith(SUFFIXES):
-                raise BadFile(
-                    Reason.FOREIGN_FILE,
-                    "is no CSV file and no Parquet file",
-                    where=f"{self.folder}/{name}",
-                    fix="Deliver files named *.csv or *.parquet",
-                )
-        return names
+        return files
+
+    def _parts(self, name: str, kind: str) -> list[str]:
+        self._check_name(name)
+        if kind != "directory":
+            return [name]
+        inside = self._names(name)
+        if not inside:
+            raise BadFile(Reason.NO_FILE, "has no part", where=f"{self.folder}/{name}", fix="Deliver it again")
+        for part, what in inside.items():
+            self._check_name(part, name, folder=what == "directory")
+        return [f"{name}/{part}" for part in inside]
+
+    def _check_name(self, name: str, *inside: str, folder: bool = False) -> None:
+        where, problem, fix = "/".join([self.folder, *inside, name]), "", "Deliver files named *.csv or *.parquet"
+        if not NAMES.fullmatch(name):
+            where, problem = "/".join([self.folder, *inside]), "has a file whose name has more than letters and digits"
+            fix = "Name it of letters, digits and . , - _ = + ( )"
+        elif folder:
+            problem = "is a folder in a folder of parts"
+        elif not name.endswith(SUFFIXES):
+            problem = "is no CSV file and no Parquet file"
+        if problem:
+            raise BadFile(Reason.FOREIGN_FILE, problem, where=where, fix=fix)
 
     def _closed(self, what: str) -> BadFile:
         return BadFile(Reason.NO_PERMISSION, what, where=self.folder, fix=LET_READ)

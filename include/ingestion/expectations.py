@@ -6,7 +6,7 @@ takes seconds. A test holds the table of types against the library's own classes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
@@ -77,7 +77,7 @@ class RuleOutcome:
 
 
 def load(spec: ModelSpec) -> list[Rule]:
-    """Read and check the rules of a model.
+    """Read and check the rules of a model for its batches.
 
     Whether a value fits its key, e.g. ``min_value`` is a number, only Great Expectations knows:
     ``suite.build`` checks that.
@@ -86,16 +86,29 @@ def load(spec: ModelSpec) -> list[Rule]:
         ConfigError: a type that Great Expectations does not have, a column that the model does not have, an
             unknown or missing key; the text names file and key.
     """
-    path = spec.folder / FILE
+    return _load(spec, "expectations", spec.columns)
+
+
+def load_for_labels(spec: ModelSpec) -> list[Rule]:
+    """As ``load``, the rules for its labels: on the columns of the key, and the target. There need be none.
+
+    Raises:
+        ConfigError: as ``load`` does.
+    """
+    return _load(spec, "labels", (*spec.entity.keys, spec.target))
+
+
+def _load(spec: ModelSpec, section: str, columns: Collection[str]) -> list[Rule]:
     where = spec.file(FILE)
-    content = read_yaml(path)
-    entries = content.get("expectations") if isinstance(content, dict) else None
-    if not isinstance(content, dict) or not isinstance(entries, list):
-        raise ConfigError("expectations: a list of expectations is needed", where=where)
-    unknown = sorted(str(key) for key in set(content) - {"expectations"})
+    content = read_yaml(spec.folder / FILE)
+    content = {"labels": [], **content} if isinstance(content, dict) else {}
+    unknown = sorted(str(key) for key in set(content) - {"expectations", "labels"})
     if unknown:
-        raise ConfigError(f"{unknown[0]}: unknown key", where=where, fix="Known keys: expectations")
-    rules = [_rule(spec, f"{where}: expectations[{number}]", entry) for number, entry in enumerate(entries)]
+        raise ConfigError(f"{unknown[0]}: unknown key", where=where, fix="Known keys: expectations, labels")
+    entries = content.get(section)
+    if not isinstance(entries, list):
+        raise ConfigError(f"{section}: a list of expectations is needed", where=where)
+    rules = [_rule(spec, f"{where}: {section}[{number}]", entry, columns) for number, entry in enumerate(entries)]
     _check_different(rules)
     return rules
 
@@ -112,7 +125,7 @@ def _check_different(rules: list[Rule]) -> None:
                 )
 
 
-def _rule(spec: ModelSpec, place: str, entry: object) -> Rule:
+def _rule(spec: ModelSpec, place: str, entry: object, known: Collection[str]) -> Rule:
     if not isinstance(entry, dict):
         raise ConfigError("is no mapping with type and severity", where=place)
     arguments = {str(key): value for key, value in entry.items()}
@@ -122,7 +135,7 @@ def _rule(spec: ModelSpec, place: str, entry: object) -> Rule:
     kind = KINDS[type_]
     severity = _severity(place, type_, kind, arguments.pop("severity", None))
     _check_keys(place, kind, arguments)
-    columns = tuple(_columns(spec, place, arguments))
+    columns = tuple(_columns(known, place, arguments))
     return Rule(place, type_, severity, columns, arguments, _reason(spec, type_, columns))
 
 
@@ -165,7 +178,7 @@ def _check_keys(place: str, kind: Kind, arguments: Mapping[str, Any]) -> None:
             raise ConfigError("is missing", where=f"{place}.{key}")
 
 
-def _columns(spec: ModelSpec, place: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+def _columns(known: Collection[str], place: str, arguments: Mapping[str, Any]) -> Iterator[str]:
     named = [(key, arguments[key]) for key in _ONE_COLUMN if key in arguments]
     for key in _MANY_COLUMNS:
         listed = arguments.get(key, [])
@@ -173,11 +186,11 @@ def _columns(spec: ModelSpec, place: str, arguments: Mapping[str, Any]) -> Itera
             raise ConfigError("is no list of columns", where=f"{place}.{key}")
         named += [(f"{key}[{number}]", column) for number, column in enumerate(listed)]
     for key, column in named:
-        if not isinstance(column, str) or column not in spec.columns:
+        if not isinstance(column, str) or column not in known:
             raise ConfigError(
                 f"column {column!r} is not among the columns of model.yaml",
                 where=f"{place}.{key}",
-                fix="They are " + ", ".join(spec.columns),
+                fix="They are " + ", ".join(known),
             )
         yield column
 

@@ -1,28 +1,46 @@
-"""One delivered file, CSV or Parquet, read in chunks of a bounded size; every column as text."""
+"""One delivered file, CSV or Parquet, read in chunks of a bounded size; every column as text.
+
+Of what a file holds, a message has positions and names of columns that the model declares, and nothing else.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from include.core.errors import DeliveryError
 from include.core.spec import Deliveries
+from include.ingestion.plain_files import NotPlainError
 from include.lakehouse.decisions import Reason
 from include.lakehouse.schemas import EXTRA_COLUMNS, PARTITION, ROW_NUMBER, SOURCE_FILE
 
 BLOCK_BYTES = 4 << 20
 """Of a CSV file that is parsed at a time; no row can be longer."""
+CHUNK_BYTES = 64 << 20
+"""Of the texts of a Parquet file that are there at a time; a row alone can have more."""
 PARQUET_ROWS = 200_000
+ROW_GROUP_BYTES = 1 << 30
+"""Of a row group of a Parquet file, unpacked: one of its pages can be as large, and is unpacked in one piece."""
+MORE_COLUMNS = 200
+"""So many more columns than the model declares are kept beside its rows; a file of more is none of the model's."""
+MOST_LINES = 100
+"""A CSV value of more lines has swallowed the rows between two stray quotes."""
 RESERVED = (PARTITION, SOURCE_FILE, ROW_NUMBER, EXTRA_COLUMNS)
 """Columns that ingestion adds; a file cannot have them."""
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 _HEAD_BYTES = 64 << 10
+_NUMBER_BYTES = 32
+"""Of a number written as text, at most, with its place in an array."""
 _OTHER_FORMATS = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip (a spreadsheet?)",
@@ -43,20 +61,37 @@ class BadFile(DeliveryError):
         """The reason code, e.g. ``malformed_csv``."""
 
 
+def position(column: int) -> str:
+    """How a column is named that the model does not declare: what its file calls it may be anything."""
+    return f"#{column + 1}"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A row that its file could not hold as it was meant."""
+
+    reason: Reason
+    row: int
+    """Its number in the file, from 1."""
+    where: str
+    """For people, e.g. ``lines 3 to 9``."""
+
+
 class DeliveredFile:
     """A file that is there.
 
     Args:
-        files: the fsspec file system.
-        path: where the file is on it.
-        where: how a message names the file.
+        opened: opens it for reading.
+        where: how a message names it; a CSV file or a Parquet file by its end.
         form: delimiter and line ends that the model expects.
+        declared: the columns that the model expects.
     """
 
-    def __init__(self, files: Any, path: str, where: str, form: Deliveries) -> None:
-        self._files, self._path, self._where, self._form = files, path, where, form
-        self.unfinished = False
-        """Whether the last line, once it has been read, has no line end: who knows what it lacks."""
+    def __init__(self, opened: Callable[[], Any], where: str, form: Deliveries, declared: Collection[str]) -> None:
+        self._opened, self._where, self._form, self._declared = opened, where, form, declared
+        self._rows = self._lines = 0
+        self.flags: list[Flag] = []
+        """Rows to look at, once they have been read."""
         self.retyped: dict[str, str] = {}
         """By column the type it has in a Parquet file."""
 
@@ -67,42 +102,49 @@ class DeliveredFile:
             BadFile: the content is not what the name promises, or breaks off.
         """
         try:
-            with self._files.open(self._path, "rb") as file:
+            with self._opened() as file:
                 head = file.read(_HEAD_BYTES)
                 file.seek(0)
-                if self._path.endswith(".parquet"):
+                if self._where.endswith(".parquet"):
                     yield from self._parquet(file, head)
                 else:
                     yield from self._csv(file, head)
         except PermissionError:
             raise self._bad(Reason.NO_PERMISSION, "may not be read", LET_READ) from None
+        except NotPlainError as found:
+            raise self._bad(Reason.NOT_A_FILE, f"is, or is reached by, a {found.kind}", "Deliver plain files") from None
 
     def _csv(self, file: Any, head: bytes) -> Iterator[pa.Table]:
         self._check_text(head)
         if not head.strip():
             yield pa.table({})
             return
+        header = _header_line(head)
+        if len(header) == _HEAD_BYTES:
+            raise self._bad(Reason.TOO_MANY_COLUMNS, f"its header line is longer than {_HEAD_BYTES} bytes")
+        self._lines = header.count(b"\n")
         watched = _Watched(file)
         last: pa.RecordBatch | None = None
         try:
-            reader = self._open_csv(watched, head)
-            self._check_columns(reader.schema.names)
+            reader = self._open_csv(watched, header)
             yield pa.Table.from_batches([], reader.schema)
             for batch in reader:
                 last = batch if batch.num_rows else last
+                self._look_for_swallowed(batch, watched)
                 yield pa.Table.from_batches([batch])
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-            raise self._malformed(str(error).splitlines()[0]) from None
+            raise self._malformed(str(error)) from None
         # The parser takes an open quote for one value up to the end: all rows in it would be lost.
-        if watched.quotes % 2 and last is not None and _has_line_end(last.slice(last.num_rows - 1)):
+        if watched.quotes % 2 and last is not None and _line_ends(last.slice(last.num_rows - 1)).any():
             raise self._bad(Reason.MALFORMED_CSV, "cannot be read as CSV in UTF-8: a quoted value does not end")
-        self.unfinished = self._form.final_newline and watched.last not in b"\r\n"
+        if self._rows and self._form.final_newline and watched.last not in b"\r\n":
+            self.flags.append(Flag(Reason.TRUNCATED_LINE, self._rows, f"row {self._rows}"))
 
-    def _open_csv(self, file: _Watched, head: bytes) -> pacsv.CSVStreamingReader:
+    def _open_csv(self, file: _Watched, header: bytes) -> pacsv.CSVStreamingReader:
         parse = pacsv.ParseOptions(delimiter=self._form.delimiter, newlines_in_values=True)
-        first = pa.BufferReader(_header_line(head))
-        with pacsv.open_csv(first, parse_options=parse) as reader:
+        with pacsv.open_csv(pa.BufferReader(header), parse_options=parse) as reader:
             names = reader.schema.names
+        self._check_columns(names)
         as_text = pacsv.ConvertOptions(
             column_types={name: pa.string() for name in names},
             null_values=[""],
@@ -114,22 +156,63 @@ class DeliveredFile:
             pa.PythonFile(file, mode="r"), read_options=blocks, parse_options=parse, convert_options=as_text
         )
 
+    def _look_for_swallowed(self, rows: pa.RecordBatch, watched: _Watched) -> None:
+        """Flag each row with a value that holds other rows: between two stray quotes the parser sees one value.
+
+        It holds as many delimiters as the lines that it spans, whichever they are. Empty lines are not counted.
+        """
+        before, self._rows, self._lines = self._rows, self._rows + rows.num_rows, self._lines + rows.num_rows
+        if not watched.quotes or not (ends := _line_ends(rows)).any():
+            return
+        swallowed = np.zeros(rows.num_rows, dtype=bool)
+        for column in rows.columns:
+            breaks = _count(column, "\n")
+            delimiters = _count(column, self._form.delimiter)
+            whole_rows = (rows.num_columns > 1) & (delimiters >= breaks * (rows.num_columns - 1))
+            swallowed |= (breaks > 0) & whole_rows | (breaks >= MOST_LINES)
+        last = self._lines - rows.num_rows + np.cumsum(ends + 1)
+        for n in np.flatnonzero(swallowed):
+            lines = f"lines {last[n] - ends[n]} to {last[n]}"
+            self.flags.append(Flag(Reason.SWALLOWED_LINES, before + int(n) + 1, lines))
+        self._lines += int(ends.sum())
+
     def _parquet(self, file: Any, head: bytes) -> Iterator[pa.Table]:
         if not head:
             yield pa.table({})
             return
         try:
             content = pq.ParquetFile(file)
-            schema = content.schema_arrow
+            schema, metadata = content.schema_arrow, content.metadata
             self._check_columns(schema.names)
             self._check_types(schema)
             yield _as_text(schema.empty_table())
-            for batch in content.iter_batches(batch_size=PARQUET_ROWS):
-                yield _as_text(pa.Table.from_batches([batch]))
-        except (pa.ArrowInvalid, OSError) as error:
+            # Texts that repeat are few bytes in the file and many in memory: they stay in their dictionaries.
+            texts = [field.name for field in schema if _is_text(field.type)]
+            content = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=False)
+            for batch in content.iter_batches(batch_size=self._rows_at_once(metadata)):
+                for part in _bounded(pa.Table.from_batches([batch])):
+                    yield _as_text(part)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, PermissionError):
                 raise
-            raise self._bad(Reason.MALFORMED_PARQUET, f"is no Parquet file, or breaks off: {_first(error)}") from None
+            if "UTF" in str(error) or isinstance(error, UnicodeDecodeError):
+                raise self._bad(Reason.NOT_UTF8, "cannot be read: a text in it is not UTF-8") from None
+            raise self._bad(Reason.MALFORMED_PARQUET, "is no Parquet file, or breaks off") from None
+
+    def _rows_at_once(self, metadata: pq.FileMetaData) -> int:
+        """So many rows as have, by the file's own metadata, no more bytes than a chunk."""
+        rows = PARQUET_ROWS
+        for n in range(metadata.num_row_groups):
+            group = metadata.row_group(n)
+            if group.total_byte_size > ROW_GROUP_BYTES:
+                raise self._bad(
+                    Reason.TOO_LARGE,
+                    f"a row group has {group.total_byte_size} bytes, unpacked; {ROW_GROUP_BYTES} are taken",
+                    "Deliver it in smaller row groups",
+                )
+            bytes_a_row = group.total_byte_size // max(group.num_rows, 1) + _NUMBER_BYTES * metadata.num_columns
+            rows = min(rows, CHUNK_BYTES // bytes_a_row)
+        return max(rows, 1)
 
     def _check_text(self, head: bytes) -> None:
         for magic, name in _OTHER_FORMATS.items():
@@ -145,12 +228,17 @@ class DeliveredFile:
             )
 
     def _check_columns(self, names: list[str]) -> None:
-        for name in names:
+        if len(names) > len(self._declared) + MORE_COLUMNS:
+            raise self._bad(
+                Reason.TOO_MANY_COLUMNS, f"has {len(names)} columns, model.yaml declares {len(self._declared)}"
+            )
+        for n, name in enumerate(names):
             if name in RESERVED:
                 raise self._bad(Reason.RESERVED_COLUMN.about(name), f"column {name!r} is reserved", "Rename it")
             if names.count(name) > 1:
+                called = self._called(name, n)
                 raise self._bad(
-                    Reason.REPEATED_COLUMN.about(name), f"column {name!r} occurs more than once", "Rename one"
+                    Reason.REPEATED_COLUMN.about(called), f"column {called} occurs more than once", "Rename one"
                 )
         if len(names) == 1:
             for other, called in DELIMITERS.items():
@@ -162,23 +250,33 @@ class DeliveredFile:
                     )
 
     def _check_types(self, schema: pa.Schema) -> None:
-        for field in schema:
-            if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
+        for n, field in enumerate(schema):
+            try:
+                pa.nulls(0, field.type).cast(pa.string())
+                plain = not _is_bytes(field.type)
+            except pa.ArrowException:
+                plain = False
+            if not plain:
+                called = self._called(field.name, n)
                 raise self._bad(
-                    Reason.UNSUPPORTED_TYPE.about(field.name),
-                    f"column {field.name!r} is {field.type}",
+                    Reason.UNSUPPORTED_TYPE.about(called),
+                    f"column {called} has no plain values",
                     "Deliver plain values",
                 )
             self.retyped[field.name] = str(field.type)
 
+    def _called(self, name: str, n: int) -> str:
+        return name if name in self._declared else position(n)
+
     def _malformed(self, problem: str) -> BadFile:
         if "invalid UTF8" in problem or "utf-8" in problem:
             return self._bad(Reason.NOT_UTF8, "cannot be read as CSV in UTF-8: a value is in another encoding")
-        # What follows is the line itself, with whatever it holds.
-        short = problem.partition(": ")[2] or problem
-        short = short.split(": ")[0] + ": " + short.split(": ")[1] if short.startswith("Row #") else short
-        if "straddl" in short:
-            short = "a quoted value does not end"
+        # The rest of what the parser says is the line itself, with whatever it holds.
+        fields = re.match(r"CSV parse error: (?:Row #\d+: )?Expected (\d+) columns, got (\d+)", problem)
+        if fields:
+            short = f"a row has {fields[2]} fields instead of {fields[1]}, somewhere after row {self._rows}"
+        else:
+            short = "a quoted value does not end" if "straddl" in problem else "it breaks off, or a row is too long"
         return self._bad(Reason.MALFORMED_CSV, f"cannot be read as CSV in UTF-8: {short}")
 
     def _bad(self, reason: str, what: str, fix: str = _REDELIVER) -> BadFile:
@@ -217,13 +315,39 @@ class _Watched:
         self.closed = True
 
 
-def _has_line_end(row: pa.RecordBatch) -> bool:
-    return any("\n" in str(value) for value in row.to_pylist()[0].values())
+def _count(texts: pa.Array, part: str) -> np.ndarray:
+    return pc.count_substring(texts, part).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _line_ends(rows: pa.RecordBatch) -> np.ndarray:
+    """Of each row, how many of them its values hold."""
+    return sum((_count(column, "\n") for column in rows.columns), np.zeros(rows.num_rows, dtype=np.int64))
+
+
+def _bounded(rows: pa.Table) -> Iterator[pa.Table]:
+    """The rows in parts of no more bytes than a chunk, once they are texts."""
+    sizes = np.full(rows.num_rows, _NUMBER_BYTES * rows.num_columns, dtype=np.int64)
+    for column in rows.columns:
+        column = column.combine_chunks()
+        if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+            lengths = pc.binary_length(column.dictionary).take(column.indices)
+            sizes += lengths.fill_null(0).to_numpy(zero_copy_only=False)
+    parts = np.cumsum(sizes) // CHUNK_BYTES
+    starts = [0, *(np.flatnonzero(np.diff(parts)) + 1)]
+    for start, end in zip(starts, [*starts[1:], rows.num_rows], strict=True):
+        yield rows.slice(start, end - start)
 
 
 def _as_text(table: pa.Table) -> pa.Table:
-    return table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
+    texts = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
+    for column in texts.columns:
+        column.validate(full=True)
+    return texts
 
 
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
+def _is_text(type_: pa.DataType) -> bool:
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_)
+
+
+def _is_bytes(type_: pa.DataType) -> bool:
+    return pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_)

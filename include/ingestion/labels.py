@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.core.errors import DeliveryError
 from include.core.spec import ModelSpec
+from include.ingestion import batch, expectations
 from include.ingestion.delivery import Delivery
-from include.ingestion.rows import RowReasons, cast, error_reason
+from include.ingestion.files import position
+from include.ingestion.rows import Cast, RowReasons, cast, error_reason
+from include.ingestion.verdict import sort_out
 from include.lakehouse.decisions import Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
@@ -27,6 +33,7 @@ from include.lakehouse.schemas import (
     TIMESTAMP,
     key_types,
 )
+from include.lakehouse.tables import within
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +52,17 @@ class LabelCounts:
 def load(run: Run, delivery: Delivery) -> LabelCounts:
     """Replace the delivery's partition of ``labels_`` and ``quarantine_labels_``.
 
-    A label is used if its key and target can be read and no other row contradicts it; of rows that say the
-    same the first is used.
+    A label is used if its key and target can be read, no other row contradicts it and it keeps the rules under
+    ``labels`` in expectations.yaml; of rows that say the same the first is used. ``ingestion.quarantine_budget`` and
+    ``ingestion.row_count_band`` hold for labels as they do for batches, and no labels do not replace some.
+
+    Raises:
+        DeliveryError: it is rejected as a whole: all its rows are in quarantine, ``labels_`` is what it was.
     """
     spec, lake, partition = run.spec, run.lake, run.partition
     delivered = delivery.read()
     kinds = {**key_types(spec), spec.target: pa.float64()}
-    _check_columns(delivery, delivered, set(kinds))
+    _check_columns(delivery, delivered)
     typed = cast(delivered, kinds)
     reasons = RowReasons()
     for column, flags in typed.errors.items():
@@ -59,9 +70,16 @@ def load(run: Run, delivery: Delivery) -> LabelCounts:
     for column in kinds:
         reasons.add(Reason.NULL.about(column), np.flatnonzero(pc.is_null(delivered[column])))
     _add_repeated(reasons, spec, typed.columns)
+    for file, flag in delivery.flags:
+        flagged = pc.and_(pc.equal(delivered[SOURCE_FILE], file), pc.equal(delivered[ROW_NUMBER], flag.row))
+        reasons.add(flag.reason, np.flatnonzero(flagged))
+    why = [*_check_rules(spec, typed, reasons), *_unlike_others(run, delivered.num_rows)]
     unusable = reasons.rows()
+    if unusable.size > spec.ingestion.quarantine_budget * delivered.num_rows:
+        why.append(Reason.QUARANTINE_BUDGET_EXCEEDED.value)
+    if why:
+        _reject(run, delivery, delivered, why, reasons)
     used = typed.columns.take(pa.array(np.setdiff1d(np.arange(delivered.num_rows), unusable)))
-    rejected = delivered.take(pa.array(unusable)).append_column(REASONS, reasons.column())
     added = {
         EVENT_TIMESTAMP: pa.scalar(partition.start, TIMESTAMP),
         ARRIVED_AT: pa.scalar(run.labels_available_at(), TIMESTAMP),
@@ -69,22 +87,75 @@ def load(run: Run, delivery: Delivery) -> LabelCounts:
     }
     for name, value in added.items():
         used = used.append_column(name, pa.repeat(value, used.num_rows))
-    rejected = rejected.append_column(PARTITION, pa.repeat(added[PARTITION], rejected.num_rows))
     lake.replace(run.table(LABELS), used, {PARTITION: partition.key})
-    lake.replace(run.table(QUARANTINE_LABELS), rejected, {PARTITION: partition.key})
-    counts = LabelCounts(delivered.num_rows, used.num_rows, rejected.num_rows, reasons.counts())
+    _quarantine(run, delivered, reasons)
+    counts = LabelCounts(delivered.num_rows, used.num_rows, int(unusable.size), reasons.counts())
     log.info("%s, labels of %s: %s", spec.name, partition, counts)
     return counts
 
 
-def _check_columns(delivery: Delivery, delivered: pa.Table, wanted: set[str]) -> None:
-    columns = set(delivered.column_names) - {SOURCE_FILE, ROW_NUMBER}
-    if columns != wanted:
-        missing, extra = sorted(wanted - columns), sorted(columns - wanted)
+def _check_rules(spec: ModelSpec, labels: Cast, reasons: RowReasons) -> list[str]:
+    """Add the rows that break a rule; the labels that repeat others are not asked about.
+
+    Returns:
+        The reasons of broken rules that reject the whole.
+    """
+    rules = expectations.load_for_labels(spec)
+    if not rules or not labels.columns.num_rows:
+        return []
+    from include.ingestion import suite  # Great Expectations takes seconds to import
+
+    errors = {column: np.flatnonzero(flags) for column, flags in labels.errors.items()}
+    frame = suite.frame(labels.columns).drop(index=pd.Index(reasons.rows_of(Reason.DUPLICATE_ROW)))
+    outcomes = suite.check(spec, rules, frame, cast_errors=errors)
+    found, rejecting, _ = sort_out(outcomes)
+    reasons.add_all(found)
+    for failure in (outcome.failure for outcome in outcomes if outcome.failure):
+        log.info("%s: %d, e.g. %s", failure.reason, failure.count, "; ".join(failure.examples))
+    return rejecting
+
+
+def _unlike_others(run: Run, rows: int) -> list[str]:
+    """What is unusual about the number of labels."""
+    if not rows and run.lake.count(run.table(LABELS), where=within(run.partition)):
+        return [Reason.NO_ROWS.value]
+    learned, band = run.spec.ingestion.row_count_band, batch.row_count_band(run, LABELS, LABELS)
+    if not learned or not band or band[0] <= rows <= band[1]:
+        return []
+    log.warning("%d labels, usual are %g to %g", rows, *band)
+    return [Reason.ROW_COUNT_OFF_BAND.value] if learned.severity == "reject_batch" else []
+
+
+def _reject(run: Run, delivery: Delivery, delivered: pa.Table, why: Sequence[str], reasons: RowReasons) -> NoReturn:
+    every = RowReasons()
+    for reason in why:
+        every.add(reason, np.arange(delivered.num_rows))
+    every.add_all(reasons)
+    _quarantine(run, delivered, every)
+    raise DeliveryError(
+        f"the labels are rejected: {', '.join(why)}. Those that were there stay",
+        where=delivery.folder,
+        fix=f"Their reasons are in {run.table(QUARANTINE_LABELS).name}. Have the sender deliver them again, or change "
+        "labels in expectations.yaml, or ingestion in model.yaml",
+    )
+
+
+def _quarantine(run: Run, delivered: pa.Table, reasons: RowReasons) -> None:
+    rows = delivered.take(pa.array(reasons.rows())).append_column(REASONS, reasons.column())
+    key = run.partition.key
+    rows = rows.append_column(PARTITION, pa.repeat(pa.scalar(key), rows.num_rows))
+    run.lake.replace(run.table(QUARANTINE_LABELS), rows, {PARTITION: key})
+
+
+def _check_columns(delivery: Delivery, delivered: pa.Table) -> None:
+    columns, wanted = delivered.column_names[2:], delivery.columns
+    missing = [name for name in wanted if name not in columns]
+    further = [position(n) for n, name in enumerate(columns) if name not in wanted]
+    if missing or further:
         raise DeliveryError(
-            f"the labels have the columns {sorted(columns)}: missing {missing}, not expected {extra}",
+            f"the labels have other columns: missing {missing}, not expected {further}",
             where=delivery.folder,
-            fix="Have the sender deliver them again with " + " and ".join(sorted(wanted)),
+            fix="Have the sender deliver them again with " + " and ".join(wanted),
         )
 
 

@@ -19,8 +19,8 @@ from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, RAW, ROW_NUMBER, SOURCE_FILE
 from include.lakehouse.tables import within
 
-WHOLE_ROWS = 200_000
-"""A delivery of so many rows at most is validated in one piece, in memory."""
+WHOLE_ROWS, WHOLE_BYTES = 200_000, 256 << 20
+"""A delivery of so many rows, and bytes, at most is validated in one piece, in memory."""
 SPILLED_ROWS = 1_000_000
 """Of more rows than that none is set aside: the batch is likely to be rejected, and then all its rows are wanted."""
 
@@ -33,7 +33,7 @@ class RawLoader:
         self._begin()
 
     def _begin(self) -> None:
-        self.count = 0
+        self.count = self._bytes = 0
         self._offsets: dict[str, int] = {}
         """By source file, the position of the row before its first."""
         self._whole: list[pa.Table] = []
@@ -58,12 +58,12 @@ class RawLoader:
 
     def validate(self) -> Findings:
         """Validate what was written."""
-        unfinished = np.array([self._offsets[file] + n for file, n in self._delivery.unfinished], dtype=np.int64)
+        flags = [(self._offsets[file] + flag.row, flag) for file, flag in self._delivery.flags]
         types = self._delivery.types
         if self._chunked is not None:
-            return self._chunked.findings(self._raw(), self._offsets, types, unfinished)
+            return self._chunked.findings(self._raw(), self._offsets, types, flags)
         rows = pa.concat_tables(self._whole)
-        return validate(self._run.spec, rows, file_types=types, unfinished=unfinished)
+        return validate(self._run.spec, rows, file_types=types, flags=flags)
 
     def rows(self, wanted: Rows | None) -> Iterator[tuple[pa.Table, Rows]]:
         """Rows as ``raw_`` has them, with their positions in the delivery.
@@ -92,7 +92,7 @@ class RawLoader:
         # From the start: another writer may have come first, and then it is all done again.
         self.__exit__()
         self._begin()
-        self._delivery.unfinished.clear()
+        self._delivery.flags.clear()
         # Parsed in a thread of its own, while what came before is validated and written.
         with Prefetcher(self._delivery.chunks) as delivery:
             for delivered in delivery:
@@ -103,8 +103,9 @@ class RawLoader:
         if delivered.num_rows:
             self._offsets.setdefault(delivered[SOURCE_FILE][0].as_py(), self.count - 1)
         self.count += delivered.num_rows
+        self._bytes += delivered.nbytes
         self._whole.append(delivered)
-        if self._chunked is None and self.count > WHOLE_ROWS:
+        if self._chunked is None and (self.count > WHOLE_ROWS or self._bytes > WHOLE_BYTES):
             self._chunked = ChunkedValidator(self._run.spec)
         if self._chunked is not None:
             held, self._whole = self._whole, []

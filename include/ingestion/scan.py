@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.ingestion.expectations import EXAMPLES, HIDDEN, Failure
+from include.ingestion.expectations import EXAMPLES, Failure
+from include.ingestion.files import position
 from include.ingestion.rows import NO_ROWS, Cast, Rows, error_reason
 from include.lakehouse.decisions import Reason
 from include.lakehouse.schemas import PROFILES, ROW_NUMBER, SOURCE_FILE, typed_columns
@@ -54,7 +55,6 @@ class BatchScan:
         self.rows = 0
         self.profile = Profile(spec)
         self._cast_errors: dict[str, list[Rows]] = {}
-        self._examples: dict[str, list[str]] = {}
         self._suspects: dict[str, list[Rows]] = {}
         self._hidden: set[str] = set(spec.personal_columns)
         self._valid: Counter[str] = Counter()
@@ -69,7 +69,7 @@ class BatchScan:
                 continue
             self._valid[name] += delivered.num_rows - delivered[name].null_count
             if name in cast.errors:
-                self._add_cast_errors(name, delivered[name], np.flatnonzero(cast.errors[name]), start)
+                self._cast_errors.setdefault(name, []).append(np.flatnonzero(cast.errors[name]) + start)
             if column.type == "text" and not column.pii:
                 self._add_suspects(name, delivered[name], start)
         fresh = self._spec.ingestion.freshness
@@ -78,14 +78,6 @@ class BatchScan:
             newest = times.max()
             if not pd.isna(newest) and (self._newest is None or newest > self._newest):
                 self._newest = newest
-
-    def _add_cast_errors(self, name: str, texts: pa.ChunkedArray, rows: Rows, start: int) -> None:
-        self._cast_errors.setdefault(name, []).append(rows + start)
-        if looks_personal(texts.take(pa.array(rows))).size:
-            self._hidden.add(name)
-        examples = self._examples.setdefault(name, [])
-        wanted = rows[: EXAMPLES - len(examples)]
-        examples += [repr(value) for value in texts.take(pa.array(wanted)).to_pylist()]
 
     def _add_suspects(self, name: str, texts: pa.ChunkedArray, start: int) -> None:
         found = looks_personal(texts)
@@ -111,13 +103,15 @@ class BatchScan:
         return {Reason.SUSPECTED_PII.about(name): np.concatenate(parts) for name, parts in self._suspects.items()}
 
     def cast_failures(self) -> list[tuple[Failure, Rows]]:
-        """The cells that fit no type, as failures of their columns, each with its rows."""
+        """The cells that fit no type, as failures of their columns, each with its rows.
+
+        No value is shown: what does not belong into a column may come out of another, with personal data.
+        """
         types = typed_columns(self._spec)
         found = []
         for name, rows in self.cast_errors.items():
-            examples = (HIDDEN,) if name in self._hidden else tuple(self._examples[name])
             reason = error_reason(types[name], name)
-            found.append((Failure(reason, "quarantine_row", int(rows.size), examples), rows))
+            found.append((Failure(reason, "quarantine_row", int(rows.size), row_numbers(rows)), rows))
         return found
 
     def shape(self, names: Sequence[str], file_types: Mapping[str, str]) -> list[str]:
@@ -130,10 +124,16 @@ class BatchScan:
         columns = [name for name in names if name not in (SOURCE_FILE, ROW_NUMBER)]
         if not columns:
             return [Reason.EMPTY_FILE.value]
+        if not set(columns) & set(self._spec.columns):
+            return [Reason.NO_HEADER.value]
         return [
             *([] if self.rows else [Reason.NO_ROWS.value]),
             *(Reason.MISSING_COLUMN.about(name) for name in self._spec.columns if name not in columns),
-            *(Reason.EXTRA_COLUMN.about(name) for name in columns if name not in self._spec.columns),
+            *(
+                Reason.EXTRA_COLUMN.about(position(n))
+                for n, name in enumerate(columns)
+                if name not in self._spec.columns
+            ),
             *(Reason.RETYPED_COLUMN.about(name) for name in self._retyped(file_types)),
         ]
 
@@ -157,6 +157,11 @@ class BatchScan:
         if fresh is None or not self.rows:
             return False
         return self._newest is None or self._newest < complete - timedelta(hours=fresh.max_age_hours)
+
+
+def row_numbers(rows: Rows) -> tuple[str, ...]:
+    """The first of them as people count them: all files of a delivery together, from 1."""
+    return tuple(f"row {n + 1}" for n in rows[:EXAMPLES])
 
 
 class Profile:

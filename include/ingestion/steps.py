@@ -204,5 +204,5 @@ def _validate_again(run: Run) -> tuple[Reprocessing, pa.Table]:
 
     waiting, spec = Waiting.of(run), run.spec
     delivered, shape = waiting.delivered(spec), waiting.shape(spec)
-    findings = validation.validate(spec, delivered, unfinished=waiting.unfinished, shape=shape)
+    findings = validation.validate(spec, delivered, flags=waiting.flags, shape=shape)
     return waiting.staying(verdict.of(spec, findings, batch.history(run, findings.keys)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from string import Template
-from typing import Any
+from typing import Any, TypeGuard
 
 import great_expectations as gx
 import numpy as np
@@ -28,8 +30,11 @@ from great_expectations.render.renderer.inline_renderer import InlineRenderer
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
 from include.ingestion.expectations import EXAMPLES, HIDDEN, Failure, Rule, RuleOutcome, Severity
-from include.ingestion.rows import Rows
+from include.ingestion.rows import NO_ROWS, Rows
+from include.ingestion.scan import row_numbers
 from include.lakehouse.decisions import Reason
+
+MISFITS = "(not shown: a row has a cell that does not fit its column)"
 
 _GX_SEVERITY: dict[Severity, FailureSeverity] = {
     "reject_batch": FailureSeverity.CRITICAL,
@@ -85,7 +90,7 @@ def check(
     Args:
         frame: the columns of the specification, typed; its index, unnamed, has the positions of the rows.
         cast_errors: by column, the rows whose value could not be cast. They are null in the frame and have their
-            reason already: no rule on that column checks them a second time.
+            reason already: no rule on that column checks them a second time. No cell of such a row is shown.
         hidden: columns of which no value may be shown; those with ``pii: true`` are among them anyway.
 
     Raises:
@@ -95,7 +100,9 @@ def check(
     hidden = spec.personal_columns.union(hidden)
     # Great Expectations returns them in an order of its own.
     found = {_rule_number(outcome): outcome for outcome in result.results}
-    return [_outcome(rule, found[number], frame, cast_errors or {}, hidden) for number, rule in enumerate(rules)]
+    errors = cast_errors or {}
+    misfits = np.unique(np.concatenate([NO_ROWS, *errors.values()]))
+    return [_outcome(rule, found[number], frame, errors, misfits, hidden) for number, rule in enumerate(rules)]
 
 
 def tell(spec: ModelSpec, outcomes: Sequence[RuleOutcome], hidden: Collection[str]) -> list[Told]:
@@ -183,17 +190,16 @@ def _outcome(
     outcome: ExpectationValidationResult,
     frame: pd.DataFrame,
     cast_errors: Mapping[str, Rows],
+    misfits: Rows,
     hidden: Collection[str],
 ) -> RuleOutcome:
-    observed = outcome.result.get("observed_value")
-    number = float(observed) if isinstance(observed, int | float | np.number) else None
+    observed, concealed = outcome.result.get("observed_value"), bool(set(rule.columns) & set(hidden))
+    number = float(observed) if _is_number(observed) and not concealed else None
     rows = None if outcome.success else _failing_rows(rule, outcome, cast_errors)
     if outcome.success or (rows is not None and not rows.size):
         return RuleOutcome(rule, observed=number)
-    failure = _failure(rule, outcome, frame, rows)
-    if set(rule.columns) & set(hidden):
-        failure = replace(failure, examples=(HIDDEN,))
-    return RuleOutcome(rule, rows, failure, number)
+    failure = _failure(rule, outcome, frame, rows, misfits)
+    return RuleOutcome(rule, rows, replace(failure, examples=(HIDDEN,)) if concealed else failure, number)
 
 
 def _failing_rows(rule: Rule, outcome: ExpectationValidationResult, cast_errors: Mapping[str, Rows]) -> Rows | None:
@@ -208,24 +214,41 @@ def _failing_rows(rule: Rule, outcome: ExpectationValidationResult, cast_errors:
     return found
 
 
-def _failure(rule: Rule, outcome: ExpectationValidationResult, frame: pd.DataFrame, found: Rows | None) -> Failure:
+def _failure(
+    rule: Rule, outcome: ExpectationValidationResult, frame: pd.DataFrame, found: Rows | None, misfits: Rows
+) -> Failure:
     if found is not None:
+        shown = np.setdiff1d(found, misfits, assume_unique=True)[:EXAMPLES]
         examples = tuple(
             ", ".join("null" if pd.isna(value) else str(value) for value in row)
-            for row in frame.loc[found[:EXAMPLES], list(rule.columns)].itertuples(index=False)
+            for row in frame.loc[shown, list(rule.columns)].itertuples(index=False)
         )
-        return Failure(rule.reason, rule.severity, int(found.size), examples)
+        return Failure(rule.reason, rule.severity, int(found.size), examples or row_numbers(found))
     problem = _problem(outcome)
     if problem:
         reason = Reason.NOT_EVALUATED.about(",".join(rule.columns) or rule.type)
         return Failure(reason, rule.severity, 0, (problem,))
     observed = outcome.result.get("observed_value")
-    return Failure(rule.reason, rule.severity, 0, (f"observed {observed}",))
+    said = (f"observed {observed}",) if _is_number(observed) or not misfits.size else (MISFITS,)
+    return Failure(rule.reason, rule.severity, 0, said)
 
 
 def _problem(outcome: ExpectationValidationResult) -> str:
-    """Why an expectation could not be evaluated, or nothing."""
+    """Which kind of error kept an expectation from being evaluated, or nothing. What it says may quote any cell."""
     info: dict[str, Any] = outcome.exception_info or {}
     # Either one such record, or one for each metric that failed.
     records = [info] if "raised_exception" in info else list(info.values())
-    return next((str(record["exception_message"]) for record in records if record.get("raised_exception")), "")
+    raised = [str(record["exception_traceback"]) for record in records if record.get("raised_exception")]
+    if not raised:
+        return ""
+    kinds = (name for text in raised for name in re.findall(r"^(?:\w+\.)*(\w+)(?=:|$)", text, re.MULTILINE))
+    known = next((name for name in kinds if _is_error(getattr(builtins, name, None))), "an error")
+    return f"cannot be evaluated: {known}"
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float | np.number)

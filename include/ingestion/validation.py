@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from include.core.spec import ModelSpec
 from include.ingestion import expectations, suite
 from include.ingestion.expectations import EXAMPLES, KINDS, Failure, Rule, RuleOutcome
+from include.ingestion.files import Flag
 from include.ingestion.rows import NO_ROWS, Rows, cast
 from include.ingestion.scan import BatchScan
 from include.lakehouse.schemas import EXTRA_COLUMNS, ROW_NUMBER, SOURCE_FILE, typed_columns
@@ -70,8 +71,8 @@ class Findings:
     """One for each rule of expectations.yaml; none where the shape of the batch is wrong."""
     duplicates: Rows
     """Positions of the rows that repeat an earlier one."""
-    unfinished: Rows
-    """Positions of the rows that end a file without a line end."""
+    flags: Sequence[tuple[int, Flag]]
+    """Rows that their file could not hold as they were meant, by position."""
     shape: Sequence[str]
     """Reasons to reject the batch before any rule: it cannot be what model.yaml describes."""
     keys: pa.Table | None
@@ -83,7 +84,7 @@ def validate(
     delivered: pa.Table,
     *,
     file_types: Mapping[str, str] | None = None,
-    unfinished: Rows = NO_ROWS,
+    flags: Sequence[tuple[int, Flag]] = (),
     shape: Sequence[str] | None = None,
 ) -> Findings:
     """Validate every row of a delivery; `ChunkedValidator` does the same for one of any size.
@@ -95,7 +96,7 @@ def validate(
     Args:
         delivered: as ``Delivery.read`` returns it.
         file_types: by column the type that it has in Parquet files.
-        unfinished: positions of the rows that end a file without a line end.
+        flags: rows that their file could not hold as they were meant, by position.
         shape: what is wrong with the batch's shape, where these rows do not show it.
 
     Raises:
@@ -113,7 +114,7 @@ def validate(
         errors, hidden = scan.cast_errors, scan.hidden
         outcomes = suite.check(spec, rules, kept, cast_errors=errors, hidden=hidden)
     keys = typed.columns.select(list(spec.entity.keys)) if _looks_for_keys(spec) else None
-    return Findings(scan, outcomes, duplicates, unfinished, shape, keys)
+    return Findings(scan, outcomes, duplicates, flags, shape, keys)
 
 
 class ChunkedValidator:
@@ -164,9 +165,8 @@ class ChunkedValidator:
             else:
                 candidates.append(rows)
             if rows.size:
-                own = {name: cast_errors[name] for name in rule.columns if name in cast_errors}
                 some = typed.columns.select(_needed(rule, typed.columns.column_names)).take(pa.array(rows))
-                self._pending[n].append((some, rows + start, own))
+                self._pending[n].append((some, rows + start, cast_errors))
                 if sum(len(part[1]) for part in self._pending[n]) >= CHECKED_AT_ONCE:
                     self._check_pending(n)
         return np.unique(np.concatenate(candidates))
@@ -176,7 +176,7 @@ class ChunkedValidator:
         raw: pa.RecordBatchReader,
         offsets: Mapping[str, int],
         file_types: Mapping[str, str],
-        unfinished: Rows,
+        flags: Sequence[tuple[int, Flag]],
     ) -> Findings:
         """What is wrong with the batch, once all its rows were shown.
 
@@ -202,7 +202,7 @@ class ChunkedValidator:
         keys = None
         if _looks_for_keys(self._spec):
             keys = pq.read_table(self._stage, columns=list(self._spec.entity.keys))
-        return Findings(self._scan, outcomes, duplicates, unfinished, shape, keys)
+        return Findings(self._scan, outcomes, duplicates, flags, shape, keys)
 
     def _staged_columns(self) -> list[str]:
         """The columns that are looked at again, when all rows are there."""
@@ -237,7 +237,7 @@ class ChunkedValidator:
         if is_plain(rule) and rule.type in ROW_COUNTS:
             counted = pd.DataFrame({"rows": [self._scan.rows - duplicates.size]})
             return replace(self._check(_of_row_count(rule, "rows"), counted, cast_errors), rule=rule)
-        if is_plain(rule) and rule.type in STATISTICS:
+        if is_plain(rule) and rule.type in STATISTICS and not pa.types.is_string(self._types[rule.columns[0]]):
             (name,) = rule.columns
             statistic = f'SELECT {STATISTICS[rule.type]}("{name}")::DOUBLE AS "{name}" FROM kept'
             return self._check(rule, connection.sql(statistic).to_arrow_table().to_pandas(), cast_errors)

@@ -13,6 +13,7 @@ from include.core.spec import ModelSpec
 from include.ingestion.expectations import EXAMPLES, HIDDEN, Failure, RuleOutcome, Severity
 from include.ingestion.files import BadFile
 from include.ingestion.rows import NO_ROWS, RowReasons, Rows
+from include.ingestion.scan import row_numbers
 from include.lakehouse.decisions import Outcome, Reason
 
 if TYPE_CHECKING:
@@ -26,14 +27,18 @@ EFFECTS: dict[Severity, str] = {
 
 _MEANINGS: dict[str, tuple[str, str]] = {
     Reason.EMPTY_FILE: ("the file has no byte", "Have the sender deliver it again"),
+    Reason.NO_HEADER: (
+        "the file names no column of model.yaml: its header is missing, or another",
+        "Have the sender deliver it with a header",
+    ),
     Reason.NO_ROWS: ("the file has a header and no rows", "Have the sender deliver it again"),
     Reason.MISSING_COLUMN: (
         "column {columns} is not delivered",
         "Have the sender add it, or take it out of columns in model.yaml",
     ),
     Reason.EXTRA_COLUMN: (
-        "column {columns} is not known",
-        "Have the sender leave it out, or add it to columns in model.yaml",
+        "column {columns} of the file is not known",
+        "Have the sender leave it out, or add it to columns in model.yaml; raw_ has its name, in extra_columns",
     ),
     Reason.RETYPED_COLUMN: (
         "no value of column {columns} has the type that model.yaml gives it",
@@ -155,20 +160,24 @@ class Reprocessing:
 def of(spec: ModelSpec, findings: Findings, history: BatchHistory) -> RowVerdicts:
     """Put together what the rows, the rules and the other batches say of one batch."""
     rows, scan = RowReasons(), findings.scan
-    failures = [
-        *_row_failure(Reason.DUPLICATE_ROW, findings.duplicates),
-        *_row_failure(Reason.TRUNCATED_LINE, findings.unfinished),
-    ]
+    failures = []
+    if findings.duplicates.size:
+        shown, count = row_numbers(findings.duplicates), int(findings.duplicates.size)
+        failures.append(Failure(Reason.DUPLICATE_ROW.value, "quarantine_row", count, shown))
     rows.add(Reason.DUPLICATE_ROW, findings.duplicates)
     for failure, found in scan.cast_failures():
         rows.add(failure.reason, found)
         failures.append(failure)
-    rows.add(Reason.TRUNCATED_LINE, findings.unfinished)
+    for code in dict.fromkeys(flag.reason for _, flag in findings.flags):
+        flagged = [(place, flag.where) for place, flag in findings.flags if flag.reason == code]
+        rows.add(code, [place for place, _ in flagged])
+        shown = tuple(where for _, where in flagged[:EXAMPLES])
+        failures.append(Failure(code.value, "quarantine_row", len(flagged), shown))
     by_rules, rejecting, warnings = sort_out(findings.outcomes)
     rows.add_all(by_rules)
     failures += [outcome.failure for outcome in findings.outcomes if outcome.failure]
     for reason, severity, found in _rows_to_look_at(spec, findings, history):
-        example = (HIDDEN,) if reason in scan.suspects else _row_numbers(found)
+        example = (HIDDEN,) if reason in scan.suspects else row_numbers(found)
         failures.append(Failure(reason, severity, int(found.size), example))
         if severity == "warn":
             warnings.append(reason)
@@ -226,14 +235,6 @@ def _unlike_others(spec: ModelSpec, findings: Findings, history: BatchHistory) -
             fresh.severity,
             f"nothing of the last {fresh.max_age_hours:g} hours",
         )
-
-
-def _row_failure(reason: Reason, rows: Rows) -> list[Failure]:
-    return [Failure(reason.value, "quarantine_row", int(rows.size), _row_numbers(rows))] if rows.size else []
-
-
-def _row_numbers(rows: Rows) -> tuple[str, ...]:
-    return tuple(f"row {position + 1}" for position in rows[:EXAMPLES])
 
 
 def _explained(reason: str) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,14 +54,26 @@ def _check(spec: ModelSpec, file: Path, key: str) -> tuple[BatchVerdict, str]:
     with TemporaryDirectory(prefix="flightline-") as scratch:
         lake = Lakehouse(settings.lakehouse_uri or scratch)
         run = Run(spec, settings, lake, "check-delivery", _partition(spec, lake, key))
-        folder = Path(scratch) / "delivery"
-        folder.mkdir()
+        landing = settings.model_copy(update={"landing_uri": f"{scratch}/landing"})
+        delivery = Delivery.expected(landing, spec, "batches", run.partition)
+        folder = Path(delivery.folder)
+        folder.mkdir(parents=True)
         for each in files:
-            (folder / each.name).symlink_to(each.resolve())
+            if each.is_dir():
+                shutil.copytree(each, folder / each.name, copy_function=_put)
+            else:
+                _put(each.resolve(), folder / each.name)
         (folder / MARKER).touch()
-        delivery = Delivery(spec.name, "batches", run.partition, str(folder), spec.deliveries)
         verdict, said = steps.preview_batch(run, delivery)
         return verdict, said.replace(str(folder), str(file.parent if file.is_file() else file))
+
+
+def _put(file: str | Path, place: str | Path) -> None:
+    """As a second name where that can be, since a file may be large; a delivery has no symbolic links."""
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copyfile(file, place)
 
 
 def _partition(spec: ModelSpec, lake: Lakehouse, key: str) -> Partition:

@@ -18,6 +18,9 @@ from include.orchestration.runs import note_failure
 NOT_RETRIED = (ConfigError, TamperedError, UsageError)
 """Errors that the same run would meet again: they fail a task at once."""
 
+TASK_TIMEOUT = timedelta(hours=6)
+"""A task that takes longer hangs: none of ours takes an hour, on any data that was measured."""
+
 
 class Tag(StrEnum):
     """The closed set of DAG tags, beside the model's name: the stage of the model's life."""
@@ -49,6 +52,7 @@ def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
             "retry_exponential_backoff": True,
             "retry_policy": ExceptionRetryPolicy([RetryRule([*NOT_RETRIED], RetryAction.FAIL)]),
             "on_failure_callback": note_failure,
+            "execution_timeout": TASK_TIMEOUT,
         },
     }
 

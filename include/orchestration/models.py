@@ -45,6 +45,7 @@ def _check(spec: catalogue.ModelSpec) -> None:
 
     features = query.feature_schema(spec)
     expectations.load(spec)
+    expectations.load_for_labels(spec)
     metrics.of(spec)
     drift.check(spec)
     algorithms.of(spec)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+LOOK = timedelta(minutes=10)
+"""Longer than any look takes."""
+
+
 class MissedDeadline(DeliveryError, AirflowFailException):
     """What was waited for did not come. No retry: it would wait as long again."""
 
@@ -44,7 +48,8 @@ class ConditionSensor(BaseOperator):
         poll_seconds: float = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Counts from the start, also while the task waits without a slot: only the deadline says what was missing.
+        super().__init__(**{"execution_timeout": deadline + LOOK} | kwargs)
         self.model = model
         self.condition = condition
         self.expected = expected

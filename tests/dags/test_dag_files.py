@@ -121,6 +121,15 @@ def test_one_set_of_dags_per_model(dag_bag):
     assert set(dag_bag.dags) == {f"{model}.{name}" for model in catalogue.registered() for name in SHAPES}
 
 
+def test_no_task_runs_for_ever(dag_bag):
+    timeouts = {task.task_id: task.execution_timeout for dag in dag_bag.dags.values() for task in dag.tasks}
+    assert None not in timeouts.values(), timeouts
+    for dag in dag_bag.dags.values():
+        for task in dag.tasks:
+            waits = getattr(task, "deadline", None) or getattr(task, "response_timeout", None)
+            assert waits is None or waits < task.execution_timeout, "what it waits for is said before it is ended"
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_shape(dag_bag, name):
     dag = dag_bag.dags[f"{MODEL}.{name}"]

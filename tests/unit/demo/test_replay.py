@@ -4,6 +4,7 @@ import csv
 import functools
 import hashlib
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -215,9 +216,42 @@ def test_labels_of_a_composite_key_have_all_its_columns(spec: ModelSpec, places:
     assert rows_of(played.deliver_labels(places, 0))[0] == ["listing_id", "median_income", "median_house_value"]
 
 
-def test_a_run_delivers_what_it_is_asked_for(run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "source.csv"
+def in_cache(run: Run) -> Path:
+    path = Path(run.settings.landing_uri) / replay.CACHE / "source.csv"
+    path.parent.mkdir(parents=True)
     path.write_bytes(CSV)
+    return path
+
+
+OTHERS = {
+    "outside": lambda path, other: other.write_bytes(CSV) and other,
+    "on the way up": lambda path, other: other.write_bytes(CSV) and path.parent / ".." / ".." / other.name,
+    "link": lambda path, other: other.write_bytes(CSV) and (path.unlink(), path.symlink_to(other), path)[-1],
+    "pipe": lambda path, other: (path.unlink(), os.mkfifo(path), path)[-1],
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_run_plays_no_file_from_elsewhere(
+    run: Run, tmp_path: Path, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = OTHERS[other](in_cache(run), tmp_path / "other.csv")
+    monkeypatch.delenv("HOUSING_CSV", raising=False)
+    with pytest.raises(DeliveryError, match=r"is not played|is a link|is a pipe"):
+        replay.deliver(run, file=str(path), batch=1, labels=None, days=2, drift_day=None)
+
+
+def test_a_run_plays_the_file_of_the_environment(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_bytes(CSV)
+    monkeypatch.setenv("HOUSING_CSV", str(mine))
+    assert replay.deliver(run, file=str(mine), batch=1, labels=None, days=2, drift_day=None)
+    kept = replay.keep(replay.fetch(run.spec, tmp_path / "cache"), tmp_path / "cache")
+    assert (Path(kept.path).read_bytes(), kept.origin) == (CSV, "file named by HOUSING_CSV")
+
+
+def test_a_run_delivers_what_it_is_asked_for(run: Run) -> None:
+    path = in_cache(run)
     folders = replay.deliver(run, file=str(path), batch=1, labels=0, days=2, drift_day=None)
     assert [folder.removeprefix(run.settings.landing_uri) for folder in folders] == [
         "/california_housing/batches/batch_date=2025-01-02",
@@ -226,10 +260,9 @@ def test_a_run_delivers_what_it_is_asked_for(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["source.csv", None])
-def test_a_model_without_a_replay_says_so(run: Run, tmp_path: Path, file: str | None) -> None:
+def test_a_model_without_a_replay_says_so(run: Run, file: str | None) -> None:
     without = replace(run, spec=run.spec.model_copy(update={"replay": None}))
-    path = tmp_path / "source.csv"
-    path.write_bytes(CSV)
+    path = in_cache(run)
     with pytest.raises(ConfigError, match=r"california_housing/model\.yaml: there is no section replay, so"):
         replay.deliver(without, file=file and str(path), batch=0, labels=None, days=1, drift_day=None)
 

@@ -157,8 +157,8 @@ def without(column: int) -> Callable[[Rows], Rows]:
     ("broken", "batch_reasons"),
     [
         (without(4), ("missing_column:total_rooms",)),
-        (lambda rows: [[*row, "x"] for row in rows], ("extra_column:x",)),
-        (lambda rows: [["id", *rows[0][1:]], *rows[1:]], ("missing_column:listing_id", "extra_column:id")),
+        (lambda rows: [[*row, "x"] for row in rows], ("extra_column:#11",)),
+        (lambda rows: [["id", *rows[0][1:]], *rows[1:]], ("missing_column:listing_id", "extra_column:#1")),
         (lambda rows: rows[:1], ("no_rows",)),
         (lambda rows: b"", ("empty_file",)),
         (lambda rows: with_nulls(rows, 5), ("quarantine_budget_exceeded",)),
@@ -269,7 +269,7 @@ def test_log_names_columns_counts_and_examples(
     assert "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("include")) == (
         "california_housing, batch of 2025-01-02: accept_and_quarantine. "
         "40 rows = 38 accepted + 2 quarantined\n"
-        "  not_a_number:total_rooms  1 row quarantined, e.g. 'many'\n"
+        "  not_a_number:total_rooms  1 row quarantined, e.g. row 3\n"
         "  out_of_range:latitude     1 row quarantined, e.g. 51.5"
     )
     assert [record.name for record in caplog.records if record.name.startswith("great_expectations")] == []

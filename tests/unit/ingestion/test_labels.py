@@ -12,6 +12,8 @@ from include.ingestion import steps
 from include.ingestion.labels import LabelCounts
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import LABELS, QUARANTINE_LABELS
+from include.lakehouse.tables import within
+from tests.unit.ingestion.cases import DAY, as_csv, with_ingestion, with_rules
 
 HEADER = ["listing_id", "median_house_value"]
 Deliver = Callable[..., Run]
@@ -42,7 +44,7 @@ def test_unusable_labels_are_kept_with_their_reasons(run: Run, deliver: Deliver)
         ["3", "8"],
         ["4", "9"],
     ]
-    run = deliver([HEADER, *rows], kind="labels")
+    run = with_ingestion(with_rules(deliver([HEADER, *rows], kind="labels")), quarantine_budget=1.0)
     for _ in range(2):
         counts = steps.load_labels(run)
         assert counts.rows == 8 == counts.accepted + counts.quarantined
@@ -60,8 +62,8 @@ def test_unusable_labels_are_kept_with_their_reasons(run: Run, deliver: Deliver)
 
 
 @pytest.mark.parametrize("header", [["listing_id"], [*HEADER, "x"], ["id", "median_house_value"]])
-def test_other_columns_are_an_error_that_names_them(run: Run, deliver: Deliver, header: list[str]) -> None:
-    with pytest.raises(DeliveryError, match=r"labels/batch_date=2025-01-02: the labels have the columns"):
+def test_other_columns_are_an_error(run: Run, deliver: Deliver, header: list[str]) -> None:
+    with pytest.raises(DeliveryError, match=r"labels/batch_date=2025-01-02: the labels have other columns"):
         steps.load_labels(deliver([header, ["1"] * len(header)], kind="labels"))
 
 
@@ -77,3 +79,46 @@ def test_real_labels_are_all_used(run: Run, housing: replay.SourceFile) -> None:
 
 def test_no_label_is_no_error(run: Run, deliver: Deliver) -> None:
     assert steps.load_labels(deliver([HEADER], kind="labels")) == LabelCounts(0, 0, 0, {})
+
+
+def labels(count: int, value: str = "200000") -> list[list[str]]:
+    return [HEADER, *([str(n), value] for n in range(count))]
+
+
+def there(run: Run) -> int:
+    return run.lake.count(run.table(LABELS), where=within(run.partition))
+
+
+REJECTED = {
+    "absurd": (labels(40, "-1e300"), "quarantine_budget_exceeded"),
+    "header only": (labels(0), "no_rows"),
+    "far fewer": (labels(3), "row_count_off_band"),
+    "far more": (labels(401), "row_count_off_band"),
+    "unreadable": (labels(40, "much"), "quarantine_budget_exceeded"),
+}
+
+
+@pytest.mark.parametrize("case", REJECTED)
+def test_implausible_labels_do_not_replace_those_that_are_there(run: Run, deliver: Deliver, case: str) -> None:
+    for days in (3, 2, 1, 0):
+        steps.load_labels(deliver(labels(40), DAY.shift(-days), kind="labels"))
+    rows, reason = REJECTED[case]
+    deliver(rows, kind="labels")
+    for _ in range(2):
+        with pytest.raises(DeliveryError, match=rf"the labels are rejected: {reason}\. Those that were there stay"):
+            steps.load_labels(run)
+        assert there(run) == 40
+    kept = run.lake.read(run.table(QUARANTINE_LABELS), where=within(DAY))
+    assert kept.num_rows == len(rows) - 1
+    assert all(found[0] == reason for found in kept["reasons"].to_pylist())
+    assert steps.load_labels(deliver(labels(39), kind="labels")).accepted == there(run) == 39
+
+
+def test_an_implausible_label_among_others_waits(run: Run, deliver: Deliver) -> None:
+    counts = steps.load_labels(deliver([*labels(40), ["40", "-1e300"]], kind="labels"))
+    assert counts == LabelCounts(41, 40, 1, {"out_of_range:median_house_value": 1})
+
+
+def test_a_label_that_breaks_off_waits(run: Run, deliver: Deliver) -> None:
+    counts = steps.load_labels(deliver(as_csv(labels(40))[:-2], kind="labels"))
+    assert counts == LabelCounts(40, 39, 1, {"truncated_line": 1})

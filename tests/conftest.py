@@ -33,7 +33,6 @@ if sys.modules["__main__"].__spec__ is None:
 settings.register_profile("flightline", deadline=None)
 settings.load_profile("flightline")
 
-
 STACKS = ("tests/e2e", "tests/faults")
 
 
@@ -132,7 +131,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _group(item.nodeid) not in STACKS)  # they take longest, so they begin first
+    first = (*STACKS, "mlflow")  # they take longest
+    items.sort(key=lambda item: first.index(group) if (group := _group(item.nodeid)) in first else len(first))
 
 
 def _group(nodeid: str) -> str:

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from include.core import catalogue
 from include.core.settings import PROJECT_ROOT
 from include.features import query
 from include.features import store as feature_store
+from tests.stores import on_one_store
 from tests.tables import day
 
 DAY = day("2025-01-02")
@@ -78,7 +78,7 @@ def _request_time_features_are_the_same_offline_and_online(put_clean, lake):
     assert offline["price_to_income"].tolist() == [5.0, 5.0]
 
 
-@pytest.mark.parametrize("online_kind", ["postgres"], indirect=True)
+@on_one_store
 def test_a_wrong_address_and_one_that_is_missing_are_refused(feast_environment):
     def said(environment):
         done = subprocess.run(

@@ -33,7 +33,7 @@ def examples(task: Task, rows: int = 200) -> tuple[Floats, Floats, Floats]:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_the_gain_is_that_of_the_metric_and_the_bound_below_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "RESAMPLES", 200)
+    monkeypatch.setattr(compare, "RESAMPLES", 100)
     metric = METRICS[name]
     actual, good, bad = examples(metric.task)
     observed, bound = compare.gain_interval(metric, actual, good, bad, (3, 7), 0.95)

@@ -13,12 +13,12 @@ from include.core.spec import ModelSpec
 from include.features import store as feature_store
 from include.features.store import apply, open_store
 from include.training import training_set
+from tests.stores import on_one_store
 
 VARIABLE = "FLIGHTLINE_FEAST_ONLINE_STORE"
-only_once = pytest.mark.parametrize("online_kind", ["postgres"], indirect=True)
 
 
-@only_once
+@on_one_store
 def test_a_wrong_address_is_refused_when_it_is_loaded(feast_environment, monkeypatch):
     monkeypatch.setenv(VARIABLE, "mysql://me:secret@db/feast")
     said = r"^feature_repo/feature_store\.yaml: key online_store\.url: there is no online store of the kind 'mysql'"
@@ -28,7 +28,7 @@ def test_a_wrong_address_is_refused_when_it_is_loaded(feast_environment, monkeyp
     assert "secret" not in str(caught.value)
 
 
-@only_once
+@on_one_store
 def test_a_table_that_is_not_there_is_a_data_error_of_ours(store, spec):
     feature_store.apply(store, spec)
     rows = pd.DataFrame({"listing_id": [1], "event_timestamp": [pd.Timestamp("2025-01-02", tz="UTC")]})
@@ -36,7 +36,7 @@ def test_a_table_that_is_not_there_is_a_data_error_of_ours(store, spec):
         training_set.point_in_time(spec, store, spec.feature_service, rows)
 
 
-@only_once
+@on_one_store
 @pytest.mark.parametrize(
     "scheme", ["redis://:secret@127.0.0.1:{port}/1", "postgresql://me:secret@127.0.0.1:{port}/feast"]
 )
@@ -55,7 +55,7 @@ def test_a_store_that_does_not_answer_is_said_to_be_so(
     assert "secret" not in str(found.value)
 
 
-@only_once
+@on_one_store
 def test_a_store_that_does_not_let_us_in_is_said_to_be_so(
     spec: ModelSpec,
     feast_addresses: dict[str, str],

@@ -14,6 +14,7 @@ from include.lakehouse import decisions
 from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import FEATURES
+from tests.stores import on_one_store
 from tests.tables import day
 
 DAY, NEXT_DAY, LATER = day("2025-01-02"), day("2025-01-03"), day("2025-03-01")
@@ -56,6 +57,7 @@ def test_keys_that_a_materialisation_removed_as_expired_are_missed_where_the_tab
     assert (found.keys, found.mismatches, found.expired) == (2, 3, 0)
 
 
+@on_one_store
 def test_the_sample_is_of_the_day_and_of_before(store, spec, build, lake):
     build(DAY, list(range(100)), 5.0)
     build(NEXT_DAY, list(range(100, 200)), 5.0)
@@ -97,6 +99,7 @@ def test_skew_beyond_the_limit_stops_the_day_and_names_the_features(gate, spec, 
     assert gate(tolerant, DAY).features == ("median_income",)
 
 
+@on_one_store
 def test_too_many_expired_values_stop_the_day(gate, store, make_spec, build, lake):
     build(DAY, [1, 2], 5.0)
     build(LATER.shift(-1), [1, 2], 5.0, materialize=False)
@@ -127,12 +130,14 @@ def many_days(store, spec, lake):
     return days[-1]
 
 
+@on_one_store
 def test_the_gate_passes_when_most_keys_ever_seen_are_beyond_their_time(many_days, gate, spec):
     assert spec.features.ttl_days == 400
     found = gate(spec, many_days)
     assert (found.keys, found.mismatches, found.expired) == (4 + 4 * skew.SAMPLED_PARTITIONS, 0, 0)
 
 
+@on_one_store
 def test_the_sample_reads_a_bounded_number_of_days_within_the_time_to_live(many_days, spec, lake):
     sample = skew._sample(spec, lake, many_days, 200)
     days = {DAY.shift(entity["listing_id"] // 4) for entity in sample}

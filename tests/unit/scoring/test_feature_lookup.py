@@ -18,6 +18,7 @@ from include.lakehouse.tables import within
 from include.registry import saved_dataset
 from include.scoring import feature_lookup
 from include.training import training_set
+from tests.stores import on_one_store
 from tests.tables import day
 from tests.unit.training import world
 from tests.unit.training.stage import Scene, register
@@ -74,6 +75,7 @@ def test_predictions_are_those_of_the_features_and_the_same_offline_and_online(s
     assert len(keyed.score(listings(), AS_OF)) == len(keyed.score_online(listings(), AS_OF)) == 0
 
 
+@on_one_store
 def test_what_cannot_be_scored_is_said(scene: Scene, delivered, store) -> None:
     spec = delivered.spec
     keyed = feature_lookup.load(
@@ -95,6 +97,7 @@ def test_what_cannot_be_scored_is_said(scene: Scene, delivered, store) -> None:
             score(known, AS_OF.replace(tzinfo=None))
 
 
+@on_one_store
 def test_a_feature_renamed_since_the_version_was_fitted_is_named(scene: Scene, delivered, store, tmp_path) -> None:
     spec = delivered.spec
     version = register(spec, delivered.lake, scene.new, scene.new_ref).version
@@ -110,6 +113,7 @@ def test_a_feature_renamed_since_the_version_was_fitted_is_named(scene: Scene, d
             look_up(listings(1), AS_OF)
 
 
+@on_one_store
 def test_lineage_is_in_mlflow_and_in_feast(scene: Scene, delivered, store) -> None:
     spec, ref = delivered.spec, scene.new_ref
     version = register(spec, delivered.lake, scene.new, ref)
@@ -130,6 +134,7 @@ def test_lineage_is_in_mlflow_and_in_feast(scene: Scene, delivered, store) -> No
 
 
 @pytest.mark.filterwarnings("ignore:Retrieving datasets is an experimental feature:RuntimeWarning")
+@on_one_store
 def test_feast_reads_the_rows_that_a_version_was_fitted_to(scene: Scene, store, monkeypatch) -> None:
     monkeypatch.setattr(store.config.offline_store, "lakehouse_uri", str(scene.world.folder / "lakehouse"))
     for ref, run in ((scene.old_ref, scene.old), (scene.new_ref, scene.new)):

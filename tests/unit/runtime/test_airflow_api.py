@@ -12,7 +12,9 @@ import pytest
 from include.core.errors import StackError
 from include.runtime.airflow_api import AirflowApi
 
-RUN = {"dag_id": "a.b", "dag_run_id": "", "state": "queued", "partition_key": None, "end_date": None, "duration": None}
+RUN = {"dag_id": "a.b", "dag_run_id": "", "state": "queued"} | dict.fromkeys(
+    ("partition_key", "end_date", "duration", "note")
+)
 
 
 class Shaky(BaseHTTPRequestHandler):

@@ -29,7 +29,7 @@ from flightline.sensors import DeliverySensor
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults, delivery_deadline, each_partition
+from include.orchestration.defaults import Tag, dag_defaults, delivery_deadline, each_partition, source_end
 from include.orchestration.runs import note, run_of
 
 
@@ -39,6 +39,7 @@ def ingest_batch(model: str) -> None:
     @dag(
         **dag_defaults(spec, "ingest_batch", Tag.INGESTION),
         schedule=each_partition(spec),
+        end_date=source_end(spec),
         deadline=delivery_deadline(spec),
         doc_md=__doc__,
     )

@@ -26,7 +26,7 @@ from flightline.sensors import DeliverySensor
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults, each_partition
+from include.orchestration.defaults import Tag, dag_defaults, each_partition, source_end
 from include.orchestration.runs import note, run_of
 
 
@@ -36,6 +36,7 @@ def ingest_labels(model: str) -> None:
     @dag(
         **dag_defaults(spec, "ingest_labels", Tag.INGESTION),
         schedule=each_partition(spec, later=spec.deliveries.label_delay),
+        end_date=source_end(spec),
         doc_md=__doc__,
     )
     def build() -> None:

@@ -27,7 +27,7 @@ def maintain_tables(model: str) -> None:
 
     @dag(
         # Tables want upkeep also after their source has ended.
-        **dag_defaults(spec, "maintain_tables", Tag.MAINTENANCE) | {"end_date": None},
+        **dag_defaults(spec, "maintain_tables", Tag.MAINTENANCE),
         schedule=CronTriggerTimetable("0 3 * * 0", timezone="UTC"),
         doc_md=__doc__,
     )

@@ -34,7 +34,7 @@ def reprocess_quarantine(model: str) -> None:
         schedule=PartitionedAtRuntime(),
         doc_md=__doc__,
         params={
-            "partition": partition_param(spec, "Whose rows are validated again. Empty: list those that have some."),
+            "partition": partition_param(spec, "its rows are validated again. Empty: list those that have some."),
             "dry_run": Param(True, type="boolean", description="Only say what would be taken back."),
         },
     )

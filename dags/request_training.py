@@ -19,14 +19,19 @@ from airflow.sdk import dag, task
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults, weekly
+from include.orchestration.defaults import Tag, dag_defaults, source_end, weekly
 from include.orchestration.runs import note, run_of
 
 
 def request_training(model: str) -> None:
     spec, assets = catalogue.load(model), assets_of(model)
 
-    @dag(**dag_defaults(spec, "request_training", Tag.TRAINING), schedule=weekly(spec), doc_md=__doc__)
+    @dag(
+        **dag_defaults(spec, "request_training", Tag.TRAINING),
+        schedule=weekly(spec),
+        end_date=source_end(spec),
+        doc_md=__doc__,
+    )
     def build() -> None:
         @task(outlets=[assets.retraining_requested])
         def request(**context) -> None:

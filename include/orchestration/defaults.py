@@ -40,8 +40,6 @@ def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
     return {
         "dag_id": f"{spec.name}.{verb_noun}",
         "start_date": _midnight(spec.deliveries.first_day),
-        # A source that has ended schedules nothing more; by hand and by assets its runs go on.
-        "end_date": _midnight(last) if (last := spec.deliveries.last_day) else None,
         "catchup": False,
         "max_active_runs": 16,
         "tags": [spec.name, *tags],
@@ -55,6 +53,16 @@ def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
             "execution_timeout": TASK_TIMEOUT,
         },
     }
+
+
+def source_end(spec: ModelSpec) -> datetime | None:
+    """When the clock starts no more runs of a DAG that follows the source: that has ended then.
+
+    For those DAGs alone: a run by hand of a DAG without partitions is of now, and beyond the end of its DAG it would
+    succeed with no task at all.
+    """
+    last = spec.deliveries.last_day
+    return _midnight(last) if last else None
 
 
 def each_partition(spec: ModelSpec, *, later: int = 0) -> CronPartitionTimetable:

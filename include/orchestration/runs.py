@@ -22,7 +22,7 @@ def partition_param(spec: ModelSpec, description: str) -> Param:
     """The field of the trigger form that asks for a partition: a calendar where it is a day."""
     pattern = {"pattern": f"^{KEY_SHAPES[spec.grain]}$"}
     shape: dict[str, Any] = {"format": "date"} if spec.grain is Grain.DAY else pattern
-    text = f"{description} Such as {EXAMPLES[spec.grain]}."
+    text = f"{spec.grain.capitalize()} such as {EXAMPLES[spec.grain]}: {description}"
     return Param(None, type=["null", "string"], title="Partition", description=text, **shape)
 
 

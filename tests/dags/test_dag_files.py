@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from airflow.sdk import PartitionedAssetTimetable, RetryAction
+from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable, RetryAction
 
 from include.core import catalogue
 from include.core.errors import DataError, TamperedError
@@ -152,6 +152,13 @@ def test_assets_that_start_a_run(dag_bag, name):
         condition = timetable.asset_condition
         assets = {asset.name for asset in getattr(condition, "objects", [condition])}
         assert assets == {f"{MODEL}.{asset}" for asset in STARTED_BY[name]}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_dag_ends_with_the_source_only_where_the_clock_starts_its_partitions(dag_bag, name):
+    """By hand, beyond its end, a run of any other would succeed without a task."""
+    dag = dag_bag.dags[f"{MODEL}.{name}"]
+    assert (dag.end_date is not None) == isinstance(dag.timetable, CronPartitionTimetable)
 
 
 def test_the_docstring_of_each_asset_names_who_emits_and_who_consumes_it():

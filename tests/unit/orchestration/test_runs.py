@@ -66,7 +66,7 @@ def test_a_partition_can_be_asked_for_in_the_form() -> None:
 @pytest.mark.parametrize(("grain", "example"), EXAMPLES.items())
 def test_the_form_takes_the_keys_of_the_grain_alone(grain: Grain, example: str) -> None:
     content = catalogue.load(MODEL).model_dump() | {"grain": grain}
-    param = runs.partition_param(ModelSpec.model_validate(content), "Whose rows?")
+    param = runs.partition_param(ModelSpec.model_validate(content), "its rows.")
     assert example in str(param.description)
     assert param.resolve() is None
     assert param.resolve(example) == example

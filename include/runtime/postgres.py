@@ -123,14 +123,15 @@ class Postgres:
     def stop(self) -> bool:
         """Stop the server by its process id. Returns whether it was running."""
         process = self._running()
-        if process is None:
-            return False
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(STOP_SECONDS)
-        except psutil.TimeoutExpired:
-            raise StackError(f"PostgreSQL (process {process.pid}) does not end", where=str(self._data)) from None
-        return True
+        if process is not None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_SECONDS)
+            except psutil.TimeoutExpired:
+                raise StackError(f"PostgreSQL (process {process.pid}) does not end", where=str(self._data)) from None
+        if self.socket_folder != self._data:
+            shutil.rmtree(self.socket_folder, ignore_errors=True)
+        return process is not None
 
     # -- places -------------------------------------------------------------------------------
 

@@ -40,8 +40,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     running.start()
     yield running
     running.stop()
-    if running.socket_folder.parent == Path("/tmp"):
-        shutil.rmtree(running.socket_folder)
+    assert running.socket_folder == running._data or not running.socket_folder.exists()
     shutil.rmtree(base)
 
 

@@ -134,7 +134,7 @@ def _versions(stack: Stack, spec: ModelSpec, lake: Lakehouse) -> list[dict[str, 
                 "version": number,
                 "stage": registered.tags.get("stage"),
                 "training_set": registered.tags["training_set"],
-                "fitted_as": run.info.run_name,
+                "fitted_as": run.data.tags["kind"],
                 "metric": run.data.metrics[spec.metric],
                 "drifted_metric": run.data.metrics.get(f"drifted_{spec.metric}"),
                 "baseline_metric": _baseline(client, spec, run),
@@ -152,6 +152,6 @@ def _baseline(client: MlflowClient, spec: ModelSpec, run: Any) -> float | None:
     """The metric of the baseline that the same Airflow run has fitted."""
     runs = client.search_runs(
         [run.info.experiment_id],
-        f"tags.`airflow.run_id` = '{run.data.tags['airflow.run_id']}' AND attributes.run_name = 'baseline'",
+        f"tags.`airflow.run_id` = '{run.data.tags['airflow.run_id']}' AND tags.kind = 'baseline'",
     )
     return runs[0].data.metrics[spec.metric] if runs else None

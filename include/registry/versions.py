@@ -39,6 +39,9 @@ Stage = Literal["None", "Staging", "Production", "Archived", "Rejected"]
 STAGING, PRODUCTION = "staging", "production"
 Predictor = Callable[[pd.DataFrame], Floats]
 """From rows of a version's features to one prediction a row, by the task's convention (`evaluation.metrics`)."""
+DETAILS = "details"
+"""The tag that holds, as JSON, those facts that code reads and people do not: they stand in nobody's way then."""
+_FOR_CODE = ("split", "training_set.version", "data.version", "features", "feature_service", "feature_table")
 _NOTES = "\n\n---\n"
 """Stands between what a version is described by and what the gates said of it."""
 
@@ -54,7 +57,7 @@ class Version:
     run_id: str
     """Of the MLflow run that made it."""
     tags: Mapping[str, str]
-    """Those that were set when it was registered are recorded in the lakehouse, too (`registration`)."""
+    """With those in the tag `DETAILS`. What was set at the registration is in the lakehouse, too (`registration`)."""
     created_at: datetime
     """By the clock, UTC."""
 
@@ -108,7 +111,7 @@ def create(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> Version:
         run_id=run_ref.mlflow_run_id,
         model_id=run_ref.model_id,
         description=describe(spec, run_ref, ref),
-        tags={"stage": "None", **facts(spec, run_ref, ref)},
+        tags={"stage": "None", **_as_tags(facts(spec, run_ref, ref))},
     )
     return _version(made)
 
@@ -262,6 +265,21 @@ def facts(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, st
     }
 
 
+def _as_tags(told: Mapping[str, str]) -> dict[str, str]:
+    """Facts as a version has them: a tag for each that people read, one for all others."""
+    details = {name: told[name] for name in _FOR_CODE}
+    return {name: value for name, value in told.items() if name not in details} | {DETAILS: json.dumps(details)}
+
+
+def _told_by(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags, with the facts of that one; a tag that somebody set beside it is taken, and so found to differ."""
+    try:
+        details = json.loads(tags.get(DETAILS, "{}"))
+    except ValueError:  # it was written by hand; whoever needs one of them says that it is gone
+        details = {}
+    return {**details, **tags}
+
+
 def _figures(spec: ModelSpec, measured: Mapping[str, float], prefix: str) -> str:
     """All metrics of the task that were measured, the model's own first."""
     chosen = {spec.metric: metrics.of(spec), **METRICS}
@@ -286,6 +304,6 @@ def _version(found: ModelVersion) -> Version:
         stage=next((stage for stage in stages if stage == tag), "None"),
         description=found.description or "",
         run_id=found.run_id or "",
-        tags=dict(found.tags),
+        tags=_told_by(found.tags),
         created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
     )

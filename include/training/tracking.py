@@ -86,14 +86,14 @@ def finished(spec: ModelSpec, lake: Lakehouse, run_name: str, ref: TrainingSetRe
     client, files = MlflowClient(), _recorded_files(spec, lake, ref)
     runs = client.search_runs(
         [experiment_id(spec)],
-        filter_string=f"tags.`airflow.run_id` = '{run_id}' AND attributes.run_name = '{run_name}'",
+        filter_string=f"tags.`airflow.run_id` = '{run_id}' AND tags.kind = '{run_name}'",
     )
     kept: RunRef | None = None
     for run in runs:
         same_data = all(run.data.tags.get(key) == value for key, value in _data_tags(ref).items())
         logged = next((model_id for model_id in _model_ids(run) if model_id in files), None)
         if kept is None and run.info.status == "FINISHED" and same_data and logged:
-            kept = RunRef(run.info.run_id, run.info.run_name, logged, dict(run.data.metrics), files[logged])
+            kept = RunRef(run.info.run_id, run_name, logged, dict(run.data.metrics), files[logged])
         else:
             client.delete_run(run.info.run_id)
     return kept
@@ -106,14 +106,23 @@ def started(
     """An open MLflow run with its tags; it ends FAILED if the block raises.
 
     Args:
+        run_name: what kind of a candidate it is. In MLflow the run is named by model, training set and kind.
         run_id: of the Airflow run.
         origin: names of the delivered files.
     """
     chosen = {"task": spec.task.value, "metric": spec.metric, "algorithm": spec.training.algorithm}
-    tags = {"airflow.run_id": run_id, "model": spec.name, "data.origin": origin, **chosen, **_data_tags(ref)}
+    tags = {
+        "kind": run_name,
+        "airflow.run_id": run_id,
+        "model": spec.name,
+        "data.origin": origin,
+        **chosen,
+        **_data_tags(ref),
+    }
     if sha := _git_sha():
         tags["git.sha"] = sha
-    with mlflow.start_run(experiment_id=experiment_id(spec), run_name=run_name, tags=tags) as run:
+    title = f"{spec.name} {ref.training_set} {run_name}"
+    with mlflow.start_run(experiment_id=experiment_id(spec), run_name=title, tags=tags) as run:
         yield run
 
 

@@ -121,7 +121,7 @@ def test_both_runs_are_comparable_in_mlflow(played: Played) -> None:
     client = MlflowClient(played.stack.mlflow_url)
     experiment = client.get_experiment_by_name(f"{played.spec.name}/training")
     runs = client.search_runs([experiment.experiment_id])
-    assert {run.info.run_name for run in runs} == {"baseline", "tuned"}
+    assert {run.data.tags["kind"] for run in runs} == {"baseline", "tuned"}
     assert len(runs) == 2 * len(played.summary["versions"])
     for run in runs:
         assert {"adjusted_r2", "rmse", "mae"} <= set(run.data.metrics)

@@ -125,7 +125,7 @@ def test_a_tag_that_says_how_a_version_is_loaded_is_held_against_its_record(run:
     alias_history.begin(run.lake, run.spec, "1", model_time=DAYS[0].end, decision_id="d2")
     for use in (
         lambda: feature_lookup.load(run.spec, run.lake, None, "1"),
-        lambda: choice.choose(run.spec, run.lake, DAYS[0]),
+        lambda: choice.choose(run.spec, run.lake, DAYS[0], None),
         lambda: reference.load(run.spec, run.lake, "1"),  # monitoring
     ):
         with pytest.raises(TamperedError, match=f"tag {tag} of version 1 is not what was registered"):

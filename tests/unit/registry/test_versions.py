@@ -27,6 +27,9 @@ def test_a_run_has_one_version_with_everything_a_reader_needs(scene: Scene) -> N
         "metric": "adjusted_r2",
         "training_set": scene.new_ref.training_set,
     }
+    shown = set(MlflowClient().get_model_version(spec.name, made.version).tags)
+    assert {"stage", "candidate", "training_set", "known_at", "adjusted_r2", "drifted_adjusted_r2"} < shown
+    assert not shown & {"features", "split", "data.version", "training_set.version"}, "people read none of these"
     assert json.loads(made.tag("split"))["test_share"] == spec.training.split.test_share
     assert made.description.startswith("lightgbm, baseline. Fitted to ")
     assert "days 2025-01-01 to 2025-01-04 (2025-01-02, 2025-01-03, 2025-01-04 drifted and weigh more)" in (

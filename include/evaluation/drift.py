@@ -28,6 +28,7 @@ import numpy as np
 from include.core.errors import ConfigError, DataError
 from include.core.registry import choose
 from include.core.spec import Drift, ModelSpec
+from include.core.text import aligned
 from include.evaluation.corrections import CORRECTIONS, Floats
 
 if TYPE_CHECKING:  # scipy and pandas take a second to import, and who checks model.yaml needs the names alone
@@ -157,6 +158,18 @@ def check(spec: ModelSpec) -> None:
     for kind in ColumnKind:
         _test(spec.monitoring.drift, kind, file)
     choose(CORRECTIONS, spec.monitoring.drift.correction, f"{file}monitoring.drift.correction")
+
+
+def described(tested: Sequence[tuple[str, ColumnDrift]], config: Drift) -> str:
+    """How many drifted, and a line for each, under its name, whose distance is large enough to count: for logs."""
+    lines = [("", "distance", "at least", "adjusted p", "below", "")]
+    for name, item in sorted(tested, key=lambda named: -named[1].distance):
+        least = config.tests[item.kind.value].min_effect
+        if item.drifted or item.distance >= least:
+            numbers = f"{item.distance:.4f}", f"{least:g}", f"{item.adjusted_p:.2g}", f"{config.alpha:g}"
+            lines.append((name, *numbers, "drifted" if item.drifted else ""))
+    count = f"{sum(item.drifted for _, item in tested)} of {len(tested)} distributions drifted"
+    return f"{count}\n{aligned(lines)}" if len(lines) > 1 else count
 
 
 def detect(reference: pd.DataFrame, current: pd.DataFrame, config: Drift) -> list[ColumnDrift]:

@@ -48,6 +48,10 @@ class LabelCounts:
     reasons: dict[str, int]
     """Quarantined rows by reason; a row can have several."""
 
+    def describe(self) -> str:
+        lines = [f"{self.rows} rows = {self.accepted} accepted + {self.quarantined} quarantined"]
+        return "\n".join([*lines, *(f"  {reason}  {count}" for reason, count in self.reasons.items())])
+
 
 def load(run: Run, delivery: Delivery) -> LabelCounts:
     """Replace the delivery's partition of ``labels_`` and ``quarantine_labels_``.
@@ -90,7 +94,7 @@ def load(run: Run, delivery: Delivery) -> LabelCounts:
     lake.replace(run.table(LABELS), used, {PARTITION: partition.key})
     _quarantine(run, delivered, reasons)
     counts = LabelCounts(delivered.num_rows, used.num_rows, int(unusable.size), reasons.counts())
-    log.info("%s, labels of %s: %s", spec.name, partition, counts)
+    log.info("%s, labels of %s: %s", spec.name, partition, counts.describe())
     return counts
 
 

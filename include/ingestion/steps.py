@@ -186,7 +186,10 @@ def take_rows_back(run: Run) -> BatchCounts:
         counts = batch.reject(run, found.batch_reasons)
     else:
         counts = batch.load(run)
-        log.info("%s, batch of %s: %d rows taken back, %s", spec.name, partition, found.taken_back, counts)
+        log.info(
+            "%s, batch of %s: %d of %d rows taken back; %d rows = %d accepted + %d quarantined",
+            *(spec.name, partition, found.taken_back, found.waiting, counts.rows, counts.accepted, counts.quarantined),
+        )
     run.decide(
         Kind.QUARANTINE_REPROCESSING,
         Outcome.TAKE_ROWS_BACK if found.taken_back else Outcome.LEAVE_ROWS,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from include.core.spec import ModelSpec
-from include.evaluation import metrics
+from include.core.text import aligned
+from include.evaluation import drift, metrics
 from include.lakehouse.windows import WindowMetrics
 from include.monitoring.policy import Verdict
 from include.monitoring.window import Measured
@@ -16,30 +16,15 @@ def of_window(spec: ModelSpec, window: WindowMetrics, measured: Measured) -> str
     """Values and thresholds of a window: counts, metrics, and each column whose distance is large enough to count."""
     if window.version is None:
         return f"Window {window.partition}: nothing was scored"
-    rule, own = spec.monitoring.drift, metrics.of(spec)
+    own = metrics.of(spec)
     lines = [("", "value", "threshold")]
     lines += [(name.replace("_", " "), f"{getattr(window, name)}", "") for name in ("labelled_rows", "in_training")]
     lines.append((own.title, _value(spec, window.metric), _threshold(spec)))
     lines += [(name, f"{value:,.4f}", "") for name, value in sorted(window.values.items()) if name != spec.metric]
-    columns = [("", "distance", "at least", "adjusted p", "below", "")]
-    tested = [*measured.features, *measured.inputs]
-    for item in sorted(tested, key=lambda item: -item.distance):
-        effect = rule.tests[item.kind.value].min_effect
-        if item.drifted or item.distance >= effect:
-            name = item.column if item in measured.features else f"{item.column}, {item.kind}"
-            columns.append(
-                (
-                    name,
-                    f"{item.distance:.4f}",
-                    f"{effect:g}",
-                    f"{item.adjusted_p:.2g}",
-                    f"{rule.alpha:g}",
-                    "drifted" if item.drifted else "",
-                )
-            )
+    tested = [(item.column, item) for item in measured.features]
+    tested += [(f"{item.column}, {item.kind}", item) for item in measured.inputs]
     head = f"Window {window.partition}: {window.rows} rows scored by version {window.version}"
-    tail = f"{sum(item.drifted for item in tested)} of {len(tested)} distributions drifted"
-    return "\n".join([head, aligned(lines), tail, *([aligned(columns)] if len(columns) > 1 else [])])
+    return f"{head}\n{aligned(lines)}\n{drift.described(tested, spec.monitoring.drift)}"
 
 
 def of_verdict(spec: ModelSpec, window: WindowMetrics | None, verdict: Verdict, at: datetime) -> str:
@@ -72,18 +57,6 @@ def rules(spec: ModelSpec, window: WindowMetrics, verdict: Verdict, at: datetime
             f"fewer than {rules.budget_requests}",
         ),
     ]
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines: the first column to the left, the others to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _value(spec: ModelSpec, value: float | None) -> str:

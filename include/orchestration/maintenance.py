@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from include.core.text import aligned
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import TABLES
 
@@ -30,5 +31,7 @@ def maintain_tables(run: Run) -> dict[str, dict[str, int]]:
             "files_written": int(compacted["numFilesAdded"]),
             "files_removed": len(removed),
         }
-        log.info("%s: %s", name, done[name])
+    columns = ("files_replaced", "files_written", "files_removed")
+    told = [(name, *(str(counts[column]) for column in columns)) for name, counts in done.items()]
+    log.info("\n%s", aligned([("", *(column.replace("_", " ") for column in columns)), *told]))
     return done

@@ -155,17 +155,8 @@ def check_drift(run: Run, version: str) -> list[str]:
     later = frame[PARTITION] > frame[PARTITION].min()
     tested = drift.detect(frame.loc[~later, names], frame.loc[later, names], config)
     drifted = sorted(item.column for item in tested if item.drifted)
-    log.info("%s rows after the history of version %s, %s rows of it", later.sum(), version, (~later).sum())
-    for item in sorted(tested, key=lambda item: item.adjusted_p):
-        log.info(
-            "%-30s %-8s distance %.3f (%g counts), corrected p %.2g (alpha %g)",
-            item.column,
-            "DRIFTED" if item.drifted else "",
-            item.distance,
-            config.tests[item.kind.value].min_effect,
-            item.adjusted_p,
-            config.alpha,
-        )
+    head = f"{later.sum()} rows after the history of version {version}, beside the {(~later).sum()} of it"
+    log.info("%s: %s", head, drift.described([(item.column, item) for item in tested], config))
     _decide(
         run,
         Kind.DRIFT_CHECK,

@@ -23,12 +23,10 @@ def choose_version(run: Run, as_of: AsOf = "history") -> Choice | None:
     """The version that scores the partition, by `choice.choose`; None where none has been promoted yet.
 
     Raises:
-        UsageError: there is no batch of it.
         TamperedError: what is in production was touched by hand, as `alias.require` says.
     """
     if as_of not in get_args(AsOf):
         raise UsageError(f"as_of is {as_of!r}", where=run.spec.name, fix=f"Use one of {', '.join(get_args(AsOf))}")
-    run.require_batch()
     alias.require(run)
     served = predictions.served_version(run.spec, run.lake, run.partition)
     chosen = choice.choose(run.spec, run.lake, run.partition, served, as_of)
@@ -50,6 +48,7 @@ def score_rows(run: Run, as_of: AsOf = "history") -> Scored:
         UsageError: no version is in production, or there is no batch of it.
         DataError: as `choose_version` and `batch.score`.
     """
+    run.require_batch()
     if choose_version(run, as_of) is None:
         raise UsageError("no version is in production", where=run.spec.name, fix="Train and promote one")
 

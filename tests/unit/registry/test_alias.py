@@ -24,7 +24,7 @@ def promoted(scene: Scene, name: str, *numbers: str) -> Run:
         steps.check_staging(run, number)
         steps.check_production(run, number)
         steps.promote(run, number)
-    return replace(first, asked_for=DAYS[-1].shift(1))
+    return replace(first, asked_for=DAYS[-1])
 
 
 def aliased(run: Run) -> str | None:

@@ -36,6 +36,8 @@ from include.training.training_set import TrainingSetRef
 PASSWORD = "not-the-one-of-an-installation"
 FORMER = "of-before-it-was-changed"
 START_SECONDS = 180
+PATIENCE = 120
+"""Seconds, for one answer of a server on a busy machine."""
 OPEN = re.compile(r"/health|(/ajax-api/3.0|/api/3.0)/mlflow/server-info|/static-files/.*")
 """What a browser needs before the log-in, and what a watchman asks: no data, nothing that writes."""
 EXAMPLE = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 5.0]})
@@ -143,7 +145,7 @@ def routes() -> list[tuple[str, str]]:
 
 
 def test_every_page_and_every_call_asks_for_the_password(server: Server) -> None:
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         answered = {(method, path): client.request(method, path).status_code for method, path in routes()}
         guesses = [
             (tracking_server.USER, FORMER),
@@ -166,7 +168,7 @@ def test_no_detour_leads_past_the_log_in(server: Server, version: Version, detou
     host, port = server.url.removeprefix("http://").split(":")
     for method in ("PUT", "GET", "DELETE"):
         asked = [f"{method} {detour}{path} HTTP/1.1", f"Host: {host}:{port}", "Connection: close", "Content-Length: 4"]
-        with socket.create_connection((host, int(port)), timeout=60) as connection:  # no client tidies the path
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:  # no client tidies the path
             connection.sendall("\r\n".join([*asked, "", "evil"]).encode())
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert answer.split()[1] in (b"401", b"403", b"404", b"405"), answer[:200]
@@ -178,10 +180,10 @@ def test_without_a_password_no_file_of_a_version_is_written_or_read(server: Serv
     file = stored(server, "MLmodel")
     before = file.read_bytes()
     for answer in (
-        httpx.put(server.artifact(file), content=b"loader_module: evil"),
-        httpx.put(server.artifact(file.parent / "code.py"), content=b"raise SystemExit"),
-        httpx.delete(server.artifact(file)),
-        httpx.get(server.artifact(file)),
+        httpx.put(server.artifact(file), content=b"loader_module: evil", timeout=PATIENCE),
+        httpx.put(server.artifact(file.parent / "code.py"), content=b"raise SystemExit", timeout=PATIENCE),
+        httpx.delete(server.artifact(file), timeout=PATIENCE),
+        httpx.get(server.artifact(file), timeout=PATIENCE),
     ):
         assert answer.status_code == 401
     assert file.read_bytes() == before
@@ -194,14 +196,14 @@ def test_with_a_password_a_version_can_be_changed_but_not_loaded(server: Server,
     file, insider = stored(server, "MLmodel"), (tracking_server.USER, PASSWORD)
     before = file.read_bytes()
     evil = before.replace(b"mlflow.sklearn", b"antigravity___")
-    assert httpx.put(server.artifact(file), content=evil, auth=insider).is_success
+    assert httpx.put(server.artifact(file), content=evil, auth=insider, timeout=PATIENCE).is_success
     assert file.read_bytes() == evil
     with pytest.raises(TamperedError, match=r"MLmodel of version [0-9]+ is changed"):
         registration.predict(run.spec, run.lake, version, EXAMPLE)
     assert "antigravity" not in sys.modules
-    assert httpx.put(server.artifact(file), content=before, auth=insider).is_success
+    assert httpx.put(server.artifact(file), content=before, auth=insider, timeout=PATIENCE).is_success
     added = file.parent / "code" / "evil.py"
-    assert httpx.put(server.artifact(added), content=b"raise SystemExit", auth=insider).is_success
+    assert httpx.put(server.artifact(added), content=b"raise SystemExit", auth=insider, timeout=PATIENCE).is_success
     with pytest.raises(TamperedError, match=r"code of version [0-9]+ is additional"):
         registration.predict(run.spec, run.lake, version, EXAMPLE)
     added.unlink()

@@ -36,7 +36,7 @@ def roll_back_model(model: str) -> None:
         doc_md=__doc__,
         params={
             "version": Param(1, type="integer", minimum=1, description="Number of the version to go back to."),
-            "comment": Param("", type="string", description="Why; kept in the decisions."),
+            "comment": Param(None, type=["null", "string"], description="Why; kept in the decisions."),
             "dry_run": Param(True, type="boolean", description="Only say what would change."),
         },
     )
@@ -61,7 +61,7 @@ def roll_back_model(model: str) -> None:
             from include.orchestration import notes
             from include.registry import steps
 
-            moved = steps.roll_back(model_run_of(context), str(params["version"]), comment=params["comment"])
+            moved = steps.roll_back(model_run_of(context), str(params["version"]), comment=params["comment"] or "")
             note(context, notes.of_move(moved))
             return asdict(moved)
 

@@ -22,7 +22,11 @@ class ApprovalBranchOperator(HITLBranchOperator):
             options=["Approve", "Reject"],
             options_mapping={"Approve": approved, "Reject": rejected},
             defaults=["Reject"],
-            params={"comment": Param("", source="task", type="string", description="Why; kept in the decisions.")},
+            params={
+                "comment": Param(
+                    None, source="task", type=["null", "string"], description="Why; kept in the decisions."
+                )
+            },
             **kwargs,
         )
 

@@ -58,9 +58,9 @@ class Played:
         wait_for(lambda: not self.airflow.runs_backfill(dag), f"the last backfill of {dag} to end")
         self.airflow.backfill(dag, first, last)
 
-    def finish(self, run: Run) -> Run:
+    def finish(self, run: Run, seconds: float = WAIT_SECONDS) -> Run:
         """Wait for a run's end, which has to be a success."""
-        wait_for(lambda: self.airflow.run(run.dag_id, run.run_id).finished, f"{run.dag_id} to end")
+        wait_for(lambda: self.airflow.run(run.dag_id, run.run_id).finished, f"{run.dag_id} to end", seconds)
         ended = self.airflow.run(run.dag_id, run.run_id)
         assert ended.state == "success", self.airflow.task_states(ended)
         return ended

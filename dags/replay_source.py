@@ -48,7 +48,7 @@ def replay_source(model: str) -> None:
             from include.demo import replay
 
             delivered = replay.deliver(model_run_of(context), **params)
-            note(context, f"delivered {', '.join(delivered) or 'nothing'}")
+            note(context, f"delivered {', '.join('/'.join(path.split('/')[-2:]) for path in delivered) or 'nothing'}")
             return delivered
 
         deliver()

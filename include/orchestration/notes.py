@@ -76,7 +76,7 @@ def of_window(run: Run, verdict: Verdict) -> str:
             seen = f"{verdict.windows_below} of {verdict.windows_labelled} windows degraded"
             said.append(f"{seen} ({rules.below_windows} of {rules.of_windows} ask for retraining)")
     why = _some([reason.replace("_", " ") for reason in verdict.reasons])
-    return f"{', '.join(said)} → {_OUTCOMES[verdict.outcome]} ({why})".lstrip(", ")
+    return " → ".join([*([", ".join(said)] if said else []), f"{_OUTCOMES[verdict.outcome]} ({why})"])
 
 
 def of_candidate(run: Run, version: str, candidate: RunRef) -> str:

@@ -1,0 +1,62 @@
+"""What a person reads of a run in its note: values beside their thresholds, in a line."""
+
+from __future__ import annotations
+
+from include.ingestion.verdict import BatchVerdict
+from include.lakehouse.decisions import Outcome, Reason
+from include.monitoring import steps
+from include.orchestration import notes
+from include.scoring.batch import Scored
+from tests.unit.monitoring.scene import DAY, NEXT, Scene, scene
+from tests.unit.training.stage import mlflow_store
+
+__all__ = ["mlflow_store", "scene"]
+
+
+def decided(scene: Scene, number: int, *, noise: float, factor: float = 1.0) -> str:
+    """The note of a day that is delivered, labelled, measured and decided on."""
+    partition = DAY.shift(number)
+    predicted = scene.deliver(
+        partition, seed=number + 1, change=lambda rows: rows.assign(income=rows["income"] * factor)
+    )
+    scene.label(predicted, partition, noise=noise)
+    scene.measure(partition)
+    run = scene.run(partition)
+    return notes.of_window(run, steps.decide(run))
+
+
+def test_a_window_is_told_by_values_thresholds_and_windows(scene: Scene) -> None:
+    assert decided(scene, 0, noise=20).endswith(" ≥ 0.8000, no drift → no action (performance holds)")
+    first, second = (decided(scene, number, noise=200, factor=1.5) for number in (1, 2))
+    assert ", 1 of 2 windows degraded (2 of 3 ask for retraining) → drift recorded (waiting for n of m)" in first
+    value, _, rest = second.partition(" < 0.8000, income (")
+    assert value.startswith("adjusted R2 ")
+    distance, _, rest = rest.partition(" ≥ 0.1) drifted, ")
+    assert float(distance) > 0.1
+    assert rest == "2 of 3 windows degraded (2 of 3 ask for retraining) → retraining (harmful drift)"
+
+
+def test_a_window_without_labels_or_rows_says_so(scene: Scene) -> None:
+    scene.deliver(NEXT)
+    scene.measure(NEXT)
+    run = scene.run(NEXT)
+    said = notes.of_window(run, steps.decide(run))
+    assert said == "adjusted R2 unknown (0 of 300 rows labelled), no drift → no action (no labels no drift)"
+    scene.label(scene.deliver(DAY))
+    nobody = scene.changed(name=f"{scene.spec.name}_new").run()
+    scene.changed(name=f"{scene.spec.name}_new").label(scene.deliver(DAY))
+    assert notes.of_window(nobody, steps.decide(nobody)) == "no action (no production version)"
+
+
+def test_a_batch_and_its_scoring() -> None:
+    given = {"rows": 413, "warnings": (), "batch_reasons": ()}
+    reasons = {f"null:{name}": count for count, name in enumerate("abcde", start=1)}
+    some = BatchVerdict(outcome=Outcome.ACCEPT_AND_QUARANTINE, quarantined=9, reasons=reasons, **given)
+    assert notes.of_batch(some) == ("413 rows: 404 accepted, 9 quarantined (null:e 5, null:d 4, null:c 3 and 2 more)")
+    rejected = {**given, "batch_reasons": (Reason.MISSING_COLUMN.about("total_rooms"),)}
+    none = BatchVerdict(outcome=Outcome.REJECT_BATCH, quarantined=413, reasons={}, **rejected)
+    assert notes.of_batch(none) == "batch rejected (missing_column:total_rooms), 413 rows in quarantine"
+    assert notes.of_scoring(Scored("1", True, 413)) == "413 rows scored by version 1"
+    assert notes.of_scoring(Scored("1", True, 413, 7)) == (
+        "413 rows scored by version 1, 7 of them beside what was served"
+    )

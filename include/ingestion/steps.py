@@ -135,11 +135,12 @@ def alert(run: Run) -> NoReturn:
     """
     decided = decisions.history(run.lake, run.spec.name, Kind.BATCH_VERDICT, since=run.partition.end)
     mine = [item for item in decided if item.subject == run.partition.key]
-    problems = max(mine, key=lambda item: item.recorded_at).inputs["verdict"]["problems"] if mine else []
+    reasons = max(mine, key=lambda item: item.recorded_at).inputs["verdict"]["batch_reasons"] if mine else []
     raise BatchRejected(
-        f"the batch is rejected. {' '.join(problems)}",
+        f"the batch is rejected: {', '.join(reasons)}",
         where=f"{run.spec.name}, batch of {run.partition}",
-        fix="After it was delivered again, backfill it; after a rule was mended, run reprocess_quarantine",
+        fix="The tab Report says more. Have it delivered again and backfill it, or mend the rule and run "
+        "reprocess_quarantine",
     )
 
 

@@ -106,7 +106,7 @@ def started(
     """An open MLflow run with its tags; it ends FAILED if the block raises.
 
     Args:
-        run_name: what kind of a candidate it is. In MLflow the run is named by model, training set and kind.
+        run_name: what kind of a candidate it is. In MLflow the run is named by training set, kind and model.
         run_id: of the Airflow run.
         origin: names of the delivered files.
     """
@@ -121,7 +121,7 @@ def started(
     }
     if sha := _git_sha():
         tags["git.sha"] = sha
-    title = f"{spec.name} {ref.training_set} {run_name}"
+    title = f"{ref.training_set} {run_name} {spec.name}"  # MLflow's list cuts it
     with mlflow.start_run(experiment_id=experiment_id(spec), run_name=title, tags=tags) as run:
         yield run
 

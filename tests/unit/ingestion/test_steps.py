@@ -14,6 +14,7 @@ from include.core.partition import Grain, Partition
 from include.ingestion import expectations, raw_loader, steps
 from include.ingestion.batch import BatchCounts
 from include.ingestion.labels import LabelCounts
+from include.ingestion.steps import BatchRejected
 from include.lakehouse import decisions
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, LABELS, METRICS, PARTITION, QUARANTINE
@@ -98,3 +99,15 @@ def test_a_batch_is_rejected_for_a_known_reason_only(run: Run, deliver: Callable
     with pytest.raises(DataError, match="not rejected without a reason"):
         steps.reject_batch(run, [])
     assert run.lake.count(run.table(QUARANTINE)) == 0
+
+
+def test_a_rejected_batch_is_an_alert_that_names_its_reasons(
+    run: Run, deliver: Callable[..., Run], good_rows: Rows
+) -> None:
+    index = good_rows[0].index("total_rooms")
+    rejected = deliver([row[:index] + row[index + 1 :] for row in good_rows], of=run)
+    ingest(rejected)
+    with pytest.raises(
+        BatchRejected, match=r"batch of 2025-01-02: the batch is rejected: missing_column:total_rooms\. "
+    ):
+        steps.alert(rejected)

@@ -57,7 +57,7 @@ def test_run_says_what_it_was_made_from(scene: Scene) -> None:
     run = client.get_run(scene.tuned.mlflow_run_id)
     assert client.get_experiment(run.info.experiment_id).name == "california_housing/training"
     assert run.data.tags["airflow.run_id"] == "run-old"
-    assert run.info.run_name == f"california_housing {scene.old_ref.training_set} {run.data.tags['kind']}"
+    assert run.info.run_name == f"{scene.old_ref.training_set} {run.data.tags['kind']} california_housing"
     chosen = {name: run.data.tags[name] for name in ("task", "metric", "algorithm")}
     assert chosen == {"task": "regression", "metric": "adjusted_r2", "algorithm": "lightgbm"}
     assert run.data.tags["training_set"] == scene.old_ref.training_set

@@ -45,7 +45,9 @@ def sensor():
 
 
 CONTEXT = {
-    "dag_run": SimpleNamespace(partition_key="2025-01-02T00:00:00"),
+    "dag_run": SimpleNamespace(
+        partition_key="2025-01-02T00:00:00", conf=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)
+    ),
     "dag": SimpleNamespace(dag_id="california_housing.y"),
 }
 

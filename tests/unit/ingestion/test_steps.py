@@ -85,7 +85,7 @@ def test_a_partition_may_be_an_hour(run: Run, deliver: Callable[..., Run], good_
     hour = Partition.parse("2025-01-31T05", Grain.HOUR)
     for partition in (hour, hour.shift(1)):
         assert ingest(deliver(good_rows, partition, of=hourly))[1] == BatchCounts(40, 40, 0)
-    steps.load_labels(deliver([["listing_id", run.spec.target], ["1", "7"]], hour, kind="labels", of=hourly))
+    steps.load_labels(deliver([["listing_id", run.spec.target], ["1", "150000"]], hour, kind="labels", of=hourly))
     clean = run.lake.read(run.table(CLEAN), where=[(PARTITION, "=", "2025-01-31T05")])
     assert clean["event_timestamp"].unique().to_pylist() == [datetime(2025, 1, 31, 5, tzinfo=UTC)]
     (label,) = run.lake.read(run.table(LABELS)).to_pylist()

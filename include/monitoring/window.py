@@ -110,7 +110,8 @@ def _features(
     """The version's features of the rows that were served, as they were then: a batch may be corrected since."""
     table, keys = FEATURES.of(spec), list(spec.entity.keys)
     found = []
-    for version, served in predicted.groupby(FEATURES_VERSION, dropna=False):
+    for _, served in predicted.groupby(FEATURES_VERSION, dropna=False):
+        version = served[FEATURES_VERSION].iloc[0]
         rows = lake.read_as_it_was(table, None if pd.isna(version) else int(version), where=within(partition))
         there = [name for name in reference.features.columns if name in rows.column_names]
         features = rows.select([*keys, *there]).to_pandas()

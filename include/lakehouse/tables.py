@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from urllib.parse import unquote
@@ -19,11 +19,10 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from feast_delta import files
 from include.core.errors import DataError
 from include.core.partition import Partition
-from include.lakehouse.keys import Keys
 from include.lakehouse.prefetcher import Prefetcher
 from include.lakehouse.schemas import PARTITION, ModelTable
+from include.lakehouse.writes import Scalar, checked
 
-Scalar = str | int
 Reader = Callable[[list[str]], Iterator[pa.Table]]
 """Some columns of the rows of a partition, piece by piece, as they are in one table version."""
 Where = Sequence[tuple[str, str, object]]
@@ -195,7 +194,7 @@ class Lakehouse:
         Raises:
             DataError: the rows are not what the table's declaration says.
         """
-        declared = list(_checked(table, [rows], partition))
+        declared = list(checked(table, [rows], partition))
         return self._overwrite(table, lambda _: iter(declared), partition)
 
     def replace_stream(
@@ -209,7 +208,7 @@ class Lakehouse:
         """
 
         def declared(_: DeltaTable) -> Iterator[pa.RecordBatch]:
-            return _checked(table, (pa.Table.from_batches([batch]) for batch in batches()), partition)
+            return checked(table, (pa.Table.from_batches([batch]) for batch in batches()), partition)
 
         return self._overwrite(table, declared, partition)
 
@@ -231,7 +230,7 @@ class Lakehouse:
                     for batch in batches:
                         yield pa.Table.from_batches([batch])
 
-            return _checked(table, (pa.Table.from_batches([batch]) for batch in change(read)), partition)
+            return checked(table, (pa.Table.from_batches([batch]) for batch in change(read)), partition)
 
         return self._overwrite(table, changed, partition)
 
@@ -245,7 +244,7 @@ class Lakehouse:
         where = [(column, "=", value) for column, value in partition.items()]
         with self._writable(table) as opened:
             rows = _read(opened, table, where, table.schema.names)
-            wanted = list(_checked(table, [change(rows)], partition))
+            wanted = list(checked(table, [change(rows)], partition))
             reader = pa.RecordBatchReader.from_batches(table.schema, wanted)
             write_deltalake(opened, reader, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
             return opened.version()
@@ -339,90 +338,6 @@ class Lakehouse:
         except DeltaError:  # another writer has made it at the same moment
             if not self.exists(table):
                 raise
-
-
-def _checked(table: ModelTable, parts: Iterable[pa.Table], partition: Mapping[str, Scalar]) -> Iterator[pa.RecordBatch]:
-    """All rows of a write as they are declared; after the last one it is known whether a key repeats.
-
-    Raises:
-        DataError: as `conform`; or a key repeats. Its values, which may be personal data, are not told.
-    """
-    with Keys(table.key) as keys:
-        for rows in parts:
-            declared = conform(table, rows, partition)
-            keys.add(declared)
-            yield from declared.to_batches()
-        if repeated := keys.repeated():
-            raise DataError(
-                f"{repeated} rows repeat the key {', '.join(table.key)}",
-                where=_where(table, partition),
-                fix=f"Mend what {table.table.writer} was given; lakehouse/schemas.py declares the key",
-            )
-
-
-def conform(table: ModelTable, rows: pa.Table, partition: Mapping[str, Scalar]) -> pa.Table:
-    """The rows with the columns, and types, that the table declares.
-
-    Raises:
-        DataError: a column is missing, not declared, or of another type; a key is null; a row is of another partition.
-    """
-    where = _where(table, partition)
-    if set(partition) != set(table.table.partition):
-        raise DataError(f"one write replaces the rows of a {', '.join(table.table.partition)}", where=where)
-    if nameless := [name for name, value in partition.items() if value in ("", None)]:
-        raise DataError(f"the {', '.join(nameless)} is empty", where=where)
-    for what, names in (
-        ("have twice the column", sorted({name for name in rows.column_names if rows.column_names.count(name) > 1})),
-        ("lack the column", [name for name in table.schema.names if name not in rows.column_names]),
-        ("have a column that is not declared:", [name for name in rows.column_names if name not in table.schema.names]),
-    ):
-        if names:
-            raise DataError(f"the rows {what} {', '.join(names)}", where=where, fix="lakehouse/schemas.py declares it")
-    columns = []
-    for field in table.schema:
-        try:
-            if not _means_the_same(rows[field.name].type, field.type):
-                raise pa.ArrowInvalid
-            columns.append(rows[field.name].cast(field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise DataError(
-                f"column {field.name} is {rows[field.name].type} and declared as {field.type}", where=where
-            ) from None
-    found = pa.Table.from_arrays(columns, schema=table.schema)
-    for name in table.key:
-        if found[name].null_count and name not in table.table.optional:
-            raise DataError(f"{found[name].null_count} rows have no {name}, which is part of the key", where=where)
-    for name, value in partition.items():
-        if found.num_rows and not pc.all(pc.equal(found[name], value)).as_py():
-            raise DataError(f"rows of another {name} are among them", where=where)
-    return found
-
-
-def _where(table: ModelTable, partition: Mapping[str, Scalar]) -> str:
-    return f"{table.name}, {', '.join(f'{name} {value}' for name, value in partition.items())}"
-
-
-def _means_the_same(found: pa.DataType, declared: pa.DataType) -> bool:
-    """Whether a cast changes how a value is stored, and not what it says: 7 to "7", or a time that gets a zone."""
-    if pa.types.is_null(found):
-        return True
-    if pa.types.is_dictionary(found):
-        return _means_the_same(found.value_type, declared)
-    if pa.types.is_timestamp(found) and pa.types.is_timestamp(declared):
-        return (found.tz is None) == (declared.tz is None)
-    return any(of_kind(found) and of_kind(declared) for of_kind in _KINDS) or (
-        pa.types.is_integer(found) and pa.types.is_floating(declared)
-    )
-
-
-_KINDS = (
-    lambda type_: pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_),
-    pa.types.is_integer,
-    pa.types.is_floating,
-    pa.types.is_boolean,
-    pa.types.is_date,
-    pa.types.is_nested,
-)
 
 
 def _name(table: ModelTable | str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -56,13 +55,17 @@ def test_what_a_killed_leader_left_is_found_and_ended(leader) -> None:
     assert session.members() == []
 
 
-def test_a_reused_number_is_not_ours() -> None:
+def test_a_reused_number_is_not_ours(leader) -> None:
     """Neither another start time, nor one before the machine started."""
-    for started in (psutil.Process().create_time() - 1, 1.0):
-        session = Session(os.getsid(0), started)
+    ours = Session.led_by(leader.pid)
+    for started in (ours.started - 1, 1.0):
+        session = Session(leader.pid, started)
         assert session.leader() is None
         assert session.members() == []
         assert processes.end([session]) == []
+    assert len(ours.members()) == 3
+    processes.end([ours], seconds=2)
+    leader.wait()
 
 
 def test_a_leader_is_asked_in_its_own_way_first(tmp_path: Path) -> None:

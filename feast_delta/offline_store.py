@@ -23,7 +23,10 @@ from feast.saved_dataset import SavedDatasetStorage
 
 from feast_delta.errors import DataError
 from feast_delta.point_in_time import FeatureRows, join, latest, to_microseconds
+from feast_delta.registry import give_versions
 from feast_delta.source import DeltaSource, SavedDatasetDeltaStorage, arrow_schema, scan, source_column
+
+give_versions()
 
 
 class DeltaOfflineStoreConfig(FeastConfigBaseModel):

@@ -14,6 +14,9 @@ from feast.repo_config import RepoConfig
 
 from feast_delta.online import rows
 from feast_delta.online.rows import Message, Rows
+from feast_delta.registry import give_versions
+
+give_versions()
 
 Progress = Callable[[int], Any]
 

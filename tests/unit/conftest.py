@@ -37,3 +37,9 @@ def world_folder() -> Iterator[Path]:
         for name in folders:
             Path(place, name).chmod(0o700)
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that does not answer is asked as often as ever, without the pauses between."""
+    monkeypatch.setattr("redis.retry.sleep", lambda seconds: None)

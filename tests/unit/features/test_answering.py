@@ -37,6 +37,7 @@ def test_a_table_that_is_not_there_is_a_data_error_of_ours(store, spec):
 
 
 @on_one_store
+@pytest.mark.usefixtures("asked_again_at_once")
 @pytest.mark.parametrize(
     "scheme", ["redis://:secret@127.0.0.1:{port}/1", "postgresql://me:secret@127.0.0.1:{port}/feast"]
 )
@@ -56,6 +57,7 @@ def test_a_store_that_does_not_answer_is_said_to_be_so(
 
 
 @on_one_store
+@pytest.mark.usefixtures("asked_again_at_once")
 def test_a_store_that_does_not_let_us_in_is_said_to_be_so(
     spec: ModelSpec,
     feast_addresses: dict[str, str],

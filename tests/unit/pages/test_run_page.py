@@ -15,7 +15,7 @@ from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import METRICS, QUARANTINE
 from include.monitoring import steps
-from include.pages import run_page
+from include.pages import TEMPLATES, run_page
 from tests.tables import put
 from tests.unit.pages import scene
 
@@ -136,3 +136,9 @@ def test_a_run_without_a_decision_says_so(run: Run) -> None:
     texts = said(run, "2025-01-05")
     assert texts[0] == "california_housing.a_dag, 2025-01-05"
     assert texts[-1].startswith("This run has decided nothing")
+
+
+def test_no_template_takes_a_text_for_markup() -> None:
+    for file in TEMPLATES.glob("*.html"):
+        text = file.read_text()
+        assert not [word for word in ("safe", "autoescape", "<script", "javascript:", " on") if word in text], file

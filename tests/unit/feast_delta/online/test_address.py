@@ -94,6 +94,7 @@ def test_a_wrong_value_is_refused_when_it_is_loaded(url, said):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("asked_again_at_once")
 @pytest.mark.parametrize(
     ("scheme", "connect"),
     [

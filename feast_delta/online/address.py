@@ -1,7 +1,8 @@
 """Which online store it is: one address says it by its scheme, PostgreSQL or Redis.
 
 ``postgresql://user:password@host:5432/database`` (or a socket's folder: ``postgresql://user@/database?host=/folder``),
-``redis://:password@host:6379/1`` (``rediss://`` with TLS). What is special in a password is percent-encoded.
+``redis://:password@host:6379/1`` (``rediss://`` with TLS). What is special in a password is percent-encoded. Either may
+name a file that holds the password instead: ``redis://host:6379/1?password_file=/run/secrets/redis_password``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -82,9 +84,9 @@ def _postgres(address: URL) -> dict[str, Any]:
     for name, value in parts.items():
         if not value:
             raise _refused(f"{_shown(address)} names no {name}")
-    sslmode = query.pop("sslmode", "prefer")
+    sslmode, password = query.pop("sslmode", "prefer"), _password(address, query)
     _require_nothing_more(address, query)
-    return parts | {"port": address.port or 5432, "password": address.password or "", "sslmode": sslmode}
+    return parts | {"port": address.port or 5432, "password": password, "sslmode": sslmode}
 
 
 def _redis(address: URL) -> str:
@@ -94,15 +96,28 @@ def _redis(address: URL) -> str:
         raise _refused(f"{_shown(address)} names the database {database!r}: Redis has numbers")
     if not address.host or ":" in address.host:
         raise _refused(f"{_shown(address)} has no host name or IPv4 address")
-    _require_nothing_more(address, dict(address.query))
+    query = dict(address.query)
+    password = _password(address, query)
+    _require_nothing_more(address, query)
     given: dict[str, Any] = {
         "db": int(database),
         "username": address.username or None,
-        "password": address.password or None,
+        "password": password or None,
         "ssl": address.get_backend_name() == "rediss" or None,
     }
     values = {name: json.dumps(value).replace(",", "\\u002c") for name, value in given.items() if value is not None}
     return ",".join([f"{address.host}:{address.port or 6379}", *(f"{name}={value}" for name, value in values.items())])
+
+
+def _password(address: URL, query: dict[str, Any]) -> str:
+    """The address's own, or that of the file that it names."""
+    file = query.pop("password_file", None)
+    if file is None:
+        return address.password or ""
+    try:
+        return Path(file).read_text().strip()
+    except OSError as error:
+        raise _refused(f"the password_file {file} cannot be read ({error.strerror})") from None
 
 
 def _require_nothing_more(address: URL, query: dict[str, Any]) -> None:

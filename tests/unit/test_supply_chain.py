@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -30,10 +31,24 @@ def test_every_requirement_is_pinned_and_has_its_hashes() -> None:
 
 
 @pytest.mark.parametrize("file", INSTALLERS, ids=lambda file: str(file.relative_to(PROJECT_ROOT)))
-def test_every_installation_asks_for_hashes(file: object) -> None:
+def test_every_installation_asks_for_hashes_and_fetches_no_tools_of_its_own(file: object) -> None:
     commands = file.read_text().replace("\\\n", " ").splitlines()  # type: ignore[attr-defined]
     installs = [line for line in commands if re.search(r"\bpip\"? install\b", line) and not line.startswith("#")]
-    assert [line for line in installs if "--require-hashes" not in line] == []
+    for option in ("--require-hashes", "--no-build-isolation"):
+        assert [line for line in installs if line.count(option) != len(re.findall(r"\bpip\"? install\b", line))] == []
+
+
+def test_every_package_of_the_tests_browser_has_its_hash_and_no_address() -> None:
+    folder = PROJECT_ROOT / "tests" / "chromium"
+    lock = json.loads((folder / "package-lock.json").read_text())["packages"]
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]
+    assert lock.pop("")["dependencies"] == wanted
+    assert {name: lock[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert [name for name, found in lock.items() if not found["integrity"].startswith("sha512-")] == []
+    assert [name for name, found in lock.items() if "resolved" in found] == []  # the registry is the machine's
+    commands = (PROJECT_ROOT / "tests" / "browser.py").read_text()
+    assert '"ci"' in commands
+    assert '"install"' not in commands  # which would look for newer ones
 
 
 def uses(node: object) -> list[str]:

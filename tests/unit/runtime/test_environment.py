@@ -11,13 +11,12 @@ from include.runtime.environment import AIRFLOW, SECRETS, Environment
 PROCESSES = ("mlflow", "feast-ui", *AIRFLOW)
 HOLDERS = {
     "the-mlflow-password": {"mlflow", "scheduler"},
-    "the-mlflow-key": {"mlflow"},
     "the-fernet-key": {*AIRFLOW},
     "the-jwt-secret": {"api-server", "scheduler"},
     "the-secret-key": {"api-server"},
     "database-of-airflow": {*AIRFLOW},
     "database-of-mlflow": {"mlflow"},
-    "database-of-feast": {"feast-ui", *AIRFLOW},
+    "database-of-feast": {"feast-ui", "scheduler"},
     "a-key-of-the-cloud": {"feast-ui", *AIRFLOW},
 }
 

@@ -64,6 +64,15 @@ def test_any_password_reaches_redis_as_it_is(redis, password):
         admin.acl_deluser("reader")
 
 
+@pytest.mark.parametrize("ending", ["", "\n"])
+def test_a_password_is_read_from_the_file_that_the_address_names(tmp_path, ending):
+    (tmp_path / "word").write_text(f"a,b@c{ending}")
+    config = OnlineStoreConfig(type=TYPE, url=f"redis://cache/1?password_file={tmp_path}/word")
+    assert RedisOnlineStore._parse_connection_string(config.connection_string)[1] == {"db": 1, "password": "a,b@c"}
+    config = OnlineStoreConfig(type=TYPE, url=f"postgresql://me@db/feast?password_file={tmp_path}/word")
+    assert config.password == "a,b@c"
+
+
 def test_a_scheme_with_tls_asks_for_it():
     config = OnlineStoreConfig(type=TYPE, url="rediss://:word@cache:6380/2")
     (place,), options = RedisOnlineStore._parse_connection_string(config.connection_string)
@@ -81,6 +90,10 @@ def test_a_scheme_with_tls_asks_for_it():
         ("redis://:secret@/1", "has no host name"),
         ("redis://:secret@[::1]/1", "has no host name"),
         ("redis://:secret@cache/1?timeout=3", "has the unknown parameter timeout"),
+        (
+            "redis://cache/1?password_file=/nowhere",
+            r"the password_file /nowhere cannot be read \(No such",
+        ),
         ("postgresql://me:secret@db", r"postgresql://me:\*\*\*@db names no database"),
         ("postgresql://me:secret@db/feast?sslmod=require", "has the unknown parameter sslmod"),
         ("postgresql:///feast?host=/tmp", "names no user"),

@@ -6,13 +6,14 @@ partition key.
 
 **Reads:** `<landing>/<model>/labels/batch_date=<key>/`, once its `_SUCCESS` marker is there.
 
-**Writes:** that partition of `labels_` and `quarantine_labels_<model>`.
+**Writes:** that partition of `labels_` and `quarantine_labels_<model>`, a row in `decisions` (the run's tab *Report*).
 
 **Safe to re-run:** yes, each write replaces the partition in one commit.
 
 **When it fails:** no labels before the deadline: the message names the marker that was expected. Labels that are
-rejected as a whole (too many break the rules under `labels` in expectations.yaml, or their number is unusual) fail
-`load_labels` with the reason; they wait in quarantine, and those that were there stay.
+rejected as a whole (they cannot be read, are none, break the rules under `labels` in expectations.yaml too often, or
+their number is unusual) fail `load_labels` at once, on purpose: the run's note and its tab *Report* say why. What could
+be read waits in quarantine, those that were there stay, and a person has to ask the sender.
 """
 
 from __future__ import annotations

@@ -19,6 +19,11 @@ class DeliveryError(FlightlineError):
     """A delivery is missing, incomplete or unreadable."""
 
 
+class RejectedError(DeliveryError):
+    """Nothing of a delivery is used. The same again is rejected again, so it is not retried (`orchestration.defaults`):
+    a person has to ask the sender."""
+
+
 class DataError(FlightlineError):
     """Data that is needed is absent or breaks a rule of the package."""
 

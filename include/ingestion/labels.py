@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.core.errors import DeliveryError
 from include.core.spec import ModelSpec
 from include.ingestion import batch, expectations
 from include.ingestion.delivery import Delivery
-from include.ingestion.files import position
+from include.ingestion.files import BadFile, position
 from include.ingestion.rows import Cast, RowReasons, cast, error_reason
-from include.ingestion.verdict import sort_out
-from include.lakehouse.decisions import Reason
+from include.ingestion.verdict import BatchVerdict, RowVerdicts, sort_out
+from include.lakehouse.decisions import Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
     ARRIVED_AT,
@@ -33,9 +31,10 @@ from include.lakehouse.schemas import (
     TIMESTAMP,
     key_types,
 )
-from include.lakehouse.tables import within
 
 log = logging.getLogger(__name__)
+
+_OUTCOMES = {Outcome.ACCEPT_BATCH: Outcome.ACCEPT_LABELS, Outcome.REJECT_BATCH: Outcome.REJECT_LABELS}
 
 
 @dataclass(frozen=True)
@@ -48,25 +47,33 @@ class LabelCounts:
     reasons: dict[str, int]
     """Quarantined rows by reason; a row can have several."""
 
+    @classmethod
+    def of(cls, verdict: BatchVerdict) -> LabelCounts:
+        return cls(verdict.rows, verdict.rows - verdict.quarantined, verdict.quarantined, verdict.reasons)
+
     def describe(self) -> str:
         lines = [f"{self.rows} rows = {self.accepted} accepted + {self.quarantined} quarantined"]
         return "\n".join([*lines, *(f"  {reason}  {count}" for reason, count in self.reasons.items())])
 
 
-def load(run: Run, delivery: Delivery) -> LabelCounts:
+def load(run: Run, delivery: Delivery) -> BatchVerdict:
     """Replace the delivery's partition of ``labels_`` and ``quarantine_labels_``.
 
     A label is used if its key and target can be read, no other row contradicts it and it keeps the rules under
     ``labels`` in expectations.yaml; of rows that say the same the first is used. ``ingestion.quarantine_budget`` and
-    ``ingestion.row_count_band`` hold for labels as they do for batches, and no labels do not replace some.
+    ``ingestion.row_count_band`` hold for labels as they do for batches. Where they are rejected as a whole all rows are
+    in quarantine, and ``labels_`` is what it was; where they cannot be read, both are.
 
     Raises:
-        DeliveryError: it is rejected as a whole: all its rows are in quarantine, ``labels_`` is what it was.
+        DeliveryError: the delivery is incomplete.
     """
     spec, lake, partition = run.spec, run.lake, run.partition
-    delivered = delivery.read()
+    try:
+        delivered = delivery.read()
+        _check_columns(delivery, delivered)
+    except BadFile as bad:
+        return _of_labels(BatchVerdict.unreadable(bad))
     kinds = {**key_types(spec), spec.target: pa.float64()}
-    _check_columns(delivery, delivered)
     typed = cast(delivered, kinds)
     reasons = RowReasons()
     for column, flags in typed.errors.items():
@@ -81,8 +88,10 @@ def load(run: Run, delivery: Delivery) -> LabelCounts:
     unusable = reasons.rows()
     if unusable.size > spec.ingestion.quarantine_budget * delivered.num_rows:
         why.append(Reason.QUARANTINE_BUDGET_EXCEEDED.value)
+    verdict = _of_labels(RowVerdicts(delivered.num_rows, reasons, tuple(why), (), ()).summary(delivery.folder))
     if why:
-        _reject(run, delivery, delivered, why, reasons)
+        _quarantine(run, delivered, _with_reasons(why, delivered.num_rows, reasons))
+        return verdict
     used = typed.columns.take(pa.array(np.setdiff1d(np.arange(delivered.num_rows), unusable)))
     added = {
         EVENT_TIMESTAMP: pa.scalar(partition.start, TIMESTAMP),
@@ -93,9 +102,12 @@ def load(run: Run, delivery: Delivery) -> LabelCounts:
         used = used.append_column(name, pa.repeat(value, used.num_rows))
     lake.replace(run.table(LABELS), used, {PARTITION: partition.key})
     _quarantine(run, delivered, reasons)
-    counts = LabelCounts(delivered.num_rows, used.num_rows, int(unusable.size), reasons.counts())
-    log.info("%s, labels of %s: %s", spec.name, partition, counts.describe())
-    return counts
+    log.info("%s, labels of %s: %s", spec.name, partition, LabelCounts.of(verdict).describe())
+    return verdict
+
+
+def _of_labels(verdict: BatchVerdict) -> BatchVerdict:
+    return replace(verdict, outcome=_OUTCOMES.get(verdict.outcome, verdict.outcome))
 
 
 def _check_rules(spec: ModelSpec, labels: Cast, reasons: RowReasons) -> list[str]:
@@ -121,7 +133,7 @@ def _check_rules(spec: ModelSpec, labels: Cast, reasons: RowReasons) -> list[str
 
 def _unlike_others(run: Run, rows: int) -> list[str]:
     """What is unusual about the number of labels."""
-    if not rows and run.lake.count(run.table(LABELS), where=within(run.partition)):
+    if not rows:
         return [Reason.NO_ROWS.value]
     learned, band = run.spec.ingestion.row_count_band, batch.row_count_band(run, LABELS, LABELS)
     if not learned or not band or band[0] <= rows <= band[1]:
@@ -130,18 +142,13 @@ def _unlike_others(run: Run, rows: int) -> list[str]:
     return [Reason.ROW_COUNT_OFF_BAND.value] if learned.severity == "reject_batch" else []
 
 
-def _reject(run: Run, delivery: Delivery, delivered: pa.Table, why: Sequence[str], reasons: RowReasons) -> NoReturn:
+def _with_reasons(why: Sequence[str], rows: int, reasons: RowReasons) -> RowReasons:
+    """Of every row, those of the whole before its own."""
     every = RowReasons()
     for reason in why:
-        every.add(reason, np.arange(delivered.num_rows))
+        every.add(reason, np.arange(rows))
     every.add_all(reasons)
-    _quarantine(run, delivered, every)
-    raise DeliveryError(
-        f"the labels are rejected: {', '.join(why)}. Those that were there stay",
-        where=delivery.folder,
-        fix=f"Their reasons are in {run.table(QUARANTINE_LABELS).name}. Have the sender deliver them again, or change "
-        "labels in expectations.yaml, or ingestion in model.yaml",
-    )
+    return every
 
 
 def _quarantine(run: Run, delivered: pa.Table, reasons: RowReasons) -> None:
@@ -156,7 +163,8 @@ def _check_columns(delivery: Delivery, delivered: pa.Table) -> None:
     missing = [name for name in wanted if name not in columns]
     further = [position(n) for n, name in enumerate(columns) if name not in wanted]
     if missing or further:
-        raise DeliveryError(
+        raise BadFile(
+            Reason.MISSING_COLUMN if missing else Reason.EXTRA_COLUMN,
             f"the labels have other columns: missing {missing}, not expected {further}",
             where=delivery.folder,
             fix="Have the sender deliver them again with " + " and ".join(wanted),

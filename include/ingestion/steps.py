@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pyarrow as pa
 
-from include.core.errors import FlightlineError, UsageError
+from include.core.errors import FlightlineError, RejectedError, UsageError
 from include.ingestion import batch, labels, verdict
 from include.ingestion.batch import BatchCounts, Waiting
 from include.ingestion.delivery import Delivery
@@ -148,9 +148,25 @@ def load_labels(run: Run) -> LabelCounts:
     """Write ``labels_`` and, with their reasons, the delivered labels that cannot be used: ``quarantine_labels_``.
 
     Raises:
-        DeliveryError: the delivery is incomplete, not readable, or does not have exactly key and target.
+        DeliveryError: the delivery is incomplete.
+        RejectedError: none of the labels is used, as the decision says: those that were there stay.
     """
-    return labels.load(run, Delivery.expected(run.settings, run.spec, "labels", run.partition))
+    found = labels.load(run, Delivery.expected(run.settings, run.spec, "labels", run.partition))
+    run.decide(
+        Kind.LABELS_VERDICT,
+        found.outcome,
+        [*found.batch_reasons, *found.reasons],
+        at=run.labels_available_at(),
+        inputs={"verdict": found},
+        follows=[run.spec.ingestion],
+    )
+    if found.outcome is Outcome.REJECT_LABELS:
+        raise RejectedError(
+            f"the labels are rejected, and those that were there stay: {'. '.join(found.problems)}",
+            where=f"{run.spec.name}, labels of {run.partition}",
+            fix="The tab Report says more. What comes again is loaded by a backfill of its partition",
+        )
+    return LabelCounts.of(found)
 
 
 def list_quarantine(run: Run) -> dict[str, int]:

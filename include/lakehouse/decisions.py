@@ -25,6 +25,7 @@ class Kind(StrEnum):
     """Which gate, policy or person decided."""
 
     BATCH_VERDICT = "batch_verdict"
+    LABELS_VERDICT = "labels_verdict"
     QUARANTINE_REPROCESSING = "quarantine_reprocessing"
     SKEW_GATE = "skew_gate"
     TRAINING_REQUEST = "training_request"
@@ -48,6 +49,8 @@ class Outcome(StrEnum):
     ACCEPT_BATCH = "accept_batch"
     ACCEPT_AND_QUARANTINE = "accept_and_quarantine"
     REJECT_BATCH = "reject_batch"
+    ACCEPT_LABELS = "accept_labels"
+    REJECT_LABELS = "reject_labels"
     TAKE_ROWS_BACK = "take_rows_back"
     LEAVE_ROWS = "leave_rows"
     FITTED = "fitted"

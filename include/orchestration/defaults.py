@@ -10,12 +10,12 @@ from airflow.sdk import CronPartitionTimetable, ExceptionRetryPolicy, RetryActio
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from include.core.errors import ConfigError, TamperedError, UsageError
+from include.core.errors import ConfigError, RejectedError, TamperedError, UsageError
 from include.core.partition import KEY_FORMATS
 from include.core.spec import ModelSpec
 from include.orchestration.runs import note_failure
 
-NOT_RETRIED = (ConfigError, TamperedError, UsageError)
+NOT_RETRIED = (ConfigError, RejectedError, TamperedError, UsageError)
 """Errors that the same run would meet again: they fail a task at once."""
 
 TASK_TIMEOUT = timedelta(hours=6)

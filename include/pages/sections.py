@@ -26,9 +26,11 @@ EARLIER = 14
 """So many earlier partitions are listed beside one at most."""
 
 TONES: Mapping[Outcome, Tone] = {
-    **dict.fromkeys((Outcome.ACCEPT_BATCH, Outcome.PASSED, Outcome.APPROVED, Outcome.PROMOTED), "good"),
+    **dict.fromkeys((Outcome.ACCEPT_BATCH, Outcome.ACCEPT_LABELS), "good"),
+    **dict.fromkeys((Outcome.PASSED, Outcome.APPROVED, Outcome.PROMOTED), "good"),
     **dict.fromkeys((Outcome.ACCEPT_AND_QUARANTINE, Outcome.RECORD_DRIFT, Outcome.REQUEST_RETRAINING), "mixed"),
-    **dict.fromkeys((Outcome.REJECT_BATCH, Outcome.FAILED, Outcome.REJECTED, Outcome.REFUSED), "bad"),
+    **dict.fromkeys((Outcome.REJECT_BATCH, Outcome.REJECT_LABELS), "bad"),
+    **dict.fromkeys((Outcome.FAILED, Outcome.REJECTED, Outcome.REFUSED), "bad"),
     Outcome.DRIFTED: "mixed",
     Outcome.ALERT_ROOT_CAUSE: "bad",
 }
@@ -56,6 +58,8 @@ def _batch(run: Run, decision: Decision) -> Section:
         Outcome.ACCEPT_BATCH: f"{accepted}: every row passes",
         Outcome.ACCEPT_AND_QUARANTINE: f"{accepted}, {quarantined:,} in quarantine",
         Outcome.REJECT_BATCH: f"The batch is rejected: none of its {rows:,} rows is accepted",
+        Outcome.ACCEPT_LABELS: f"{accepted}: every label can be used",
+        Outcome.REJECT_LABELS: f"The labels are rejected: none of these {rows:,} is used, those that were there stay",
     }
     reasons = Table(
         "Rows by reason",
@@ -301,6 +305,7 @@ def _any(run: Run, decision: Decision) -> Section:
 
 SECTIONS: Mapping[str, Callable[[Run, Decision], Section]] = {
     Kind.BATCH_VERDICT: _batch,
+    Kind.LABELS_VERDICT: _batch,
     Kind.QUARANTINE_REPROCESSING: _reprocessing,
     Kind.SKEW_GATE: _skew,
     Kind.STAGING_GATE: _gate,

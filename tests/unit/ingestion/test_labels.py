@@ -3,16 +3,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import unescape
+from pathlib import Path
 
 import pytest
 
-from include.core.errors import DeliveryError
+from include.core.errors import DeliveryError, RejectedError
 from include.demo import replay
 from include.ingestion import steps
+from include.ingestion.delivery import Delivery
 from include.ingestion.labels import LabelCounts
+from include.lakehouse import decisions
+from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import LABELS, QUARANTINE_LABELS
 from include.lakehouse.tables import within
+from include.pages import run_page
 from tests.unit.ingestion.cases import DAY, as_csv, with_ingestion, with_rules
 
 HEADER = ["listing_id", "median_house_value"]
@@ -62,8 +68,8 @@ def test_unusable_labels_are_kept_with_their_reasons(run: Run, deliver: Deliver)
 
 
 @pytest.mark.parametrize("header", [["listing_id"], [*HEADER, "x"], ["id", "median_house_value"]])
-def test_other_columns_are_an_error(run: Run, deliver: Deliver, header: list[str]) -> None:
-    with pytest.raises(DeliveryError, match=r"labels/batch_date=2025-01-02: the labels have other columns"):
+def test_other_columns_are_rejected(run: Run, deliver: Deliver, header: list[str]) -> None:
+    with pytest.raises(RejectedError, match=r"labels/batch_date=2025-01-02: the labels have other columns"):
         steps.load_labels(deliver([header, ["1"] * len(header)], kind="labels"))
 
 
@@ -77,8 +83,50 @@ def test_real_labels_are_all_used(run: Run, housing: replay.SourceFile) -> None:
     assert all(count.quarantined == 0 for count in counts)
 
 
-def test_no_label_is_no_error(run: Run, deliver: Deliver) -> None:
-    assert steps.load_labels(deliver([HEADER], kind="labels")) == LabelCounts(0, 0, 0, {})
+UNREAD = {
+    "other columns": ([["listing_id"], ["1"]], "missing_column"),
+    "one column more": ([[*HEADER, "x"], ["1", "2", "3"]], "extra_column"),
+    "no byte": (b"", "missing_column"),
+    "no table": (as_csv([HEADER, ["1", "2"]]) + b"\xff\xfe", "malformed_csv"),
+    "a header alone": ([HEADER], "no_rows"),
+}
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_a_rejection_is_recorded_and_told_whatever_the_file_is(run: Run, deliver: Deliver, case: str) -> None:
+    content, reason = UNREAD[case]
+    deliver(content, kind="labels")
+    with pytest.raises(RejectedError, match=r"^california_housing, labels of 2025-01-02: the labels are rej") as red:
+        steps.load_labels(run)
+    (decided,) = decisions.history(run.lake, run.spec.name, Kind.LABELS_VERDICT)
+    assert (decided.subject, decided.outcome, decided.reasons) == (DAY.key, "reject_labels", [reason])
+    assert decided.decided_at == run.labels_available_at()
+    (problem,) = decided.inputs["verdict"]["problems"]
+    page = unescape(run_page.of_run(run, "ingest_labels", None))
+    assert "The labels are rejected: none of these 0 is used" in page
+    assert problem in page
+    assert problem in str(red.value)
+
+
+def test_what_is_used_is_recorded_too(run: Run, deliver: Deliver) -> None:
+    steps.load_labels(deliver([*labels(40), ["40", "-1e300"]], kind="labels"))
+    (decided,) = decisions.history(run.lake, run.spec.name)
+    assert (decided.kind, decided.outcome) == (Kind.LABELS_VERDICT, "accept_and_quarantine")
+    assert decided.reasons == ["out_of_range:median_house_value"]
+    steps.load_labels(deliver(labels(40), kind="labels"))
+    (decided,) = decisions.history(run.lake, run.spec.name)
+    assert (decided.outcome, decided.reasons) == ("accept_labels", [])
+    assert "40 of 40 rows accepted: every label can be used" in run_page.of_run(run, "ingest_labels", None)
+
+
+def test_an_incomplete_delivery_is_asked_for_again(run: Run, deliver: Deliver) -> None:
+    """It is no verdict: the marker may come."""
+    delivery = Delivery.expected(run.settings, run.spec, "labels", deliver([HEADER], kind="labels").partition)
+    Path(delivery.marker).unlink()
+    with pytest.raises(DeliveryError, match="_SUCCESS is missing") as incomplete:
+        steps.load_labels(run)
+    assert not isinstance(incomplete.value, RejectedError)
+    assert not run.lake.exists("decisions")
 
 
 def labels(count: int, value: str = "200000") -> list[list[str]]:
@@ -105,7 +153,7 @@ def test_implausible_labels_do_not_replace_those_that_are_there(run: Run, delive
     rows, reason = REJECTED[case]
     deliver(rows, kind="labels")
     for _ in range(2):
-        with pytest.raises(DeliveryError, match=rf"the labels are rejected: {reason}\. Those that were there stay"):
+        with pytest.raises(RejectedError, match=rf"rejected, and those that were there stay: .*{reason}: "):
             steps.load_labels(run)
         assert there(run) == 40
     kept = run.lake.read(run.table(QUARANTINE_LABELS), where=within(DAY))

@@ -11,7 +11,7 @@ from airflow.sdk import RetryAction
 from airflow.sdk.exceptions import ParamValidationError
 
 from include.core import catalogue
-from include.core.errors import DataError, DeliveryError, UsageError
+from include.core.errors import DataError, DeliveryError, RejectedError, UsageError
 from include.core.partition import EXAMPLES, Grain
 from include.core.spec import ModelSpec
 from include.orchestration import runs
@@ -78,11 +78,13 @@ def test_the_form_takes_the_keys_of_the_grain_alone(grain: Grain, example: str) 
     ("error", "action"),
     [
         (UsageError("no such version"), RetryAction.FAIL),
+        (RejectedError("the labels are rejected"), RetryAction.FAIL),
+        (DeliveryError("the marker is missing"), RetryAction.DEFAULT),
         (DataError("absent"), RetryAction.DEFAULT),
         (OSError("no network"), RetryAction.DEFAULT),
     ],
 )
-def test_a_mistake_of_a_person_is_not_retried(error: Exception, action: RetryAction) -> None:
+def test_what_would_fail_the_same_again_is_not_retried(error: Exception, action: RetryAction) -> None:
     policy = dag_defaults(catalogue.load(MODEL), "ingest_batch", Tag.INGESTION)["default_args"]["retry_policy"]
     assert policy.evaluate(error, 1, 2).action is action
 

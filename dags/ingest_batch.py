@@ -15,7 +15,8 @@ predictions stand beside.
 **When it fails:** no delivery before the deadline: the message names the marker that was expected.
 A warning comes before that, after half of the time (`deliveries.warn_minutes`), in the triggerer's log.
 `alert_rejected_batch` fails on purpose: the batch is rejected, all its rows are in quarantine, and a person has to ask
-the sender. Bad rows alone fail no run: they wait in quarantine with their reasons.
+the sender. What was accepted of that partition before is withdrawn everywhere (`announce_withdrawal` starts
+`withdraw_batch`). Bad rows alone fail no run: they wait in quarantine with their reasons.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import asdict
 from datetime import timedelta
 
 from airflow.sdk import Label, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 from flightline.sensors import DeliverySensor
 
 from include.core import catalogue
@@ -79,6 +81,14 @@ def ingest_batch(model: str) -> None:
 
             return asdict(steps.reject_batch(run_of(context), reasons))
 
+        @task(outlets=[assets.withdrawn])
+        def announce_withdrawal(**context) -> None:
+            from include.ingestion import steps
+
+            if not steps.find_traces(run_of(context)):
+                raise AirflowSkipException("Nothing of it was accepted before.")
+            note(context, "what was accepted before is withdrawn (withdraw_batch)")
+
         @task(retries=0)
         def alert_rejected_batch(**context) -> None:
             from include.ingestion import steps
@@ -89,7 +99,8 @@ def ingest_batch(model: str) -> None:
         wait_for_delivery >> verdict
         verdict >> Label("every row passes") >> accept_batch()
         verdict >> Label("some rows fail") >> accept_and_quarantine()
-        verdict >> Label("the batch fails") >> reject_batch(verdict["batch_reasons"]) >> alert_rejected_batch()
+        rejected = reject_batch(verdict["batch_reasons"])
+        verdict >> Label("the batch fails") >> rejected >> [announce_withdrawal(), alert_rejected_batch()]
 
     build()
 

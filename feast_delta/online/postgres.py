@@ -71,6 +71,10 @@ REMOVE = sql.SQL(
 )
 
 
+BETWEEN = sql.SQL("SELECT __entity_key FROM {rows} WHERE __event_ts BETWEEN %s AND %s")
+TAKE_OUT = sql.SQL("DELETE FROM {rows} WHERE __event_ts BETWEEN %s AND %s AND __entity_key = ANY(%s)")
+
+
 class PostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
     """The section ``online_store`` of feature_store.yaml: the keys of Feast's PostgreSQL online store."""
 
@@ -104,8 +108,24 @@ class PostgresOnlineStore(RowWriter, PostgreSQLOnlineStore):
             copy.write(END)
         return count
 
+    def keys_between(self, config: RepoConfig, table: FeatureView, first: datetime, last: datetime) -> pa.Array:
+        rows = _rows_of(config, table)
+        with self._get_conn(config) as connection, connection.transaction():
+            found = connection.execute(BETWEEN.format(rows=rows), (first, last)).fetchall()
+        return pa.array([key for (key,) in found], pa.binary())
+
+    def put_back(
+        self, config: RepoConfig, table: FeatureView, keys: pa.Array, first: datetime, last: datetime, rows: Rows
+    ) -> None:
+        with self._arriving(config, table) as (cursor, copy_in):
+            taken = TAKE_OUT.format(rows=_rows_of(config, table))
+            cursor.execute(taken, (first, last, keys.to_pylist()))
+            with cursor.copy(copy_in) as copy:
+                for part in (SIGNATURE, copy_rows(rows), END):
+                    copy.write(part)
+
     def remove_older(self, config: RepoConfig, table: FeatureView, before: datetime) -> None:
-        rows = sql.Identifier(_rows_id(_view_id(config, table)))
+        rows = _rows_of(config, table)
         with self._get_conn(config) as connection, connection.transaction():
             connection.execute(REMOVE.format(rows=rows), (before,))
 
@@ -139,7 +159,7 @@ class PostgresOnlineStore(RowWriter, PostgreSQLOnlineStore):
         """A transaction: what is copied in its body is merged at its end."""
         names = [*KEY_COLUMNS, *(feature.name for feature in table.features)]
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
-        rows = sql.Identifier(_rows_id(_view_id(config, table)))
+        rows = _rows_of(config, table)
         assignments = sql.SQL(", ").join(
             sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in names[1:]
         )
@@ -156,6 +176,10 @@ def _view_id(config: RepoConfig, table: FeatureView) -> str:
 
 def _rows_id(view: str) -> str:
     return f"{view}_rows"
+
+
+def _rows_of(config: RepoConfig, table: FeatureView) -> sql.Identifier:
+    return sql.Identifier(_rows_id(_view_id(config, table)))
 
 
 def _lay_out(connection: Connection, view: str, features: list[str]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
+import pyarrow as pa
 from feast import Entity, FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key_prefix
 from feast.infra.online_stores import redis as of_feast
@@ -38,6 +40,8 @@ ROWS_A_CALL = 250
 """The server does nothing else during a call of the script: a few milliseconds for so many rows."""
 CALLS_A_TRIP = 40
 KEYS_A_SCAN = 10_000
+OLDEST = -(2**53)
+"""A second before all others, which Lua has exactly."""
 Client = Any
 """Of redis-py, whose types do not say which commands are awaited."""
 
@@ -124,12 +128,12 @@ for number = 3, #keys do
 end
 """
 
-# KEYS: the times, then keys. ARGV: the second before which they are expired, and all fields of the view.
-EXPIRE = """
+# KEYS: the times, then keys. ARGV: the first and the last second whose rows are taken out, and all fields of the view.
+TAKE_OUT = """
 for number = 2, #KEYS do
-    local time = redis.call('ZSCORE', KEYS[1], KEYS[number])
-    if time and tonumber(time) < tonumber(ARGV[1]) then
-        redis.call('HDEL', KEYS[number], unpack(ARGV, 2))
+    local time = tonumber(redis.call('ZSCORE', KEYS[1], KEYS[number]) or nil)
+    if time and tonumber(ARGV[1]) <= time and time <= tonumber(ARGV[2]) then
+        redis.call('HDEL', KEYS[number], unpack(ARGV, 3))
         redis.call('ZREM', KEYS[1], KEYS[number])
     end
 end
@@ -169,11 +173,8 @@ class RedisOnlineStore(RowWriter, of_feast.RedisOnlineStore):
         Raises:
             DataError: the feature view has other features by now, or Redis has no memory left.
         """
-        client = self._get_client(config.online_store)
-        script = client.register_script(WRITE)
-        view = _View(config, table)
-        to_live = config.online_store.key_ttl_seconds or 0
-        arguments = [_listed(view.features), to_live, view.event_field, view.created_field, *view.fields(view.features)]
+        client, view = self._get_client(config.online_store), _View(config, table)
+        script, arguments = client.register_script(WRITE), _arguments(config, view)
         count = 0
 
         def finish(rows: int, replies: Future[list[Any]]) -> None:
@@ -198,10 +199,32 @@ class RedisOnlineStore(RowWriter, of_feast.RedisOnlineStore):
 
     def remove_older(self, config: RepoConfig, table: FeatureView, before: datetime) -> None:
         client, view = self._get_client(config.online_store), _View(config, table)
-        script, second = client.register_script(EXPIRE), int(before.timestamp())
-        arguments = [second, view.event_field, view.created_field, *view.fields(view.features)]
+        script, second = client.register_script(TAKE_OUT), int(before.timestamp())
+        arguments = [OLDEST, second - 1, *view.all_fields()]
         while keys := client.zrangebyscore(view.times, "-inf", f"({second}", start=0, num=ROWS_A_CALL):
             script(keys=[view.times, *keys], args=arguments)
+
+    def keys_between(self, config: RepoConfig, table: FeatureView, first: datetime, last: datetime) -> pa.Array:
+        """Of a time its second counts."""
+        client, view = self._get_client(config.online_store), _View(config, table)
+        found = client.zrangebyscore(view.times, *_seconds(first, last))
+        return pa.array([key.removesuffix(view.project) for key in found], pa.binary())
+
+    def put_back(
+        self, config: RepoConfig, table: FeatureView, keys: pa.Array, first: datetime, last: datetime, rows: Rows
+    ) -> None:
+        """In transactions of some hundred keys."""
+        client, view = self._get_client(config.online_store), _View(config, table)
+        take_out, write = client.register_script(TAKE_OUT), client.register_script(WRITE)
+        for start in range(0, len(keys), ROWS_A_CALL):
+            some = keys.slice(start, ROWS_A_CALL)
+            pipe = client.pipeline(transaction=True)
+            named = [view.times, *(key + view.project for key in some.to_pylist())]
+            take_out(keys=named, args=[*_seconds(first, last), *view.all_fields()], client=pipe)
+            for written, packed in _calls(rows.of(some), view.project):
+                args = [*_arguments(config, view), packed]
+                write(keys=[view.layout, view.times, *written], args=args, client=pipe)
+            _require(pipe.execute(raise_on_error=False), view)
 
     async def online_write_batch_async(
         self, config: RepoConfig, table: FeatureView, data: list[Message], progress: Progress | None
@@ -262,6 +285,9 @@ class _View:
     def fields(self, features: Iterable[str]) -> list[bytes]:
         return [_mmh3(f"{self.name}:{feature}") for feature in features]
 
+    def all_fields(self) -> list[bytes]:
+        return [self.event_field, self.created_field, *self.fields(self.features)]
+
     def held(self, client: Client) -> tuple[list[str], list[str]]:
         """Features that are written, and those whose values are being removed."""
         features, leaving = client.hmget(self.layout, ["features", "leaving"])
@@ -300,6 +326,15 @@ def _calls(rows: Rows, project: bytes) -> Iterator[tuple[list[bytes], bytes]]:
     keys = [key + project for key in rows.keys.to_pylist()]
     for start in range(0, len(rows), ROWS_A_CALL):
         yield keys[start : start + ROWS_A_CALL], bytes(encoding.content(packed.slice(start, ROWS_A_CALL)))
+
+
+def _arguments(config: RepoConfig, view: _View) -> list[Any]:
+    """What the script that writes is told beside the rows."""
+    return [_listed(view.features), config.online_store.key_ttl_seconds or 0, *view.all_fields()]
+
+
+def _seconds(first: datetime, last: datetime) -> tuple[int, int]:
+    return math.floor(first.timestamp()), math.floor(last.timestamp())
 
 
 def _listed(features: Iterable[str]) -> str:

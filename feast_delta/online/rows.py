@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast import FeatureView
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.key_encoding_utils import serialize_entity_key
@@ -40,6 +41,16 @@ class Rows:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def of(self, keys: pa.Array) -> Rows:
+        """Those of some keys, in the order of these; a key without a row has none."""
+        places = pc.index_in(keys, value_set=self.keys).drop_null()
+        return Rows(
+            self.keys.take(places),
+            self.event_times.take(places),
+            self.created_times.take(places),
+            tuple(column.take(places) for column in self.values),
+        )
+
     def parts(self, rows: int) -> Iterator[Rows]:
         """The same rows, at most so many at a time."""
         for start in range(0, len(self), rows):
@@ -60,19 +71,26 @@ def from_batch(table: FeatureView, batch: pa.RecordBatch) -> Rows:
     source = table.batch_source
     if source is None:
         raise ConfigError(f"feature view {table.name} has no source to take its times from")
-    names = [column.name for column in table.entity_columns]
-    kinds = [column.dtype.to_value_type() for column in table.entity_columns]
-    if names == [DUMMY_ENTITY_ID]:
-        kinds, keys = [ValueType.STRING], [pa.repeat(DUMMY_ENTITY_VAL, batch.num_rows)]
-    else:
-        keys = [batch.column(name) for name in names]
     created = source.created_timestamp_column
     return Rows(
-        encoding.entity_keys(names, keys, kinds),
+        keys_of(table, batch),
         batch.column(source.timestamp_field).cast(encoding.TIMESTAMP),
         batch.column(created).cast(encoding.TIMESTAMP) if created else pa.nulls(batch.num_rows, encoding.TIMESTAMP),
         tuple(encoding.values(batch.column(item.name), item.dtype.to_value_type()) for item in table.features),
     )
+
+
+def keys_of(table: FeatureView, batch: pa.RecordBatch) -> pa.Array:
+    """Serialised keys of a batch that has the join keys of the view.
+
+    Raises:
+        DataError: a key is null.
+    """
+    names = [column.name for column in table.entity_columns]
+    kinds = [column.dtype.to_value_type() for column in table.entity_columns]
+    if names == [DUMMY_ENTITY_ID]:
+        return encoding.entity_keys(names, [pa.repeat(DUMMY_ENTITY_VAL, batch.num_rows)], [ValueType.STRING])
+    return encoding.entity_keys(names, [batch.column(name) for name in names], kinds)
 
 
 def from_messages(table: FeatureView, messages: Sequence[Message], key_version: int) -> Rows:

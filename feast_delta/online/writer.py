@@ -41,6 +41,21 @@ class RowWriter(ABC):
     def remove_older(self, config: RepoConfig, table: FeatureView, before: datetime) -> None:
         """Remove the rows of an event time before a moment; one that is written meanwhile with a later time stays."""
 
+    @abstractmethod
+    def keys_between(self, config: RepoConfig, table: FeatureView, first: datetime, last: datetime) -> pa.Array:
+        """Serialised keys of the rows that are held of an event time from ``first`` to ``last``, both included."""
+
+    @abstractmethod
+    def put_back(
+        self, config: RepoConfig, table: FeatureView, keys: pa.Array, first: datetime, last: datetime, rows: Rows
+    ) -> None:
+        """Remove the rows of some keys, where they are of an event time from ``first`` to ``last``; in the same moment
+        write the rows that come, as `write_rows` does. A key's row of another time stays.
+
+        Args:
+            rows: of these keys, at most one each.
+        """
+
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: list[Message], progress: Progress | None
     ) -> None:

@@ -58,6 +58,7 @@ def needs(step: Step, history: str) -> list[Step]:
         "build_features": [Step("ingest_batch", key)],
         "ingest_labels": [Step("ingest_batch", key)],
         "reprocess_quarantine": [Step("ingest_batch", key)],
+        "withdraw_batch": [Step("build_features", key)],
         "train_model": [
             Step(verb_noun, on)
             for on in dict.fromkeys([history, key])

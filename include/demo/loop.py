@@ -19,7 +19,7 @@ from include.runtime.airflow_api import AirflowApi, Run
 from include.runtime.stack import Stack
 
 MODEL = "california_housing"
-DAGS = 12
+DAGS = 13
 STEP_SECONDS = 900
 POLL_SECONDS = 0.5
 

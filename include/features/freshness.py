@@ -11,8 +11,16 @@ from include.lakehouse.tables import within
 
 
 def is_fresh(model: str, partition: str) -> bool:
-    """Whether the feature table has rows of the partition and Feast's registry says that all of it is online."""
-    return missing(open_run(model, partition=partition)) is None
+    """Whether the feature table has rows of the partition and Feast's registry says that all of it is online.
+
+    Raises:
+        UsageError: its batch was rejected or withdrawn, so that nobody makes them.
+    """
+    run = open_run(model, partition=partition)
+    found = missing(run)
+    if found is not None:
+        run.require_not_refused()
+    return found is None
 
 
 def describe(model: str, partition: str) -> str:

@@ -59,10 +59,12 @@ def compute(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table:
 
 
 def write(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> FeatureCounts:
-    """Compute one partition and make it that of the features table."""
-    features, declared = compute(spec, lake, partition), feature_schema(spec)
-    rows = features.append_column(PARTITION, pa.repeat(pa.scalar(partition.key), features.num_rows))
-    version = lake.replace(FEATURES.of(spec, declared), rows, {PARTITION: partition.key})
+    """Compute one partition and make it that of the features table; again, if its accepted rows change meanwhile."""
+    clean, declared, former = CLEAN.of(spec), feature_schema(spec), None
+    while former != (former := lake.paths(clean, within(partition))):
+        features = compute(spec, lake, partition)
+        rows = features.append_column(PARTITION, pa.repeat(pa.scalar(partition.key), features.num_rows))
+        version = lake.replace(FEATURES.of(spec, declared), rows, {PARTITION: partition.key})
     return FeatureCounts(rows=features.num_rows, features=len(declared), table_version=version)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from include.features import query, skew, store
 from include.features.query import FeatureCounts
 from include.features.skew import Skew
+from include.features.store import Withdrawn
+from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
 
 
@@ -12,10 +16,14 @@ def compute_features(run: Run) -> FeatureCounts:
     """Make the partition of ``features_<model>`` from its accepted rows.
 
     Raises:
-        UsageError: there is no batch of it.
+        UsageError: no row of its batch is accepted, or is any more.
     """
-    run.require_batch()
-    return query.write(run.spec, run.lake, run.partition)
+    run.require_accepted()
+    made = query.write(run.spec, run.lake, run.partition)
+    if not run.is_accepted():  # it was withdrawn while they were computed
+        store.withdraw(store.open_store(), run.spec, run.lake, run.partition)
+        run.require_accepted()
+    return made
 
 
 def materialize_features(run: Run) -> None:
@@ -23,6 +31,18 @@ def materialize_features(run: Run) -> None:
     feast = store.open_store()
     store.apply(feast, run.spec)
     store.materialize(feast, run.spec, run.partition)
+
+
+def withdraw_features(run: Run) -> Withdrawn:
+    """Empty the partition of ``features_<model>``; online, its keys get back what they had before. It is recorded.
+
+    Raises:
+        UsageError: its batch is accepted.
+    """
+    run.require_withdrawn()
+    found = store.withdraw(store.open_store(), run.spec, run.lake, run.partition)
+    run.decide(Kind.FEATURE_WITHDRAWAL, Outcome.WITHDRAWN, [], inputs=asdict(found))
+    return found
 
 
 def check_skew(run: Run) -> Skew:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,11 +17,14 @@ from sqlalchemy.pool import NullPool
 
 from feast_delta import errors
 from feast_delta.online import address
+from feast_delta.online.following import follow
 from include.core.errors import ConfigError, DataError, StackError
 from include.core.partition import Partition
 from include.core.settings import PROJECT_ROOT, Settings
 from include.core.spec import ModelSpec
 from include.features.definitions import feast_objects
+from include.lakehouse.schemas import FEATURES, PARTITION
+from include.lakehouse.tables import Lakehouse, within
 
 REPOSITORY = PROJECT_ROOT / "feature_repo"
 NEEDED = ("lakehouse_uri", "feast_registry", "feast_online_store")
@@ -29,6 +33,16 @@ TIMESTAMP_SUFFIX = "__ts"
 """Of the event times of a feature, in what ``read_online`` returns."""
 MICROSECOND = timedelta(microseconds=1)
 REGISTRY_LOCK, OPENING_LOCK = 4_210_000_001, 4_210_000_003  # any numbers, the same in every process
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """What was taken out of the features of a partition."""
+
+    rows: int
+    """Of the table."""
+    keys: int
+    """Of the online store: keys that were served values of the partition."""
 
 
 def open_store() -> FeatureStore:
@@ -80,6 +94,7 @@ def materialize(store: FeatureStore, spec: ModelSpec, partition: Partition) -> N
     The interval is the partition's alone: Feast includes both ends, so it stops a microsecond before the next one.
     Partitions wait for each other: Feast reads a view's list of intervals and writes it back, and one would be lost.
     Those that adjoin are kept as one interval: else the list that is rewritten each time would grow with them.
+    A key that the partition had before, and has no more, gets back what it had before that.
 
     Raises:
         StackError: the online store does not answer.
@@ -88,8 +103,32 @@ def materialize(store: FeatureStore, spec: ModelSpec, partition: Partition) -> N
         store.refresh_registry()
         store.materialize(partition.start, partition.last_moment, feature_views=[spec.feature_view])
         view = store.registry.get_feature_view(spec.feature_view, store.project)
+        follow(store, view, partition.start, partition.last_moment)
         view.materialization_intervals = merged(view.materialization_intervals)
         store.registry.apply_feature_view(view, store.project)
+
+
+def withdraw(store: FeatureStore, spec: ModelSpec, lake: Lakehouse, partition: Partition) -> Withdrawn:
+    """Empty a partition of the features table, and take its values out of the online store. Safe to repeat.
+
+    Whoever materialises waits meanwhile, and finds the partition empty then.
+
+    Raises:
+        StackError: the online store does not answer.
+    """
+    table, rows, keys = FEATURES.of(spec), 0, 0
+    with _registry_lock(store), answering():
+        if rows := lake.count(table, where=within(partition)):
+            lake.replace(table, table.schema.empty_table(), {PARTITION: partition.key})
+        store.refresh_registry()
+        view = {view.name: view for view in store.list_feature_views()}.get(spec.feature_view)
+        if view is not None:
+            keys = follow(store, view, partition.start, partition.last_moment)
+            view.materialization_intervals = without(
+                view.materialization_intervals, partition.start, partition.last_moment
+            )
+            store.registry.apply_feature_view(view, store.project)
+    return Withdrawn(rows, keys)
 
 
 def merged(intervals: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
@@ -101,6 +140,22 @@ def merged(intervals: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetim
         else:
             found.append((start, end))
     return found
+
+
+def without(
+    intervals: Iterable[tuple[datetime, datetime]], first: datetime, last: datetime
+) -> list[tuple[datetime, datetime]]:
+    """The same times but for those from ``first`` to ``last``.
+
+    Feast keeps a list that it is to replace by an empty one: where nothing else remains, ``first`` alone does.
+    """
+    left = [
+        piece
+        for start, end in intervals
+        for piece in ((start, min(end, first - MICROSECOND)), (max(start, last + MICROSECOND), end))
+        if piece[0] <= piece[1]
+    ]
+    return merged(left) or [(first, first)]
 
 
 def read_online(store: FeatureStore, service: str, entities: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import NoReturn
 
@@ -20,15 +20,36 @@ from include.ingestion.delivery import Delivery
 from include.ingestion.files import BadFile
 from include.ingestion.labels import LabelCounts
 from include.ingestion.verdict import BatchVerdict, Reprocessing
-from include.lakehouse import decisions
+from include.lakehouse import decisions, predictions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import PARTITION, PROFILES, QUARANTINE, RAW
+from include.lakehouse.schemas import CLEAN, FEATURES, PARTITION, PREDICTIONS, PROFILES, QUARANTINE, RAW
 from include.lakehouse.tables import Lakehouse, within
 
 # Great Expectations takes seconds to import: the steps that do without it do not wait for it.
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What follows from a batch while it is accepted, in rows of its partition."""
+
+    accepted: int
+    features: int
+    predictions: int
+    """That were served, and are not withdrawn."""
+
+    @classmethod
+    def of(cls, run: Run) -> Traces:
+        accepted, features = (
+            run.lake.count(run.table(table), where=within(run.partition)) for table in (CLEAN, FEATURES)
+        )
+        served = predictions.served_rows(run.spec, run.lake, run.partition)
+        return cls(accepted, features, served.num_rows if served is not None else 0)
+
+    def __bool__(self) -> bool:
+        return bool(self.accepted or self.features or self.predictions)
 
 
 class BatchRejected(FlightlineError):
@@ -124,7 +145,50 @@ def reject_batch(run: Run, reasons: Sequence[str]) -> BatchCounts:
     if unknown or not reasons:
         what = f"{unknown[0]!r} is no reason code" if unknown else "a batch is not rejected without a reason"
         raise UsageError(what, where=run.spec.name, fix="The codes are those of Reason in lakehouse/decisions.py")
-    return batch.reject(run, reasons)
+    accepted = run.lake.count(run.table(CLEAN), where=within(run.partition))
+    counts = batch.reject(run, reasons)
+    verdicts = decisions.history(run.lake, run.spec.name, Kind.BATCH_VERDICT, run_id=run.run_id)
+    if not any(item.subject == run.partition.key for item in verdicts):  # no verdict on a delivery of this run
+        _record_withdrawal(run, reasons, accepted, counts)
+    return counts
+
+
+def find_traces(run: Run) -> Traces:
+    """What there is of the partition's batch, were it accepted before: nothing, or what has to be withdrawn."""
+    return Traces.of(run)
+
+
+def preview_withdrawal(run: Run) -> Traces:
+    """What `withdraw_batch`, and the steps after it, would withdraw; nothing is written.
+
+    Raises:
+        UsageError: there is nothing of the partition.
+    """
+    run.require_batch(FEATURES, PREDICTIONS)
+    return Traces.of(run)
+
+
+def withdraw_batch(run: Run, reason: str = "") -> BatchCounts:
+    """Take an accepted batch out: all its rows to quarantine, none left in ``clean_``. Of one that is out, nothing.
+
+    The steps ``withdraw_…`` of the later stages, and ``registry.name_versions``, do the rest, in that order.
+
+    Args:
+        reason: why, in words; kept in the decisions.
+
+    Raises:
+        UsageError: the batch is accepted, and no reason is given.
+    """
+    accepted = run.lake.count(run.table(CLEAN), where=within(run.partition))
+    if not accepted:
+        rows = run.lake.count(run.table(RAW), where=within(run.partition))
+        return BatchCounts(rows, accepted=0, quarantined=rows)
+    if not reason.strip():
+        fix = "Say why: it is kept in the decisions"
+        raise UsageError("no batch is withdrawn without a reason", where=f"{run.spec.name}, {run.partition}", fix=fix)
+    counts = batch.reject(run, [Reason.WITHDRAWN])
+    _record_withdrawal(run, [Reason.WITHDRAWN], accepted, counts, comment=reason.strip())
+    return counts
 
 
 def alert(run: Run) -> NoReturn:
@@ -133,9 +197,8 @@ def alert(run: Run) -> NoReturn:
     Raises:
         BatchRejected: always.
     """
-    decided = decisions.history(run.lake, run.spec.name, Kind.BATCH_VERDICT, since=run.partition.end)
-    mine = [item for item in decided if item.subject == run.partition.key]
-    reasons = max(mine, key=lambda item: item.recorded_at).inputs["verdict"]["batch_reasons"] if mine else []
+    decided = decisions.on_batch(run.lake, run.spec.name, run.partition)
+    reasons = decided.inputs["verdict"]["batch_reasons"] if decided and "verdict" in decided.inputs else []
     raise BatchRejected(
         f"the batch is rejected: {', '.join(reasons)}",
         where=f"{run.spec.name}, batch of {run.partition}",
@@ -216,6 +279,11 @@ def take_rows_back(run: Run) -> BatchCounts:
         follows=[spec.ingestion],
     )
     return counts
+
+
+def _record_withdrawal(run: Run, reasons: Sequence[str], accepted: int, counts: BatchCounts, **said: str) -> None:
+    inputs = {"accepted_before": accepted, "in_quarantine": counts.quarantined, **said}
+    run.decide(Kind.BATCH_WITHDRAWAL, Outcome.WITHDRAWN, reasons, actor=Actor.PERSON, inputs=inputs)
 
 
 def _validate_again(run: Run) -> tuple[Reprocessing, pa.Table]:

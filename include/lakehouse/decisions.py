@@ -27,6 +27,10 @@ class Kind(StrEnum):
     BATCH_VERDICT = "batch_verdict"
     LABELS_VERDICT = "labels_verdict"
     QUARANTINE_REPROCESSING = "quarantine_reprocessing"
+    BATCH_WITHDRAWAL = "batch_withdrawal"
+    FEATURE_WITHDRAWAL = "feature_withdrawal"
+    PREDICTION_WITHDRAWAL = "prediction_withdrawal"
+    TRAINING_WITHDRAWAL = "training_withdrawal"
     SKEW_GATE = "skew_gate"
     TRAINING_REQUEST = "training_request"
     TRAINING = "training"
@@ -43,6 +47,10 @@ class Kind(StrEnum):
     RETRAINING_POLICY = "retraining_policy"
 
 
+ON_BATCH = (Kind.BATCH_VERDICT, Kind.QUARANTINE_REPROCESSING, Kind.BATCH_WITHDRAWAL)
+"""What decides whether the batch of a partition is accepted."""
+
+
 class Outcome(StrEnum):
     """What was decided."""
 
@@ -53,6 +61,7 @@ class Outcome(StrEnum):
     REJECT_LABELS = "reject_labels"
     TAKE_ROWS_BACK = "take_rows_back"
     LEAVE_ROWS = "leave_rows"
+    WITHDRAWN = "withdrawn"
     FITTED = "fitted"
     REGISTERED = "registered"
     PASSED = "passed"
@@ -87,6 +96,7 @@ class Reason(StrEnum):
     """Why. A reason that is about something has it behind a colon: ``null:total_bedrooms``, ``drifted:income``."""
 
     # a delivery, as a whole
+    WITHDRAWN = "withdrawn"
     EMPTY_FILE = "empty_file"
     NO_FILE = "no_file"
     NO_PERMISSION = "no_permission"
@@ -309,6 +319,16 @@ def history(
     rows = [] if table is None else table.drop_columns(["month"]).to_pylist()
     found = [Decision(**{**row, "inputs": json.loads(row["inputs"])}) for row in rows]
     return sorted(found, key=lambda decision: (decision.decided_at, decision.recorded_at, decision.decision_id))
+
+
+def on_batch(lake: Lakehouse, model: str, partition: Partition) -> Decision | None:
+    """The last decision, by the clock, that took the batch of a partition in or out; None before the first."""
+    found = [
+        item
+        for item in history(lake, model, since=partition.end)
+        if item.kind in ON_BATCH and item.subject == partition.key and item.outcome != Outcome.LEAVE_ROWS
+    ]
+    return max(found, key=lambda item: item.recorded_at, default=None)
 
 
 def identity(model: str, kind: str, subject: str, run_id: str) -> str:

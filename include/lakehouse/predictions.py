@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import FEATURES_VERSION, MODEL_VERSION, PREDICTION, PREDICTIONS, SERVED
-from include.lakehouse.tables import Lakehouse, Where, within
+from include.lakehouse.schemas import (
+    FEATURES_VERSION,
+    MODEL_VERSION,
+    PARTITION,
+    PREDICTION,
+    PREDICTIONS,
+    SERVED,
+    WITHDRAWN,
+)
+from include.lakehouse.tables import Lakehouse, Reader, Where, within
 
 
 def served_rows(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table | None:
-    """The predictions that were served, None where there is none: key columns, prediction, model_version and
-    features_version."""
+    """The predictions that were served and are not withdrawn, None where there is none: key columns, prediction,
+    model_version and features_version."""
     return _rows(spec, lake, partition, (SERVED, "=", True))
 
 
@@ -22,12 +33,32 @@ def rows_of(spec: ModelSpec, lake: Lakehouse, partition: Partition, version: str
 
 
 def served_version(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> str | None:
-    """The version whose predictions were served; None where there is none."""
+    """The version whose predictions were served, withdrawn or not; None where there is none."""
     table = PREDICTIONS.of(spec)
     if not lake.exists(table):
         return None
     with lake.reader(table, where=[*within(partition), (SERVED, "=", True)], columns=[MODEL_VERSION]) as batches:
         return next((str(batch[MODEL_VERSION][0]) for batch in batches if batch.num_rows), None)
+
+
+def withdraw(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> int:
+    """Mark all predictions of a partition as withdrawn, in one commit; how many there are."""
+    table, where = PREDICTIONS.of(spec), within(partition)
+    count = lake.count(table, where=where)
+
+    def marked(before: Reader) -> Iterator[pa.RecordBatch]:
+        for rows in before(table.schema.names):
+            yield from mark(rows, withdrawn=True).to_batches()
+
+    if count:
+        lake.update_stream(table, {PARTITION: partition.key}, marked)
+    return count
+
+
+def mark(rows: pa.Table, *, withdrawn: bool) -> pa.Table:
+    """Predictions as withdrawn ones, or no longer."""
+    place = rows.schema.get_field_index(WITHDRAWN)
+    return rows.set_column(place, WITHDRAWN, pa.repeat(withdrawn, rows.num_rows))
 
 
 def first_served_rows(spec: ModelSpec, lake: Lakehouse, version: str, before: Partition) -> pa.Table | None:
@@ -47,6 +78,9 @@ def first_served_rows(spec: ModelSpec, lake: Lakehouse, version: str, before: Pa
 
 def _rows(spec: ModelSpec, lake: Lakehouse, partition: Partition, chosen: tuple[str, str, object]) -> pa.Table | None:
     where: Where = [*within(partition), chosen]
-    columns = [*spec.entity.keys, PREDICTION, MODEL_VERSION, FEATURES_VERSION]
+    columns = [*spec.entity.keys, PREDICTION, MODEL_VERSION, FEATURES_VERSION, WITHDRAWN]
     table = lake.read_if_exists(PREDICTIONS.of(spec), where=where, columns=columns)
-    return table if table is not None and table.num_rows else None
+    if table is None:
+        return None
+    rows = table.filter(pc.invert(pc.fill_null(table[WITHDRAWN], False))).drop_columns([WITHDRAWN])
+    return rows if rows.num_rows else None

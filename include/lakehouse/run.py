@@ -62,6 +62,54 @@ class Run:
                 fix=f"Run {self.spec.name}.ingest_batch for it, once it is delivered",
             )
 
+    def is_accepted(self) -> bool:
+        """Whether a row of the partition's batch is accepted now."""
+        return self.lake.count(self.table(CLEAN), where=within(self.partition)) > 0
+
+    def require_accepted(self) -> None:
+        """Refuse a partition of which no row is accepted: its batch was rejected or withdrawn, or there is none.
+
+        Raises:
+            UsageError: so it is; the message says which.
+        """
+        if self.is_accepted():
+            return
+        self.require_not_refused()
+        self.require_batch()
+        raise UsageError(f"no row of {self.partition} is accepted", where=self.spec.name, fix=self._come_back)
+
+    def require_not_refused(self) -> None:
+        """Refuse a partition whose batch was rejected or withdrawn by what was last decided on it.
+
+        Raises:
+            UsageError: naming when and why.
+        """
+        last = decisions.on_batch(self.lake, self.spec.name, self.partition)
+        if last is not None and last.outcome in (Outcome.REJECT_BATCH, Outcome.WITHDRAWN):
+            how = "rejected" if last.outcome == Outcome.REJECT_BATCH else "withdrawn"
+            why = last.inputs.get("comment") or ", ".join(last.reasons)
+            raise UsageError(
+                f"the batch of {self.partition} is {how} ({why})", where=self.spec.name, fix=self._come_back
+            )
+
+    def require_withdrawn(self) -> None:
+        """Refuse to take out what follows from a batch that is accepted.
+
+        Raises:
+            UsageError: it is.
+        """
+        if self.is_accepted():
+            raise UsageError(
+                f"the batch of {self.partition} is accepted",
+                where=self.spec.name,
+                fix=f"Withdraw it first: {self.spec.name}.withdraw_batch does all of it",
+            )
+
+    @property
+    def _come_back(self) -> str:
+        name = self.spec.name
+        return f"{name}.ingest_batch of a corrected delivery brings it back, or {name}.reprocess_quarantine"
+
     def table(self, table: Table) -> ModelTable:
         """The model's table of a declaration."""
         return table.of(self.spec)

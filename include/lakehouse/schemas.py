@@ -22,13 +22,14 @@ SOURCE_FILE, ROW_NUMBER = "source_file", "row_number"
 EXTRA_COLUMNS, REASONS = "extra_columns", "reasons"
 ARRIVED_AT = "arrived_at"
 TRAINING_SET = "training_set"
-PREDICTION, MODEL_VERSION, FEATURE_SERVICE, RUN_ID, SERVED, FEATURES_VERSION = (
+PREDICTION, MODEL_VERSION, FEATURE_SERVICE, RUN_ID, SERVED, FEATURES_VERSION, WITHDRAWN = (
     "prediction",
     "model_version",
     "feature_service",
     "run_id",
     "served",
     "features_version",
+    "withdrawn",
 )
 SPLIT, WEIGHT, DRIFTED = "split", "weight", "drifted"
 
@@ -148,7 +149,7 @@ def _training_sets(spec: ModelSpec) -> Columns:
 
 def _predictions(spec: ModelSpec) -> Columns:
     made_by = dict.fromkeys((MODEL_VERSION, FEATURE_SERVICE, RUN_ID), pa.string())
-    made_of = {SERVED: pa.bool_(), FEATURES_VERSION: pa.int64()}
+    made_of = {SERVED: pa.bool_(), FEATURES_VERSION: pa.int64(), WITHDRAWN: pa.bool_()}
     return {**key_types(spec), PARTITION: pa.string(), PREDICTION: pa.float64(), **made_by, **made_of}
 
 
@@ -179,7 +180,7 @@ QUARANTINE = Table(
     _quarantine,
     _named(SOURCE_FILE, ROW_NUMBER),
     (PARTITION,),
-    writer="ingestion.validate_batch, ingestion.reject_batch, ingestion.take_rows_back",
+    writer="ingestion.validate_batch, ingestion.reject_batch, ingestion.withdraw_batch, ingestion.take_rows_back",
     promise="The raw rows that are not accepted, each with at least one reason code.",
 )
 QUARANTINE_LABELS = Table(
@@ -195,7 +196,7 @@ CLEAN = Table(
     _clean,
     _entity(),
     (PARTITION,),
-    writer="ingestion.load_batch, ingestion.reject_batch, ingestion.take_rows_back",
+    writer="ingestion.load_batch, ingestion.reject_batch, ingestion.withdraw_batch, ingestion.take_rows_back",
     promise="The raw rows that are not in quarantine, typed. An entity has one row a partition.",
 )
 PROFILES = Table(
@@ -220,7 +221,7 @@ FEATURES = Table(
     _features,
     _entity(EVENT_TIMESTAMP),
     (PARTITION,),
-    writer="features.compute_features",
+    writer="features.compute_features, features.withdraw_features",
     promise="One row an entity and event time, numbers finite or null; never the label. A feature that features.sql "
     "selects no longer stays a column of older rows.",
     has_features=True,
@@ -254,10 +255,11 @@ PREDICTIONS = Table(
     _predictions,
     _entity(MODEL_VERSION, SERVED),
     (PARTITION,),
-    writer="scoring.score_rows",
+    writer="scoring.score_rows, scoring.withdraw_predictions",
     promise="What was served stays, as it was: one finite prediction an entity and partition, all of one version. The "
     "rows beside are another version's, or that version's of a batch that was corrected since. features_version is the "
-    "version of the table of features that was read.",
+    "version of the table of features that was read. withdrawn is true while the batch of the partition is withdrawn: "
+    "then the rows are a record of what was served, and nothing is measured on them.",
     layout=(PARTITION, SERVED),
 )
 METRICS = Table(
@@ -269,7 +271,7 @@ METRICS = Table(
     ),
     _named("metric", "slice", "source"),
     (PARTITION, "source"),
-    writer="ingestion.validate_batch, monitoring.measure_window",
+    writer="ingestion.validate_batch, monitoring.measure_window, monitoring.withdraw_window",
     promise="What was measured of a partition, by source; measured again, it is replaced.",
     layout=(PARTITION,),
 )

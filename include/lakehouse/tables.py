@@ -169,6 +169,11 @@ class Lakehouse:
                 actions = actions.filter(pc.invert(pc.fill_null(outside, False)))
         return sorted(set(actions[files.PARTITION + column].to_pylist()))
 
+    def paths(self, table: ModelTable | str, where: Where) -> list[str]:
+        """The files of the partitions that can hold such rows: others, once a row of them has changed."""
+        with self._current(table) as opened:
+            return [] if opened is None else sorted(_files_of(opened, where)["path"].to_pylist())
+
     def paths_with_keys(self, table: ModelTable, keys: pa.Table, where: Where) -> list[str]:
         """Where the files are that may hold rows with one of these keys: of integer keys the log keeps the bounds."""
         with self._current(table) as opened:

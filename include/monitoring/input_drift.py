@@ -18,7 +18,7 @@ from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.evaluation import drift
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
-from include.lakehouse.schemas import PARTITION, PROFILES
+from include.lakehouse.schemas import CLEAN, PARTITION, PROFILES
 from include.lakehouse.tables import Lakehouse
 from include.monitoring.reference import spread
 
@@ -52,7 +52,9 @@ def detect(spec: ModelSpec, lake: Lakehouse, partition: Partition, trained_on: S
     Returns:
         In the order of the columns; nothing where the profiles of the partition, or of all the others, are missing.
     """
-    others = [key for key in trained_on if key != partition.key]
+    accepted = lake.rows_by_partition(CLEAN.of(spec))
+    # Of one that was withdrawn since, the profile is of what was delivered last.
+    others = [key for key in trained_on if key != partition.key and accepted.get(key, 1)]
     reference = [others[place] for place in spread(len(others), REFERENCE_PARTITIONS)]
     now, before = _counts(spec, lake, partition.key, reference)
     samples = []

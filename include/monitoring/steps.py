@@ -37,8 +37,22 @@ def measure_window(run: Run) -> WindowMetrics:
     trained = reference.load(spec, lake, _version(served)) if served is not None else None
     measured = window.measure(spec, lake, partition, served, trained, run.labels_available_at())
     written = window.write(spec, lake, partition, measured)
+    if served is not None and predictions.served_rows(spec, lake, partition) is None:
+        return withdraw_window(run)  # it was withdrawn meanwhile
     log.info(report.of_window(spec, written, measured))
     return written
+
+
+def withdraw_window(run: Run) -> WindowMetrics:
+    """Make the partition a window in which nothing was served: what was measured of it counts no more.
+
+    Raises:
+        UsageError: its batch is accepted.
+    """
+    run.require_withdrawn()
+    spec, lake, partition = run.spec, run.lake, run.partition
+    nothing = window.measure(spec, lake, partition, None, None, run.labels_available_at())
+    return window.write(spec, lake, partition, nothing)
 
 
 def decide(run: Run) -> Verdict:

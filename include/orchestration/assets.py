@@ -16,6 +16,8 @@ class ModelAssets:
 
     clean: Asset
     """Rows that passed the expectations. From ingest_batch and reprocess_quarantine, to build_features."""
+    withdrawn: Asset
+    """A day of which something was accepted is out again. From ingest_batch, to withdraw_batch."""
     labels: Asset
     """Labels of a day's rows. From ingest_labels, to monitor_model."""
     features: Asset
@@ -36,6 +38,7 @@ def assets_of(model: str) -> ModelAssets:
 
     return ModelAssets(
         clean=asset("clean", "data"),
+        withdrawn=asset("withdrawn", "data"),
         labels=asset("labels", "data"),
         features=asset("features", "features"),
         predictions=asset("predictions", "predictions"),

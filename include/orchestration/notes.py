@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from include.evaluation import metrics
 from include.features.skew import Skew
 from include.ingestion.labels import LabelCounts
+from include.ingestion.steps import Traces
 from include.ingestion.verdict import BatchVerdict, Reprocessing
-from include.lakehouse import windows
+from include.lakehouse import alias_history, windows
 from include.lakehouse.decisions import Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.windows import WindowMetrics
@@ -44,6 +45,22 @@ def of_quarantine(found: Reprocessing) -> str:
     why = [*found.batch_reasons, *_counted(found.still_waiting)]
     waiting = f"; the others: {_some(why)}" if why else ""
     return f"{found.taken_back} of {found.waiting} rows in quarantine pass now{waiting}"
+
+
+def of_traces(found: Traces) -> str:
+    """``413 accepted rows, 413 of features, 410 predictions``."""
+    return f"{found.accepted} accepted rows, {found.features} of features, {found.predictions} predictions"
+
+
+def of_withdrawal(run: Run, versions: Sequence[str]) -> str:
+    """Which versions learned from it, and what to do if one of them is in production."""
+    serving = alias_history.current(run.lake, run.spec.name)
+    if not versions:
+        return "no version learned from it"
+    said = f"versions that learned from it: {', '.join(versions)}"
+    if serving and serving.version in versions:
+        said += f"; {serving.version} is in production: request_training makes one without it"
+    return said
 
 
 def of_skew(found: Skew) -> str:

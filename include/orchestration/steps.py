@@ -55,6 +55,9 @@ STEPS: Mapping[str, Step] = {
         ("ingest_batch.accept_batch", "ingest_batch.accept_and_quarantine"), (RAW, QUARANTINE), writes=(CLEAN,)
     ),
     "ingestion.reject_batch": Step(("ingest_batch.reject_batch",), (RAW, QUARANTINE), writes=(QUARANTINE, CLEAN)),
+    "ingestion.find_traces": Step(("ingest_batch.announce_withdrawal",), (CLEAN, FEATURES, PREDICTIONS)),
+    "ingestion.preview_withdrawal": Step(("withdraw_batch.find_traces",), (CLEAN, FEATURES, PREDICTIONS)),
+    "ingestion.withdraw_batch": Step(("withdraw_batch.withdraw_rows",), (RAW, QUARANTINE), writes=(QUARANTINE, CLEAN)),
     "ingestion.alert": Step(("ingest_batch.alert_rejected_batch",)),
     "ingestion.load_labels": Step(
         ("ingest_labels.load_labels",), writes=(LABELS, QUARANTINE_LABELS), delivery="labels"
@@ -67,6 +70,9 @@ STEPS: Mapping[str, Step] = {
     "features.compute_features": Step(("build_features.compute_features",), (CLEAN,), writes=(FEATURES,)),
     "features.materialize_features": Step(("build_features.materialize_features",), (FEATURES,)),
     "features.check_skew": Step(("build_features.check_skew",), (), (FEATURES,), writes=(SKEW,)),
+    "features.withdraw_features": Step(
+        ("withdraw_batch.withdraw_features",), reads_all=(FEATURES,), writes=(FEATURES,)
+    ),
     "training.request_training": Step(("request_training.request",)),
     "training.build_training_set": Step(
         ("train_model.build_training_set",), reads_all=(LABELS, FEATURES, METRICS), writes=(TRAINING_SETS,)
@@ -75,6 +81,7 @@ STEPS: Mapping[str, Step] = {
     "training.fit_tuned": Step(("train_model.tune",), (TRAINING_SETS,)),
     "training.choose_candidate": Step(("train_model.choose_candidate",)),
     "registry.register_candidate": Step(("train_model.register_candidate",)),
+    "registry.name_versions": Step(("withdraw_batch.name_versions",), reads_all=(TRAINING_SETS,)),
     "registry.check_staging": Step(("promote_model.check_staging_gate",)),
     "registry.move_to_staging": Step(("promote_model.move_to_staging",)),
     "registry.check_production": Step(("promote_model.check_production_gate",), reads_all=(TRAINING_SETS,)),
@@ -87,12 +94,16 @@ STEPS: Mapping[str, Step] = {
     "scoring.choose_version": Step(("score_batch.find_production",), reads_all=(PREDICTIONS, ALIAS_HISTORY)),
     "scoring.score_rows": Step(("score_batch.score_rows",), (CLEAN, FEATURES), writes=(PREDICTIONS,)),
     "scoring.skip_scoring": Step(("score_batch.skip_scoring",)),
+    "scoring.withdraw_predictions": Step(
+        ("withdraw_batch.withdraw_predictions",), (PREDICTIONS,), writes=(PREDICTIONS,)
+    ),
     "monitoring.measure_window": Step(
         ("monitor_model.measure_window",),
         (PREDICTIONS, LABELS, FEATURES, PROFILES),
         (TRAINING_SETS,),
         writes=(METRICS,),
     ),
+    "monitoring.withdraw_window": Step(("withdraw_batch.withdraw_window",), writes=(METRICS,)),
     "monitoring.decide": Step(("monitor_model.decide",), reads_all=(METRICS,)),
     "monitoring.alert": Step(("monitor_model.alert_root_cause",), (METRICS,)),
     "orchestration.maintain_tables": Step(

@@ -32,6 +32,7 @@ TONES: Mapping[Outcome, Tone] = {
     **dict.fromkeys((Outcome.REJECT_BATCH, Outcome.REJECT_LABELS), "bad"),
     **dict.fromkeys((Outcome.FAILED, Outcome.REJECTED, Outcome.REFUSED), "bad"),
     Outcome.DRIFTED: "mixed",
+    Outcome.WITHDRAWN: "mixed",
     Outcome.ALERT_ROOT_CAUSE: "bad",
 }
 """How good news an outcome is; none where it is neither."""

@@ -16,7 +16,7 @@ from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, PREDICTIONS
-from include.registry import gates, promotion, registration, saved_dataset, versions
+from include.registry import gates, promotion, registration, saved_dataset, versions, withdrawal
 from include.registry.evidence import stored_rows
 from include.registry.gates import Gate, Verdict
 from include.registry.promotion import Transition
@@ -46,7 +46,25 @@ def register_candidate(run: Run, candidate: RunRef, training_set: TrainingSetRef
     """Make the model of a training run a version, with its training set in Feast's registry; its number."""
     version = registration.register(run, candidate, training_set)
     saved_dataset.record(store.open_store(), run.spec, version, training_set)
+    withdrawal.name_one(run.spec, run.lake, version)
     return version.version
+
+
+def name_versions(run: Run) -> list[str]:
+    """Name the versions that learned from the partition, which is withdrawn: in MLflow, and in the decisions.
+
+    Raises:
+        UsageError: its batch is accepted.
+    """
+    run.require_withdrawn()
+    found = [version.version for version in withdrawal.name_all(run.spec, run.lake, run.partition.key)]
+    serving = alias_history.current(run.lake, run.spec.name)
+    inputs = {
+        "versions_that_learned_from_it": ", ".join(found) or "none",
+        "in_production": serving.version if serving else "none",
+    }
+    run.decide(Kind.TRAINING_WITHDRAWAL, Outcome.WITHDRAWN, [], inputs=inputs)
+    return found
 
 
 def check_staging(run: Run, version: str) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from feast import FeatureStore
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.lakehouse import predictions
 from include.lakehouse.schemas import (
     CLEAN,
     FEATURE_SERVICE,
@@ -25,6 +27,7 @@ from include.lakehouse.schemas import (
     PREDICTIONS,
     RUN_ID,
     SERVED,
+    WITHDRAWN,
 )
 from include.lakehouse.tables import Lakehouse, Reader, within
 from include.scoring import feature_lookup
@@ -58,7 +61,7 @@ def score(
 
     Features come from the feature service that the version was fitted with, as they were at the end of the partition.
     A row that was served before is not served again: where its prediction is another one by now, because the batch was
-    corrected, that stands beside. Rows of other versions stay.
+    corrected, that stands beside. Rows of other versions stay. None of them is withdrawn any more.
 
     What was served is read from the table version that the predictions are committed against: of two runs that choose
     different versions the first to commit is served, and the other chooses again. Rows are predicted in batches; of
@@ -79,14 +82,16 @@ def score(
         keyed = load(chosen.version)
         scored = Scored(keyed.version, chosen.served)
         done.append((chosen, scored))
-        same = {
+        same: dict[str, Any] = {
             PARTITION: partition.key,
             MODEL_VERSION: keyed.version,
             FEATURE_SERVICE: keyed.feature_service,
             RUN_ID: run_id,
+            WITHDRAWN: False,
         }
         for kept in before(table.schema.names):
-            yield from kept.filter(pc.or_(kept[SERVED], pc.not_equal(kept[MODEL_VERSION], keyed.version))).to_batches()
+            stays = pc.or_(kept[SERVED], pc.not_equal(kept[MODEL_VERSION], keyed.version))
+            yield from predictions.mark(kept.filter(stays), withdrawn=False).to_batches()
         for predicted in _predicted(spec, lake, keyed, partition):
             predicted = predicted.assign(**same)
             scored.rows += len(predicted)

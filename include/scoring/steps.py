@@ -45,10 +45,10 @@ def score_rows(run: Run, as_of: AsOf = "history") -> Scored:
     """Predict every accepted row of the partition; what was served stays served.
 
     Raises:
-        UsageError: no version is in production, or there is no batch of it.
+        UsageError: no version is in production, or no row of its batch is accepted, or is any more.
         DataError: as `choose_version` and `batch.score`.
     """
-    run.require_batch()
+    run.require_accepted()
     if choose_version(run, as_of) is None:
         raise UsageError("no version is in production", where=run.spec.name, fix="Train and promote one")
 
@@ -58,11 +58,28 @@ def score_rows(run: Run, as_of: AsOf = "history") -> Scored:
         return chosen
 
     chosen, scored = batch.score(run.spec, run.lake, store.open_store(), run.partition, choose, run_id=run.run_id)
+    if not run.is_accepted():  # it was withdrawn while they were predicted
+        predictions.withdraw(run.spec, run.lake, run.partition)
+        run.require_accepted()
     if scored.beside and scored.served:
         log.info("%s rows were served before, and are predicted otherwise now: that stands beside", scored.beside)
     inputs = {**asdict(scored), "in_production": chosen.in_production, "as_of": as_of}
     run.decide(Kind.SCORING, Outcome.SCORE_ROWS, [chosen.why], inputs=inputs)
     return scored
+
+
+def withdraw_predictions(run: Run) -> int:
+    """Mark what was predicted for the partition as withdrawn; what was served stays as a record. How many rows.
+
+    Raises:
+        UsageError: its batch is accepted.
+    """
+    run.require_withdrawn()
+    count = predictions.withdraw(run.spec, run.lake, run.partition)
+    version = predictions.served_version(run.spec, run.lake, run.partition)
+    inputs = {"predictions": count, "served_by_version": version or "none"}
+    run.decide(Kind.PREDICTION_WITHDRAWAL, Outcome.WITHDRAWN, [], inputs=inputs)
+    return count
 
 
 def skip_scoring(run: Run) -> None:

@@ -48,7 +48,7 @@ class TrainingSetRef:
     validation_rows: int
     test_rows: int
     without_features: int
-    """Labels whose row has no features: it was quarantined, or is older than the features' time to live."""
+    """Labels whose row has no features: it was quarantined, is withdrawn, or is older than the time to live."""
     left_out: int
     """Rows that the split leaves out: they are not in the set."""
     partitions: int
@@ -83,16 +83,21 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
     known_at = partition.labels_available_at(spec.deliveries.label_delay)
     labels_version, features_version = (lake.version(table.of(spec)) for table in (LABELS, FEATURES))
     labels, named = latest_labels(spec, lake, known_at, labels_version), [*spec.entity.keys, EVENT_TIMESTAMP]
+    known = len(labels)
+    # A key of a batch that is rejected or withdrawn would be joined to what it had before.
+    there = {key for key, rows in lake.rows_by_partition(FEATURES.of(spec)).items() if rows}
+    moments = [at for at in labels[EVENT_TIMESTAMP].unique() if Partition.of(at, spec.grain).key in there]
+    labels = labels[labels[EVENT_TIMESTAMP].isin(moments)].reset_index(drop=True)
     names, joined, read_versions = _retrieve(spec, store, spec.feature_service, labels[named])
     # What our offline store read; a store that does not say so read what was there before the join.
     features_version = read_versions.get(spec.table("features"), features_version)
     frame = labels.merge(joined, on=named, how="left", validate="one_to_one")
     found = frame[names].notna().any(axis=1)
-    without_features = int((~found).sum())
     frame = frame[found].reset_index(drop=True)
+    without_features = known - len(frame)
     if frame.empty:
         raise DataError(
-            f"none of {len(labels)} labels has features by {known_at.isoformat()}",
+            f"none of {known} labels has features by {known_at.isoformat()}",
             where=spec.table("features"),
             fix=f"Run {spec.name}.build_features for the labelled partitions",
         )

@@ -25,7 +25,8 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "validate_batch": ["accept_and_quarantine", "accept_batch", "reject_batch"],
         "accept_batch": [],
         "accept_and_quarantine": [],
-        "reject_batch": ["alert_rejected_batch"],
+        "reject_batch": ["alert_rejected_batch", "announce_withdrawal"],
+        "announce_withdrawal": [],
         "alert_rejected_batch": [],
     },
     "reprocess_quarantine": {
@@ -36,6 +37,16 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "keep_waiting": [],
         "report_only": [],
         "take_rows_back": [],
+    },
+    "withdraw_batch": {
+        "find_traces": ["choose_action"],
+        "choose_action": ["report_only", "withdraw_rows"],
+        "report_only": [],
+        "withdraw_rows": ["withdraw_features"],
+        "withdraw_features": ["withdraw_predictions"],
+        "withdraw_predictions": ["withdraw_window"],
+        "withdraw_window": ["name_versions"],
+        "name_versions": [],
     },
     "ingest_labels": {"wait_for_labels": ["load_labels"], "load_labels": []},
     "build_features": {
@@ -88,7 +99,7 @@ SHAPES: dict[str, dict[str, list[str]]] = {
     "maintain_tables": {"compact_and_vacuum": []},
 }
 EMITS = {
-    "ingest_batch": {"clean"},
+    "ingest_batch": {"clean", "withdrawn"},
     "ingest_labels": {"labels"},
     "reprocess_quarantine": {"clean"},
     "build_features": {"features"},
@@ -101,6 +112,7 @@ EMITS = {
 }
 STARTED_BY = {
     "build_features": {"clean"},
+    "withdraw_batch": {"withdrawn"},
     "train_model": {"retraining_requested"},
     "promote_model": {"candidate"},
     "score_batch": {"features"},

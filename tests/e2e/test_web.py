@@ -23,6 +23,7 @@ FORMS: dict[str, Callable[[Played], Fields]] = {
     "score_batch": lambda played: {KEY: played.day(1)},
     "monitor_model": lambda played: {KEY: played.day(1)},
     "reprocess_quarantine": lambda played: {"element_partition": played.day(1)},
+    "withdraw_batch": lambda played: {"element_partition": played.day(1)},
     "roll_back_model": lambda played: {"element_version": "1"},
     "promote_model": lambda played: {KEY: "1"},
     "train_model": lambda played: {KEY: played.day(3)},

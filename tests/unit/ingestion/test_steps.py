@@ -94,8 +94,8 @@ def test_a_partition_may_be_an_hour(run: Run, deliver: Callable[..., Run], good_
 
 def test_a_batch_is_rejected_for_a_known_reason_only(run: Run, deliver: Callable[..., Run], good_rows: Rows) -> None:
     ingest(deliver(good_rows))
-    with pytest.raises(DataError, match="'withdrawn' is no reason code"):
-        steps.reject_batch(run, ["stale_rows:listed_at", "withdrawn"])
+    with pytest.raises(DataError, match="'unliked' is no reason code"):
+        steps.reject_batch(run, ["stale_rows:listed_at", "unliked"])
     with pytest.raises(DataError, match="not rejected without a reason"):
         steps.reject_batch(run, [])
     assert run.lake.count(run.table(QUARANTINE)) == 0

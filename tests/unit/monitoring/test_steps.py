@@ -11,7 +11,7 @@ import pytest
 
 from include.core.errors import DataError, UsageError
 from include.core.partition import Partition
-from include.lakehouse import decisions
+from include.lakehouse import decisions, predictions
 from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.schemas import FEATURES, METRICS, PARTITION
 from include.monitoring import steps
@@ -64,6 +64,19 @@ def test_deciding_again_is_the_same_row(scene: Scene) -> None:
     assert steps.decide(scene.run(NEXT)) == first
     assert steps.decide(scene.run(NEXT, run_id="backfill")) == first
     assert len(decisions.history(scene.lake, scene.spec.name, Kind.RETRAINING_POLICY)) == 3
+
+
+def test_a_withdrawn_window_counts_for_nothing(scene: Scene) -> None:
+    for number, seed in ((0, 2), (1, 3)):
+        play(scene, DAY.shift(number), noise=200, drifted=True, seed=seed)
+    assert steps.decide(scene.run(NEXT)).windows_below == 2
+    predictions.withdraw(scene.spec, scene.lake, DAY)
+    for _ in range(2):
+        found = steps.withdraw_window(scene.run(DAY))
+        assert (found.rows, found.labelled, found.drifted_features) == (0, False, ())
+    assert scene.measure(DAY) == found
+    assert steps.decide(scene.run(NEXT)).windows_below == 1
+    assert steps.decide(scene.run(DAY)).reasons == (Reason.NOTHING_SCORED,)
 
 
 def test_scoring_an_old_partition_again_changes_no_decision(scene: Scene) -> None:

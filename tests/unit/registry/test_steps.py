@@ -5,17 +5,22 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 from mlflow import MlflowClient
 
-from include.core.errors import DataError
+from include.core.errors import DataError, UsageError
 from include.jobs.__main__ import FROM_DAG
+from include.lakehouse import decisions
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
+from include.lakehouse.schemas import CLEAN
 from include.registry import gates, promotion, steps, versions
+from tests.tables import put
 from tests.unit.registry.cases import THRESHOLD, another, decided, outcomes, registered, with_gate, with_params
 from tests.unit.training.stage import Scene
+from tests.unit.training.world import HISTORY
 
 
 def through_the_gates(run: Run, version: str) -> None:
@@ -55,6 +60,22 @@ def test_what_fails_is_not_recorded_as_done(scene: Scene, monkeypatch: pytest.Mo
     assert outcomes(run, Kind.PROMOTION) == []
     steps.promote(run, "1")
     assert outcomes(run, Kind.PROMOTION) == [("version 1", "promoted", ["passed_all_gates"])]
+
+
+def test_versions_that_learned_from_a_withdrawn_partition_say_so(scene: Scene) -> None:
+    run = replace(registered(scene, "learned"), asked_for=HISTORY)
+    version = versions.get(run.spec, "1")
+    with pytest.raises(UsageError, match="is accepted"):
+        steps.name_versions(run)
+    clean = CLEAN.of(run.spec)
+    put(run.lake, clean, clean.schema.empty_table(), HISTORY)
+    for _ in range(2):
+        named = steps.name_versions(run)
+    assert version.version in named
+    assert versions.get(run.spec, "1").tags["withdrawn"] == HISTORY.key
+    assert f"learned from rows of {HISTORY.key}, withdrawn since" in versions.get(run.spec, "1").description
+    (found,) = decisions.history(run.lake, run.spec.name, Kind.TRAINING_WITHDRAWAL)
+    assert found.inputs["versions_that_learned_from_it"] == ", ".join(named)
 
 
 def test_after_a_roll_back_the_next_candidate_is_promoted_and_one_of_older_data_too(scene: Scene) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from include.core.errors import DataError
+from include.core.errors import DataError, UsageError
 from include.core.partition import Partition
 from include.core.settings import Settings
 from include.features import query
@@ -149,15 +149,27 @@ def test_a_corrected_batch_is_scored_beside_what_was_served(delivered: world.Wor
     assert decided(delivered, AFTER).inputs["beside"] == scored.beside
 
 
-def test_a_batch_that_was_withdrawn_was_served_all_the_same(delivered: world.World) -> None:
+def test_what_was_served_of_a_withdrawn_batch_is_a_record_and_is_served_again_once_it_is_back(
+    delivered: world.World,
+) -> None:
     promote(delivered, "1")
     steps.score_rows(run_of(delivered, AFTER))
     before = served(delivered, AFTER)
     promote(delivered, "2")
+    steps.score_rows(run_of(delivered, AFTER, "beside"), as_of="current")
     clean = delivered.lake.read(CLEAN.of(delivered.spec), where=within(AFTER))
+    with pytest.raises(UsageError, match=r"is accepted\. Withdraw it first"):
+        steps.withdraw_predictions(run_of(delivered, AFTER))
     put(delivered.lake, CLEAN.of(delivered.spec), clean.slice(0, 0), AFTER)
-    assert steps.score_rows(run_of(delivered, AFTER, "withdrawn")) == Scored("1", True, 0)
-    assert served(delivered, AFTER).equals(before)
+    for _ in range(2):
+        assert steps.withdraw_predictions(run_of(delivered, AFTER, "withdrawn")) == 2 * ROWS
+        assert predictions.served_rows(delivered.spec, delivered.lake, AFTER) is None
+        assert predictions.rows_of(delivered.spec, delivered.lake, AFTER, "2") is None
+    kept = delivered.lake.read(PREDICTIONS.of(delivered.spec), where=within(AFTER))
+    assert kept["withdrawn"].unique().to_pylist() == [True]
+    assert kept.num_rows == 2 * ROWS
+    with pytest.raises(UsageError, match=r"no row of .* is accepted"):
+        steps.score_rows(run_of(delivered, AFTER, "withdrawn"))
     put(delivered.lake, CLEAN.of(delivered.spec), clean.slice(5), AFTER)
     assert steps.score_rows(run_of(delivered, AFTER, "corrected")) == Scored("1", True, ROWS - 5)
     assert served(delivered, AFTER).equals(before)

@@ -12,7 +12,8 @@ import pytest
 from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec, Task
-from include.lakehouse.schemas import LABELS
+from include.features import query
+from include.lakehouse.schemas import CLEAN, LABELS
 from include.lakehouse.tables import within
 from include.training import splits, training_set
 from include.training.training_set import TrainingSetRef
@@ -76,6 +77,18 @@ def test_labels_without_features_are_counted_not_kept(small: world.World) -> Non
     put(small.lake, LABELS.of(small.spec), pd.concat([labels, labels.head(3).assign(listing_id=[-1, -2, -3])]), THIRD)
     ref, _ = build(small)
     assert (ref.rows, ref.without_features) == (500, 3)
+
+
+def test_labels_of_a_withdrawn_partition_are_not_joined_to_what_their_keys_had_before(small: world.World) -> None:
+    again = small.lake.read(small.spec.table("clean"), where=within(HISTORY)).to_pandas().head(30)
+    small.rows = pd.concat([again.assign(median_house_value=1.0)[small.rows.columns], small.rows])
+    small.deliver(FOURTH, 30)
+    before = build(small, FOURTH)[0]
+    put(small.lake, CLEAN.of(small.spec), small.lake.read(CLEAN.of(small.spec)).slice(0, 0), FOURTH)
+    query.write(small.spec, small.lake, FOURTH)
+    after, frame = build(small, FOURTH)
+    assert (before.rows - after.rows, after.without_features) == (30, 30)
+    assert FOURTH.key not in set(frame["partition_key"])
 
 
 def test_latest_label_counts(small: world.World) -> None:

@@ -77,11 +77,16 @@ def served(spec: ModelSpec, lake: Lakehouse) -> list[str]:
 
 
 def follow_history(spec: ModelSpec, lake: Lakehouse) -> str:
-    """Let the alias name the version whose period runs, also if that changes meanwhile; that version."""
+    """Let the alias name the version whose period runs, also if that changes meanwhile; that version.
+
+    Raises:
+        TamperedError: somebody registered another one by hand under its number.
+    """
     settled: str | None = None
     while (running := _running(spec, lake)) != settled:
         serving = versions.production(spec)
         if serving is None or serving.version != running:
+            registration.of(spec, lake, versions.get(spec, running))
             MlflowClient().set_registered_model_alias(spec.name, versions.PRODUCTION, running)
         _describe(spec, running)
         settled = running

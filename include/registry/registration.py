@@ -44,8 +44,14 @@ class Registration:
 
 
 def register(run: Run, candidate: RunRef, ref: TrainingSetRef) -> Version:
-    """Make the run's model a version, and record what it is; repeated, the same version."""
-    version, facts = versions.create(run.spec, candidate, ref), versions.facts(run.spec, candidate, ref)
+    """Make the run's model a version, and record what it is; repeated, the same version.
+
+    No number is given twice: what was served, measured and decided names a version by it.
+    """
+    digest, facts = manifest.digest(candidate.files), versions.facts(run.spec, candidate, ref)
+    registered = decisions.history(run.lake, run.spec.name, Kind.REGISTRATION)
+    given = {item.subject for item in registered if item.inputs["digest"] != digest}
+    version = versions.create(run.spec, candidate, ref, lambda made: subject(made) in given)
     run.decide(
         Kind.REGISTRATION,
         Outcome.REGISTERED,
@@ -54,7 +60,7 @@ def register(run: Run, candidate: RunRef, ref: TrainingSetRef) -> Version:
         at=version.known_at,
         about=version.known_at,
         actor=Actor.TRAINING,
-        inputs=vars(Registration(manifest.digest(candidate.files), candidate.files, facts)),
+        inputs=vars(Registration(digest, candidate.files, facts)),
     )
     return version
 
@@ -78,7 +84,7 @@ def of(spec: ModelSpec, lake: Lakehouse, version: Version) -> Registration:
             where=spec.name,
             fix=f"Only {spec.name}.train_model registers what can be loaded: run request_training",
         )
-    recorded = Registration(**mine[-1].inputs)
+    recorded = Registration(**max(mine, key=lambda item: item.recorded_at).inputs)
     for name, value in recorded.tags.items():
         if version.tags.get(name) != value:
             raise TamperedError(

@@ -95,25 +95,35 @@ class Version:
         return self.tags[name]
 
 
-def create(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> Version:
+def create(
+    spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef, is_taken: Callable[[Version], bool] = lambda _: False
+) -> Version:
     """Make the run's model a version of the registered model ``<model>``; repeated, the same version.
 
     Nothing loads it before `registration.register` has recorded what it is.
+
+    Args:
+        is_taken: whether another model had the version's number: MLflow counts from 1 again once the registered model
+            was deleted. Such a number is passed over.
     """
     client = MlflowClient()
     _ensure_model(client, spec)
     found = client.search_model_versions(f"name = '{spec.name}' and run_id = '{run_ref.mlflow_run_id}'")
-    if found:
-        return get(spec, str(min(int(item.version) for item in found)))
-    made = client.create_model_version(
-        spec.name,
-        source=run_ref.model_uri,
-        run_id=run_ref.mlflow_run_id,
-        model_id=run_ref.model_id,
-        description=describe(spec, run_ref, ref),
-        tags={"stage": "None", **_as_tags(facts(spec, run_ref, ref))},
-    )
-    return _version(made)
+    made = sorted((_version(item) for item in found), key=lambda version: int(version.version))
+    while True:
+        for version in made:
+            if not is_taken(version):
+                return version
+            client.delete_model_version(spec.name, version.version)
+        created = client.create_model_version(
+            spec.name,
+            source=run_ref.model_uri,
+            run_id=run_ref.mlflow_run_id,
+            model_id=run_ref.model_id,
+            description=describe(spec, run_ref, ref),
+            tags={"stage": "None", **_as_tags(facts(spec, run_ref, ref))},
+        )
+        made = [_version(created)]
 
 
 def get(spec: ModelSpec, version: str | int) -> Version:

@@ -10,10 +10,10 @@ from mlflow import MlflowClient
 from include.core.errors import TamperedError
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
-from include.registry import alias, gates, promotion, steps, versions
+from include.registry import alias, gates, promotion, registration, steps, versions
 from include.scoring import steps as scoring
 from tests.unit.registry.cases import another, outcomes, registered
-from tests.unit.training.stage import DAYS, Scene
+from tests.unit.training.stage import DAYS, Scene, register
 
 
 def promoted(scene: Scene, name: str, *numbers: str) -> Run:
@@ -77,6 +77,34 @@ def test_a_deleted_version_in_production_is_red_until_another_one_is_in_its_plac
     chosen = scoring.choose_version(run)
     assert chosen is not None
     assert chosen.version == aliased(run) == "1"
+
+
+def test_a_number_is_not_given_again_after_the_model_was_deleted_in_mlflow(scene: Scene) -> None:
+    """MLflow counts from 1 again: what was in production, served and decided is not that of a new version."""
+    run = promoted(scene, "numbers", "1")
+    MlflowClient().delete_registered_model(run.spec.name)
+    made = [register(run.spec, run.lake, scene.tuned, scene.old_ref) for _ in range(2)]
+    assert [version.version for version in made] == ["3", "3"]
+    assert promotion.in_production(run.spec, run.lake) is None
+    with pytest.raises(TamperedError, match="version 1, which is in production, was deleted in MLflow"):
+        scoring.choose_version(run)
+    assert aliased(run) is None
+    assert steps.check_staging(another(run, "anew"), "3").passed
+    assert steps.check_production(another(run, "anew"), "3").compared_with is None
+    restored = register(run.spec, run.lake, scene.new, scene.new_ref)  # a version of before has a new number, too
+    assert registration.of(run.spec, run.lake, restored).files == scene.new.files
+
+
+def test_what_is_registered_by_hand_under_the_number_in_production_is_not_put_there(scene: Scene) -> None:
+    run = promoted(scene, "impostor", "1")
+    client = MlflowClient()
+    client.delete_registered_model(run.spec.name)
+    client.create_registered_model(run.spec.name)
+    client.create_model_version(run.spec.name, scene.new.model_uri)
+    for _ in range(2):
+        with pytest.raises(TamperedError, match=r"tag \w+ of version 1 is not what was registered"):
+            scoring.choose_version(run)
+        assert aliased(run) is None
 
 
 def test_a_promotion_that_stopped_half_way_is_completed_and_not_reported(scene: Scene, monkeypatch) -> None:

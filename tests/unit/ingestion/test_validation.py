@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,11 +100,14 @@ def test_chunks_say_what_the_whole_says_of_a_bad_input(
 ) -> None:
     broken = CASES[case]
 
+    for n in range(1, broken.days_before + 1):
+        ingest(deliver(real, DAY.shift(-n)))
+
     def outcome_in(lakehouse: str) -> tuple[object, ...]:
-        there = replace(run, lake=Lakehouse(f"{run.settings.lakehouse_uri}-{lakehouse}"))
-        for n in range(1, broken.days_before + 1):
-            outcome(deliver(real, DAY.shift(-n), of=there))
-        return outcome(deliver(broken.content(real), of=there))
+        folder = f"{run.settings.lakehouse_uri}-{lakehouse}"
+        if broken.days_before:
+            shutil.copytree(run.settings.lakehouse_uri, folder)
+        return outcome(deliver(broken.content(real), of=replace(run, lake=Lakehouse(folder))))
 
     whole = outcome_in("at-once")
     in_chunks(monkeypatch, block_bytes=max(5_000, len(broken.content(real)) // 20))

@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from include.core.errors import ConfigError
+from include.core.files import read_yaml, short_path
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
-from include.core.yaml_file import read_yaml, short_path
 
 MODELS = Settings.load(need=()).models_folder
 """Where the models' folders are: here, unless the environment names another place."""
@@ -19,13 +19,7 @@ FILES = ("model.yaml", "features.sql", "expectations.yaml")
 
 def registered(root: Path = MODELS) -> tuple[str, ...]:
     """Names of the model folders, sorted. A folder counts as soon as one of its three files is there."""
-    return tuple(
-        sorted(
-            folder.name
-            for folder in root.iterdir()
-            if folder.is_dir() and any((folder / file).exists() for file in FILES)
-        )
-    )
+    return tuple(sorted(folder.name for folder in root.iterdir() if _is_model(folder)))
 
 
 @cache
@@ -51,6 +45,13 @@ def load(name: str, root: Path = MODELS) -> ModelSpec:
         raise ConfigError(f"key name: is {spec.name!r} but the folder is {name!r}", where=short_path(path))
     spec._folder = folder
     return spec
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and any((folder / file).exists() for file in FILES)
+    except OSError:  # one that may not be looked into is shown as broken, and takes no other one away
+        return True
 
 
 def _explain(error: ValidationError) -> str:

@@ -27,8 +27,9 @@ def choose(known: Mapping[str, T], name: str, where: str) -> T:
     if ":" in name:
         try:
             found: T = resolve_name(name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigError(f"{name} cannot be imported: {error}", where=where) from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (the import runs the user's code, which may raise any)
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ConfigError(f"{name} cannot be imported: {said}", where=where) from None
         kinds = {type(item) for item in known.values()}
         if type(found) not in kinds:
             wanted = ", ".join(sorted(kind.__name__ for kind in kinds))

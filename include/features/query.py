@@ -11,6 +11,7 @@ import sqlglot
 from sqlglot.errors import ErrorLevel, SqlglotError
 
 from include.core.errors import ConfigError, DataError
+from include.core.files import read_text
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, FEATURES, PARTITION, TIMESTAMP
@@ -70,7 +71,7 @@ def write(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> FeatureCoun
 
 def spark_sql(spec: ModelSpec) -> str:
     """``features.sql`` in Spark's dialect: what Databricks runs."""
-    sql = (spec.folder / "features.sql").read_text(encoding="utf-8")
+    sql = read_text(spec.folder / "features.sql")
     try:
         (translated,) = sqlglot.transpile(sql, read="duckdb", write="spark", unsupported_level=ErrorLevel.RAISE)
     except SqlglotError as error:
@@ -86,8 +87,7 @@ def _empty_clean(spec: ModelSpec) -> pa.Table:
 
 def _run(spec: ModelSpec, clean: pa.Table) -> pa.Table:
     """Run the SQL in a DuckDB of its own, in which the clean table is the only one."""
-    path = spec.folder / "features.sql"
-    sql = path.read_text(encoding="utf-8")
+    sql = read_text(spec.folder / "features.sql")
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         personal = sorted(spec.personal_columns & set(clean.column_names))

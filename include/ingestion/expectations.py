@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
 from include.core.errors import ConfigError
+from include.core.files import read_yaml
 from include.core.spec import ModelSpec
-from include.core.yaml_file import read_yaml
 from include.ingestion.rows import Rows
 from include.lakehouse.decisions import Reason
 

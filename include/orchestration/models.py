@@ -9,6 +9,7 @@ from pathlib import Path
 from include.core import catalogue
 from include.core.catalogue import FILES, MODELS
 from include.core.errors import ConfigError
+from include.core.files import short_path
 from include.core.settings import PROJECT_ROOT
 
 
@@ -31,6 +32,9 @@ def problem(name: str, root: Path = MODELS) -> ConfigError | None:
                 _remember(known)
     except ConfigError as error:
         return error
+    except Exception as error:  # noqa: BLE001  (whatever it is, it is this model's alone)
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        return ConfigError(f"cannot be checked: {said}", where=short_path(root / name))
     return None
 
 

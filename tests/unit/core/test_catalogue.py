@@ -10,9 +10,11 @@ import pytest
 
 from include.core import catalogue
 from include.core.errors import ConfigError
+from include.core.files import read_yaml
 from include.core.registry import choose
 from include.evaluation.metrics import METRICS
 from include.orchestration import models
+from tests.unit.conftest import as_nobody
 
 NAME = "california_housing"
 OWN = METRICS["mae"]
@@ -22,6 +24,16 @@ OWN = METRICS["mae"]
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "include" / "models"
     shutil.copytree(catalogue.MODELS / NAME, folder / NAME)
+    return folder
+
+
+@pytest.fixture
+def broken(root: Path) -> Path:
+    """A second model, which is in order until a test breaks it."""
+    folder = root / "broken"
+    folder.mkdir()
+    for file in catalogue.FILES:
+        (folder / file).write_text((root / NAME / file).read_text().replace(NAME, folder.name))
     return folder
 
 
@@ -135,3 +147,80 @@ def test_a_model_that_is_not_in_order_is_checked_until_it_is(
         assert "median_incom" in str(models.problem(NAME, root))
     sql.write_text(good)
     assert models.problem(NAME, root) is None
+
+
+UNREADABLE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    "Latin-1 in model.yaml": (
+        "model.yaml",
+        lambda text: text.replace(b"description: Number", b"description: Num\xe9ro", 1),
+        "model.yaml: line 22 is not UTF-8. Save",
+    ),
+    "Latin-1 in features.sql": ("features.sql", lambda text: text + b"-- \xe9t\xe9\n", "features.sql: line "),
+    "Latin-1 in expectations.yaml": ("expectations.yaml", lambda text: b"# \xe9\n" + text, "line 1 is not UTF-8"),
+    "control character in model.yaml": ("model.yaml", lambda text: text + b"# \x07\n", "model.yaml: not valid YAML: "),
+    "control character in features.sql": ("features.sql", lambda text: b"\x00" + text, "broken"),
+    "no such day": (
+        "model.yaml",
+        lambda text: text.replace(b"2025-12-31", b"2025-13-31"),
+        "model.yaml: not valid YAML: month must be in 1..12",
+    ),
+    "a thousand brackets": ("expectations.yaml", lambda text: b"[" * 5000, "not valid YAML"),
+    "a key twice": (
+        "model.yaml",
+        lambda text: text + b"owner: somebody\n",
+        "column 1: the key owner is there twice",
+    ),
+    "an inner key twice": (
+        "expectations.yaml",
+        lambda text: text.replace(b"min_value: 1,", b"min_value: 1, min_value: 9,", 1),
+        "the key min_value is there twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_cannot_be_read_takes_no_other_model_away(root: Path, broken: Path, case: str) -> None:
+    file, change, expected = UNREADABLE[case]
+    path = broken / file
+    text = path.read_bytes()
+    path.write_bytes(change(text))
+    assert path.read_bytes() != text
+    assert models.valid(root) == (NAME,)
+    message = str(models.problem("broken", root))
+    assert message.startswith("include/models/broken/")
+    assert expected in message
+    assert "\n" not in message
+
+
+def test_a_folder_that_may_not_be_looked_into_takes_no_other_model_away(world_folder: Path) -> None:
+    (world_folder / "closed").mkdir(mode=0o700)
+    (world_folder / "closed" / "model.yaml").touch()
+    with as_nobody():
+        assert catalogue.registered(world_folder) == ("closed",)
+        assert models.valid(world_folder) == ()
+        assert "closed: cannot be checked: PermissionError" in str(models.problem("closed", world_folder))
+
+
+@pytest.mark.parametrize("content", ["metric = 1 +\n", "raise SystemExit(2)\n", "1 / 0\n", "import no_such\n"])
+def test_a_module_of_the_users_that_cannot_be_imported_takes_no_other_model_away(
+    root: Path, broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    (tmp_path / "their_metrics.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = broken / "model.yaml"
+    path.write_text(path.read_text().replace("metric: adjusted_r2", "metric: their_metrics:metric"))
+    assert models.valid(root) == (NAME,)
+    message = str(models.problem("broken", root))
+    assert message.startswith("include/models/broken/model.yaml: metric: their_metrics:metric cannot be imported")
+
+
+def test_yaml_that_says_a_thing_once_and_uses_it_twice_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text("a: &a {b: {c: 1}, d: 2}\ne: {<<: *a, d: 3}\nf: [*a, *a]\n1: x\n'1': y\n")
+    assert read_yaml(file) == {
+        "a": {"b": {"c": 1}, "d": 2},
+        "e": {"b": {"c": 1}, "d": 3},
+        "f": [{"b": {"c": 1}, "d": 2}] * 2,
+        1: "x",
+        "1": "y",
+    }

@@ -1,7 +1,7 @@
 """
 Computes a partition's features, offline and online, and checks that both say the same.
 
-**Runs when:** a `clean` partition was accepted.
+**Runs when:** a `clean` partition was accepted; or backfilled over a range.
 
 **Reads:** that partition of `clean_<model>`; `features.sql` of the model.
 
@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from airflow.sdk import PartitionedAssetTimetable, dag, task
+from airflow.sdk import dag, task
+from flightline.timetables import EachAssetPartition
 
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.defaults import Tag, dag_defaults, each_partition
 from include.orchestration.runs import note, run_of
 
 
@@ -32,7 +33,7 @@ def build_features(model: str) -> None:
 
     @dag(
         **dag_defaults(spec, "build_features", Tag.FEATURES),
-        schedule=PartitionedAssetTimetable(assets=assets.clean),
+        schedule=EachAssetPartition(assets=assets.clean, partitions=each_partition(spec)),
         doc_md=__doc__,
     )
     def build() -> None:

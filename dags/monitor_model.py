@@ -1,7 +1,8 @@
 """
 Measures drift and performance of what was served for a partition, and decides what follows from them.
 
-**Runs when:** a partition's `predictions` are there (drift alone), and again when its `labels` are.
+**Runs when:** a partition's `predictions` are there (drift alone), and again when its `labels` are; or
+backfilled over a range.
 
 **Reads:** the partition's features, labels and served predictions; the training set of the version that was served; the
 profiles of the partition's batch and of those that version was trained on; the last windows and requests.
@@ -19,12 +20,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from airflow.sdk import Label, PartitionedAssetTimetable, dag, task
+from airflow.sdk import Label, dag, task
+from flightline.timetables import EachAssetPartition
 
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.defaults import Tag, dag_defaults, each_partition
 from include.orchestration.runs import note, run_of
 
 
@@ -33,7 +35,7 @@ def monitor_model(model: str) -> None:
 
     @dag(
         **dag_defaults(spec, "monitor_model", Tag.MONITORING),
-        schedule=PartitionedAssetTimetable(assets=assets.predictions | assets.labels),
+        schedule=EachAssetPartition(assets=assets.predictions | assets.labels, partitions=each_partition(spec)),
         doc_md=__doc__,
     )
     def build() -> None:

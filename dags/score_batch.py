@@ -1,7 +1,7 @@
 """
 Predicts for every row of a partition, with the version that was in production then.
 
-**Runs when:** a `features` partition is there, offline and online.
+**Runs when:** a `features` partition is there, offline and online; or backfilled over a range.
 
 **Reads:** the partition's keys, their features through Feast, `alias_history`, the files of the version that it names
 (loaded only if they are, byte for byte, what was registered), and which version the partition was served by.
@@ -24,13 +24,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import timedelta
 
-from airflow.sdk import Label, Param, PartitionedAssetTimetable, dag, task
+from airflow.sdk import Label, Param, dag, task
 from flightline.sensors import FeatureFreshnessSensor
+from flightline.timetables import EachAssetPartition
 
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.defaults import Tag, dag_defaults, each_partition
 from include.orchestration.runs import note, run_of
 
 
@@ -39,7 +40,7 @@ def score_batch(model: str) -> None:
 
     @dag(
         **dag_defaults(spec, "score_batch", Tag.SCORING),
-        schedule=PartitionedAssetTimetable(assets=assets.features),
+        schedule=EachAssetPartition(assets=assets.features, partitions=each_partition(spec)),
         doc_md=__doc__,
         params={
             "as_of": Param(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable, RetryAction
+from flightline.timetables import EachAssetPartition
 
 from include.core import catalogue
 from include.core.errors import DataError, TamperedError
@@ -164,6 +165,14 @@ def test_assets_that_start_a_run(dag_bag, name):
         condition = timetable.asset_condition
         assets = {asset.name for asset in getattr(condition, "objects", [condition])}
         assert assets == {f"{MODEL}.{asset}" for asset in STARTED_BY[name]}
+
+
+def test_each_stage_of_a_partition_takes_a_range_of_days(dag_bag):
+    """Airflow backfills no DAG on `PartitionedAssetTimetable`."""
+    schedules = {name: dag_bag.dags[f"{MODEL}.{name}"].timetable for name in SHAPES}
+    taken = {name for name, own in schedules.items() if isinstance(own, (CronPartitionTimetable, EachAssetPartition))}
+    by_partition = {"ingest_batch", "ingest_labels", "build_features", "score_batch", "monitor_model"}
+    assert taken == {*by_partition, "request_training"}
 
 
 @pytest.mark.parametrize("name", SHAPES)

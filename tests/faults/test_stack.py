@@ -9,7 +9,11 @@ import sys
 import psutil
 import pytest
 
-from include.core.settings import PROJECT_ROOT
+from include.core.settings import PROJECT_ROOT, Settings
+from include.ingestion.delivery import Delivery
+from include.lakehouse.schemas import CLEAN, FEATURES
+from include.lakehouse.tables import Lakehouse, within
+from include.runtime.airflow_api import Run
 from include.runtime.stack import COMPONENTS
 from tests.e2e.conftest import wait_for
 from tests.faults.conftest import Running
@@ -68,6 +72,33 @@ def test_a_wait_for_features_outlives_each_component(running: Running) -> None:
     running.wait_for_start(scheduler)
     running.finish(batch)
     running.finish(waiting)
+
+
+def test_a_batch_that_is_rejected_after_it_was_accepted_is_withdrawn_by_an_event(running: Running) -> None:
+    day = running.spec.first_partition.shift(2)
+    home = running.stack.home
+    lake, features = Lakehouse(str(home / "lakehouse")), FEATURES.of(running.spec)
+
+    def finished(verb_noun: str) -> list[Run]:
+        runs = running.airflow.runs(f"{running.spec.name}.{verb_noun}")
+        return [run for run in runs if run.partition == day.key and run.finished]
+
+    running.deliver(2)
+    running.finish(running.trigger("ingest_batch", partition=day.key))
+    (built,) = wait_for(lambda: finished("build_features"), "the features to be built")
+    assert built.state == "success"
+    assert lake.count(features, where=within(day))
+    preview = running.trigger("withdraw_batch", conf={"partition": day.key})
+    running.finish(preview)
+    assert running.state(preview, "withdraw_rows") == "skipped"
+    delivery = Delivery.expected(Settings(landing_uri=str(home / "landing")), running.spec, "batches", day)
+    delivery.write("another.csv", b"of,another\n1,2\n")
+    rejected = running.trigger("ingest_batch", partition=day.key)
+    (withdrawn,) = wait_for(lambda: finished("withdraw_batch"), "the withdrawal", 600)
+    assert withdrawn.state == "success", running.airflow.task_states(withdrawn)
+    assert running.state(withdrawn, "name_versions") == "success"
+    assert running.airflow.run(rejected.dag_id, rejected.run_id).state == "failed"
+    assert lake.count(features, where=within(day)) == lake.count(CLEAN.of(running.spec), where=within(day)) == 0
 
 
 def test_status_says_how_often_and_why(running: Running) -> None:

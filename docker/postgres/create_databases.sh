@@ -12,4 +12,4 @@ CREATE DATABASE :"name" OWNER :"name";
 REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
 SQL
 done
-run --command 'ALTER ROLE postgres PASSWORD NULL'
+run --command 'REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC; ALTER ROLE postgres PASSWORD NULL'

@@ -9,8 +9,9 @@ profiles of the partition's batch and of those that version was trained on; the 
 
 **Writes:** that partition of `metrics_<model>`, and a row in `decisions` (the run's tab *Report*).
 
-**Safe to re-run:** yes. The same tables give the same metrics and the same branch; a partition that another version
-scored again keeps its own, and no version is measured on rows that it was trained on.
+**Safe to re-run:** yes. The same tables give the same metrics and the same branch; the trainings that several runs ask
+for after one partition are one. A partition that another version scored again keeps its own, and no version is
+measured on rows that it was trained on.
 
 **When it fails:** a table of the partition is missing; the message says which DAG writes it.
 `alert_root_cause` fails on purpose: performance fell and no feature drifted, so a person has to look.
@@ -21,6 +22,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from airflow.sdk import Label, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 from flightline.timetables import EachAssetPartition
 
 from include.core import catalogue
@@ -64,7 +66,11 @@ def monitor_model(model: str) -> None:
             print("Features drifted, and that is no reason to retrain now; the decision says why.")
 
         @task(outlets=[assets.retraining_requested])
-        def request_retraining() -> None:
+        def request_retraining(**context) -> None:
+            from include.monitoring import steps
+
+            if other := steps.request_retraining(run_of(context)):
+                raise AirflowSkipException(f"{other} asked for this training: one is enough")
             print("A training is asked for, with the data known after this partition.")
 
         @task(retries=0)

@@ -297,17 +297,26 @@ def record(
 
 
 def history(
-    lake: Lakehouse, model: str, kind: Kind | None = None, *, since: datetime | None = None, run_id: str | None = None
+    lake: Lakehouse,
+    model: str,
+    kind: Kind | None = None,
+    *,
+    since: datetime | None = None,
+    subject: str | None = None,
+    run_id: str | None = None,
 ) -> list[Decision]:
     """Decisions of a model, newest last; empty if there is none yet.
 
     Args:
         since: only those with a later or equal ``decided_at``; months without one are not read.
+        subject: only those on that.
         run_id: only those of that run.
     """
     where: Where = [("model", "=", model)]
     if kind:
         where = [*where, ("kind", "=", kind.value)]
+    if subject is not None:
+        where = [*where, ("subject", "=", subject)]
     if since:
         months = lake.partitions_with(DECISIONS.layer, [("decided_at", ">=", since)], "month")
         if not months:
@@ -325,8 +334,8 @@ def on_batch(lake: Lakehouse, model: str, partition: Partition) -> Decision | No
     """The last decision, by the clock, that took the batch of a partition in or out; None before the first."""
     found = [
         item
-        for item in history(lake, model, since=partition.end)
-        if item.kind in ON_BATCH and item.subject == partition.key and item.outcome != Outcome.LEAVE_ROWS
+        for item in history(lake, model, since=partition.end, subject=partition.key)
+        if item.kind in ON_BATCH and item.outcome != Outcome.LEAVE_ROWS
     ]
     return max(found, key=lambda item: item.recorded_at, default=None)
 

@@ -7,12 +7,11 @@ got worse and no feature drifted; no retraining follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
@@ -30,20 +29,54 @@ _NAMED = ("column", "statistic", "category")
 
 @dataclass
 class _Counts:
+    """Of one batch, or of several together."""
+
     rows: float = 0.0
     nulls: float = 0.0
     categories: dict[str, float] = field(default_factory=dict)
     """Of text columns: the most frequent ones."""
+    least: float | None = None
+    """The most rows that a category can have that is not named."""
 
-    def others(self, names: Collection[str]) -> float:
+    @property
+    def unnamed(self) -> float:
         """Rows of a category that is not named."""
-        return max(self.rows - self.nulls - sum(self.categories.get(name, 0.0) for name in names), 0.0)
+        return max(self.rows - self.nulls - sum(self.categories.values()), 0.0)
+
+    @property
+    def most(self) -> float:
+        """The most rows that one category can have that is not named: fewer than the rarest that is."""
+        if self.least is not None:
+            return self.least
+        return min(self.categories.values(), default=0.0) if self.unnamed else 0.0
+
+    def __add__(self, other: _Counts) -> _Counts:
+        categories = dict(self.categories)
+        for name, rows in other.categories.items():
+            categories[name] = categories.get(name, 0.0) + rows
+        return _Counts(self.rows + other.rows, self.nulls + other.nulls, categories, self.most + other.most)
+
+    def beside(self, other: _Counts, names: Sequence[str]) -> list[float]:
+        """The rows of each of these categories, and of all others.
+
+        Where this side does not name one, so many of its unnamed rows are taken for it as make the sides most alike.
+        """
+        scale = (self.rows - self.nulls) / max(other.rows - other.nulls, 1.0)
+        wanted = {
+            name: min(self.most, scale * other.categories.get(name, 0.0))
+            for name in names
+            if name not in self.categories
+        }
+        total = sum(wanted.values())
+        share = min(1.0, self.unnamed / total) if total else 0.0
+        counts = [self.categories.get(name, share * wanted.get(name, 0.0)) for name in names]
+        return [*counts, self.unnamed - share * total]
 
 
 def detect(spec: ModelSpec, lake: Lakehouse, partition: Partition, trained_on: Sequence[str]) -> list[ColumnDrift]:
     """Test the nulls of every delivered column, and the categories of every text column.
 
-    Where profiles leave out rare categories, those that only one side names count as one with what is left out.
+    Where profiles leave out rare categories, one that only one side names counts as drifted by what it surely did.
     Of personal columns there are only counts, so only their nulls are tested.
 
     Args:
@@ -75,21 +108,20 @@ def _counts(spec: ModelSpec, lake: Lakehouse, key: str, reference: Sequence[str]
     table = lake.read_if_exists(PROFILES.of(spec), where=where, columns=columns) if reference else None
     if table is None:
         return {}, {}
-    own = pc.equal(table[PARTITION], key)
-    return [_summed(table.filter(chosen)) for chosen in (own, pc.invert(own))]
-
-
-def _summed(profiles: pa.Table) -> dict[str, _Counts]:
-    counts: dict[str, _Counts] = {}
-    for line in pa.TableGroupBy(profiles, list(_NAMED)).aggregate([("value", "sum")]).to_pylist():
-        of = counts.setdefault(line["column"], _Counts())
+    batches: dict[str, dict[str, _Counts]] = {}
+    for line in pa.TableGroupBy(table, [PARTITION, *_NAMED]).aggregate([("value", "sum")]).to_pylist():
+        of = batches.setdefault(line[PARTITION], {}).setdefault(line["column"], _Counts())
         if line["statistic"] == "count":
             of.rows = line["value_sum"]
         elif line["statistic"] == "nulls":
             of.nulls = line["value_sum"]
         else:
             of.categories[line["category"]] = line["value_sum"]
-    return {column: of for column, of in counts.items() if of.rows}
+    before: dict[str, _Counts] = {}
+    for batch in (counts for partition, counts in batches.items() if partition != key):
+        for column, of in batch.items():
+            before[column] = before[column] + of if column in before else of
+    return [{column: of for column, of in side.items() if of.rows} for side in (batches.get(key, {}), before)]
 
 
 def _samples(name: str, kind: ColumnKind, sides: Sequence[Sequence[float]]) -> Samples:
@@ -102,8 +134,6 @@ def _nulls(of: _Counts) -> list[float]:
 
 
 def _categories(before: _Counts, now: _Counts) -> list[list[float]]:
-    """The counts of each side, a place a category."""
-    both = now.categories.keys() & before.categories.keys()
-    complete = not any(of.others(of.categories) for of in (now, before))
-    names = sorted(now.categories.keys() | before.categories.keys() if complete else both)
-    return [[*(of.categories.get(name, 0.0) for name in names), of.others(names)] for of in (before, now)]
+    """The counts of each side, a place a category, and one for what no side names."""
+    names = sorted(now.categories.keys() | before.categories.keys())
+    return [before.beside(now, names), now.beside(before, names)]

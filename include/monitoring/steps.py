@@ -8,13 +8,14 @@ import pyarrow as pa
 
 from include.core.errors import DataError, FlightlineError
 from include.evaluation import metrics
-from include.lakehouse import alias_history, predictions, windows
-from include.lakehouse.decisions import Kind
+from include.lakehouse import alias_history, decisions, predictions, windows
+from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import LABELS, MODEL_VERSION, PREDICTIONS
 from include.lakehouse.windows import WindowMetrics
 from include.monitoring import history, policy, reference, report, window
 from include.monitoring.policy import Verdict
+from include.monitoring.window import Measured
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +34,16 @@ def measure_window(run: Run) -> WindowMetrics:
     """
     run.require_batch(LABELS, PREDICTIONS)
     spec, lake, partition = run.spec, run.lake, run.partition
-    served = predictions.served_rows(spec, lake, partition)
-    trained = reference.load(spec, lake, _version(served)) if served is not None else None
-    measured = window.measure(spec, lake, partition, served, trained, run.labels_available_at())
-    written = window.write(spec, lake, partition, measured)
-    if served is not None and predictions.served_rows(spec, lake, partition) is None:
+
+    def measured() -> Measured:
+        served = predictions.served_rows(spec, lake, partition)
+        trained = reference.load(spec, lake, _version(served)) if served is not None else None
+        return window.measure(spec, lake, partition, served, trained, run.labels_available_at())
+
+    written, found = window.write(spec, lake, partition, measured)
+    log.info(report.of_window(spec, written, found))
+    if found.version is not None and predictions.served_rows(spec, lake, partition) is None:
         return withdraw_window(run)  # it was withdrawn meanwhile
-    log.info(report.of_window(spec, written, measured))
     return written
 
 
@@ -52,7 +56,7 @@ def withdraw_window(run: Run) -> WindowMetrics:
     run.require_withdrawn()
     spec, lake, partition = run.spec, run.lake, run.partition
     nothing = window.measure(spec, lake, partition, None, None, run.labels_available_at())
-    return window.write(spec, lake, partition, nothing)
+    return window.write(spec, lake, partition, lambda: nothing)[0]
 
 
 def decide(run: Run) -> Verdict:
@@ -83,6 +87,29 @@ def decide(run: Run) -> Verdict:
     )
     log.info(report.of_verdict(spec, current, verdict, at))
     return verdict
+
+
+def request_retraining(run: Run) -> str | None:
+    """Record that the policy asks for a training with the data known after the partition.
+
+    A window is decided on when it is scored, again when its labels are there, and in a backfill: one training answers
+    all of them.
+
+    Returns:
+        The other run that asked for it before; then nothing is recorded.
+    """
+    known = decisions.history(run.lake, run.spec.name, Kind.TRAINING_REQUEST, subject=run.partition.key)
+    others = [item.run_id for item in known if item.actor == Actor.POLICY and item.run_id != run.run_id]
+    if others:
+        return others[0]
+    run.decide(
+        Kind.TRAINING_REQUEST,
+        Outcome.REQUEST_RETRAINING,
+        [Reason.ASKED_FOR],
+        at=run.labels_available_at(),
+        follows=[run.spec.training],
+    )
+    return None
 
 
 def alert(run: Run) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -80,8 +80,26 @@ def measure(
     )
 
 
-def write(spec: ModelSpec, lake: Lakehouse, partition: Partition, measured: Measured) -> WindowMetrics:
-    """Replace the partition's rows of ``metrics_<model>``; measured again, they are the same."""
+def write(
+    spec: ModelSpec, lake: Lakehouse, partition: Partition, measured: Callable[[], Measured]
+) -> tuple[WindowMetrics, Measured]:
+    """Replace the partition's rows of ``metrics_<model>``; measured again, they are the same.
+
+    Args:
+        measured: measures the window. Asked again where another run wrote the window meanwhile, which may have seen
+            labels that came in between.
+    """
+    found: list[Measured] = []
+
+    def rows(_: pa.Table) -> pa.Table:
+        found.append(measured())
+        return _rows(spec, partition, found[-1])
+
+    lake.update(METRICS.of(spec), {PARTITION: partition.key, "source": SOURCE}, rows)
+    return from_rows(spec, partition, _rows(spec, partition, found[-1]).to_pandas()), found[-1]
+
+
+def _rows(spec: ModelSpec, partition: Partition, measured: Measured) -> pa.Table:
     rule = spec.monitoring.drift
     thresholds = {spec.metric: spec.monitoring.performance.threshold}
     lines: list[tuple[str, str, float, float | None]] = [
@@ -93,15 +111,12 @@ def write(spec: ModelSpec, lake: Lakehouse, partition: Partition, measured: Meas
             (f"{prefix}adjusted_p", item.column, item.adjusted_p, rule.alpha),
             (f"{prefix}drifted", item.column, float(item.drifted), None),
         ]
-    table = METRICS.of(spec)
     named = {PARTITION: partition.key, MODEL_VERSION: measured.version, "source": SOURCE}
     content = [
         {"metric": metric, "slice": slice_, "value": value, "threshold": threshold, **named}
         for metric, slice_, value, threshold in lines
     ]
-    rows = pa.Table.from_pylist(content, schema=table.schema)
-    lake.replace(table, rows, {PARTITION: partition.key, "source": SOURCE})
-    return from_rows(spec, partition, rows.to_pandas())
+    return pa.Table.from_pylist(content, schema=METRICS.of(spec).schema)
 
 
 def _features(

@@ -105,6 +105,7 @@ STEPS: Mapping[str, Step] = {
     ),
     "monitoring.withdraw_window": Step(("withdraw_batch.withdraw_window",), writes=(METRICS,)),
     "monitoring.decide": Step(("monitor_model.decide",), reads_all=(METRICS,)),
+    "monitoring.request_retraining": Step(("monitor_model.request_retraining",)),
     "monitoring.alert": Step(("monitor_model.alert_root_cause",), (METRICS,)),
     "orchestration.maintain_tables": Step(
         ("maintain_tables.compact_and_vacuum",),

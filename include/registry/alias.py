@@ -23,13 +23,13 @@ def require(run: Run) -> None:
     spec, model = run.spec, run.spec.name
     while True:
         period = alias_history.current(run.lake, model)
+        running = period.version if period else None
+        if versions.number_of(spec, versions.PRODUCTION) == running:
+            return
         complete = period is None or _is_complete(run, period)
         named = versions.number_of(spec, versions.PRODUCTION)
-        if period == alias_history.current(run.lake, model):
+        if named != running and period == alias_history.current(run.lake, model):
             break  # else somebody has promoted in between
-    running = period.version if period else None
-    if named == running:
-        return
     move = f"To change what is in production, run {model}.promote_model or {model}.roll_back_model"
     if period is None:
         reason, outcome = Reason.ALIAS_UNKNOWN, Outcome.REFUSED

@@ -76,8 +76,7 @@ def of(spec: ModelSpec, lake: Lakehouse, version: Version) -> Registration:
     Raises:
         TamperedError: there is none, or a tag is not the one that was registered; the message names it.
     """
-    registered = decisions.history(lake, spec.name, Kind.REGISTRATION)
-    mine = [item for item in registered if item.subject == subject(version)]
+    mine = decisions.history(lake, spec.name, Kind.REGISTRATION, subject=subject(version))
     if not mine:
         raise TamperedError(
             f"what the files of version {version.version} have to be is not recorded: it was registered by hand",

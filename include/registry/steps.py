@@ -347,9 +347,8 @@ def _data_time(run: Run, version: Version) -> datetime:
 
 def _decided(run: Run, version: Version, kind: Kind) -> list[decisions.Decision]:
     """What was decided of a version, newest last."""
-    found = decisions.history(run.lake, run.spec.name, kind, since=version.known_at)
-    mine = [item for item in found if item.subject == subject(version)]
-    return sorted(mine, key=lambda item: item.recorded_at)
+    found = decisions.history(run.lake, run.spec.name, kind, since=version.known_at, subject=subject(version))
+    return sorted(found, key=lambda item: item.recorded_at)
 
 
 def _decide(

@@ -34,8 +34,15 @@ SYSTEM = re.compile(
     r"|(?i:(https?|ftp|all|no)_proxy)|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
 )
 """For every process: where programs are, the person's language and time zone, the way to the network."""
-WORK = re.compile(r"FLIGHTLINE_\w+|\w+_CSV|(AWS|AZURE|GOOGLE)_\w+|JAVA_HOME|(SPARK|PYSPARK|HADOOP)_\w+|OMP_NUM_THREADS")
-"""For whoever touches tables and deliveries: this package's settings, the keys of a cloud's stores, Spark's places."""
+WORK = re.compile(
+    r"FLIGHTLINE_(ENV|MODELS)|\w+_CSV|(AWS|AZURE|GOOGLE)_\w+|JAVA_HOME|(SPARK|PYSPARK|HADOOP)_\w+|OMP_NUM_THREADS"
+)
+"""For whoever touches tables and deliveries: what the stack leaves open, keys of a cloud's stores, Spark's places."""
+
+
+def of_work(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those of some variables that are for whoever touches tables and deliveries."""
+    return {name: value for name, value in variables.items() if WORK.fullmatch(name)}
 
 
 @dataclass(frozen=True)
@@ -47,19 +54,20 @@ class Environment:
         ports: of ``airflow``, ``mlflow`` and ``feast``.
         secrets: by the names of `SECRETS`.
         database: URL of a database by its name.
+        caller: what whoever started the stack said in variables, by `of_work`.
     """
 
     home: Path
     ports: Mapping[str, int]
     secrets: Mapping[str, str]
     database: Callable[[str], str]
+    caller: Mapping[str, str]
 
     def of(self, process: str) -> dict[str, str]:
         """All variables of one process of the stack."""
         own = self.own(process)
-        wanted = [SYSTEM] if process == "mlflow" else [SYSTEM, WORK]
-        inherited = {name: value for name, value in os.environ.items() if any(p.fullmatch(name) for p in wanted)}
-        return inherited | own
+        system = {name: value for name, value in os.environ.items() if SYSTEM.fullmatch(name)}
+        return system | ({} if process == "mlflow" else dict(self.caller)) | own
 
     def own(self, process: str) -> dict[str, str]:
         """Those variables of a process that the stack sets itself."""
@@ -104,7 +112,7 @@ class Environment:
     def _stores(self) -> dict[str, str]:
         return {
             "PYTHONPATH": str(PROJECT_ROOT),
-            "FLIGHTLINE_ENV": os.environ.get("FLIGHTLINE_ENV", "dev"),
+            "FLIGHTLINE_ENV": self.caller.get("FLIGHTLINE_ENV", "dev"),
             "FLIGHTLINE_LANDING_URI": str(self.home / "landing"),
             "FLIGHTLINE_LAKEHOUSE_URI": str(self.home / "lakehouse"),
             "FLIGHTLINE_MLFLOW_UI_URL": self.url("mlflow"),

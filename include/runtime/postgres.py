@@ -108,6 +108,18 @@ class Postgres:
             return False
         return True
 
+    def is_locked_out(self) -> bool:
+        """Whether it runs and does not know us: what we log in with was lost while it ran."""
+        if not self.is_running():
+            return False
+        if not (self.socket_folder / ".s.PGSQL.5432").exists():
+            return True
+        try:
+            psycopg2.connect(self._dsn(SUPERUSER, "postgres")).close()
+        except psycopg2.OperationalError as error:
+            return "password authentication failed" in str(error)
+        return False
+
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():

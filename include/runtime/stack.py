@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import secrets
 import shlex
 import shutil
@@ -23,7 +24,7 @@ import psutil
 
 from include.core.errors import StackError
 from include.runtime import processes
-from include.runtime.environment import AIRFLOW, SECRETS, Environment
+from include.runtime.environment import AIRFLOW, SECRETS, Environment, of_work
 from include.runtime.files import read_json, write_private
 from include.runtime.postgres import Postgres
 from include.runtime.supervisor import Component, Folder, Health, launch
@@ -73,12 +74,17 @@ class Stack:
         with self._alone(say):
             running = [service.name for service in self.status() if service.pid]
             supervised = self._folder.is_supervised()
-            if supervised:
+            if supervised and self.postgres.is_locked_out():
+                say("The passwords of PostgreSQL were lost: all starts anew, with new ones")
+                self._end_all(say)
+                supervised = False
+            elif supervised:
                 say(f"Already running: {', '.join(running)}")
             else:
                 self._end_what_is_left(say)
             settings = self._settings(say)
             settings["ports"] = self._choose_ports(settings.get("ports", {}), say)
+            settings["caller"] = _kept(settings.get("caller", {}), say)
             self._write_settings(settings)
             if not supervised:
                 self._start_supervisor(say)
@@ -92,9 +98,7 @@ class Stack:
         """End every process that this stack started, and all that came from them; the database last."""
         with self._alone(say):
             running = [service.name for service in self.status() if service.pid]
-            if supervisor := self._folder.supervisor():
-                processes.end([supervisor], seconds=4 * processes.STOP_SECONDS)
-            self._end_what_is_left(say)
+            self._end_all(say)
             self._folder.want([])
             for name in running:
                 say(f"Stopped {name}")
@@ -187,6 +191,11 @@ class Stack:
         say("Starting MLflow, Airflow and Feast's pages")
         self._run([self._bin("airflow"), "db", "migrate"], self._environment().of("db-migrate"), "db-migrate")
 
+    def _end_all(self, say: Say) -> None:
+        if supervisor := self._folder.supervisor():
+            processes.end([supervisor], seconds=4 * processes.STOP_SECONDS)
+        self._end_what_is_left(say)
+
     def _end_what_is_left(self, say: Say) -> None:
         """End what runs without a supervisor: it was killed, or what it supervised had left something."""
         if self._folder.is_supervised():
@@ -197,7 +206,8 @@ class Stack:
         self.postgres.stop()
 
     def _environment(self) -> Environment:
-        return Environment(self.home, self._ports(), self._settings(), self.postgres.url)
+        settings = self._settings()
+        return Environment(self.home, self._ports(), settings, self.postgres.url, settings.get("caller", {}))
 
     def _ports(self) -> dict[str, int]:
         ports: dict[str, int] | None = self._settings().get("ports")
@@ -225,7 +235,7 @@ class Stack:
         return [database, *others]
 
     def _settings(self, say: Say = print) -> dict[str, Any]:
-        """Generated once per folder: secrets, and the ports of the last start."""
+        """Generated once per folder: secrets; and of the last start: ports, and what the caller named."""
         found = read_json(self.home / "stack.json", say)
         return {name: made() for name, made in SECRETS.items() if name not in found} | found
 
@@ -336,6 +346,17 @@ class Stack:
 
     def _bin(self, name: str) -> str:
         return str(Path(sys.executable).parent / name)
+
+
+def _kept(before: Mapping[str, str], say: Say) -> dict[str, str]:
+    """The variables of whoever starts the stack; one that they do not name is as before, an empty one is taken away."""
+    named = of_work(os.environ)
+    kept = {name: value for name, value in {**before, **named}.items() if value}
+    if unsaid := sorted(set(kept) - set(named)):
+        say(f"As before: {', '.join(unsaid)} (`{unsaid[0]}= make up` takes it away)")
+    if changed := sorted(name for name in before if named.get(name, before[name]) != before[name]):
+        say(f"Not as before: {', '.join(changed)}")
+    return kept
 
 
 def _get(url: str) -> bytes | None:

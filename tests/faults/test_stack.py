@@ -146,6 +146,16 @@ def test_lost_secrets_are_made_anew_and_everything_starts_with_them(running: Run
     assert all(service.pid for service in running.stack.status())
 
 
+def test_lost_passwords_of_the_database_are_made_anew(running: Running) -> None:
+    path = running.stack.home / "postgres.json"
+    path.write_text(path.read_text()[:30])
+    text = said(flightline(running, "up"))
+    assert "postgres.json was broken" in text
+    assert "The passwords of PostgreSQL were lost" in text
+    assert all(service.pid for service in running.stack.status())
+    assert running.stack.postgres.answers()
+
+
 def test_down_leaves_nothing(running: Running) -> None:
     family = everyone(running)
     text = said(flightline(running, "down"))

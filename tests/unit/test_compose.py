@@ -108,7 +108,7 @@ def volumes(service: str) -> dict[str, str]:
 
 def local_variables(process: str) -> set[str]:
     """What the local stack gives to a process of its own."""
-    return set(Environment(Path("/var"), {}, dict.fromkeys(MADE, ""), lambda database: database).own(process))
+    return set(Environment(Path("/var"), {}, dict.fromkeys(MADE, ""), lambda database: database, {}).own(process))
 
 
 # -- services ---------------------------------------------------------------------------------

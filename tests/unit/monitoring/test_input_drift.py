@@ -123,6 +123,25 @@ def test_categories_that_a_profile_leaves_out_are_no_drift(spec: ModelSpec, lake
     assert not detect(spec, lake)["ocean_proximity", "category"].drifted
 
 
+def test_other_categories_are_drift_also_where_profiles_leave_some_out(spec: ModelSpec, lake: Lakehouse) -> None:
+    rare = {f"rare {n}": 1 for n in range(20)}
+    for partition in BEFORE:
+        profile(spec, lake, partition, places={**{f"old {n}": 20 for n in range(10)}, **rare}, kept=10)
+    profile(spec, lake, DAY, places={**{f"new {n}": 20 for n in range(10)}, **rare}, kept=10)
+    found = detect(spec, lake)["ocean_proximity", "category"]
+    assert found.drifted
+    assert found.distance >= 0.8  # 20 of 220 rows can be of any category
+
+
+def test_a_category_that_is_named_some_days_only_is_no_drift(spec: ModelSpec, lake: Lakehouse) -> None:
+    """Not named on most days, it had at most as many rows as the rarest that was, on each of them."""
+    for number, partition in enumerate(BEFORE):
+        place = "X" if number else "Y"
+        profile(spec, lake, partition, places={"A": 100, "B": 60, place: 41, "C": 40}, kept=3)
+    profile(spec, lake, DAY, places={"A": 100, "B": 60, "C": 41, "X": 40}, kept=3)
+    assert not detect(spec, lake)["ocean_proximity", "category"].drifted
+
+
 def test_a_long_training_set_is_compared_with_in_part(spec: ModelSpec, lake: Lakehouse) -> None:
     """Evenly spread, first and last among them, the partition itself never."""
     places = spread(336, 16)

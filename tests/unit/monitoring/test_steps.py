@@ -11,11 +11,12 @@ import pytest
 
 from include.core.errors import DataError, UsageError
 from include.core.partition import Partition
-from include.lakehouse import decisions, predictions
+from include.lakehouse import decisions, predictions, windows
 from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.schemas import FEATURES, METRICS, PARTITION
-from include.monitoring import steps
+from include.monitoring import steps, window
 from include.monitoring.steps import RootCauseAlert
+from include.monitoring.window import Measured
 from tests.tables import put
 from tests.unit.monitoring.scene import DAY, NAMES, NEXT, ROWS, Scene, rows_of, trained
 
@@ -146,3 +147,36 @@ def test_the_logs_are_tables_of_values_and_thresholds(scene: Scene, caplog: pyte
     assert re.search(r"^days since the last request +1 +at least 1$", verdict, re.M)
     assert re.search(r"^requests in 30 days +1 +fewer than 4$", verdict, re.M)
     assert len({len(line) for line in verdict.splitlines()[1:] if not line.endswith("income")}) == 1
+
+
+def test_a_window_measured_before_its_labels_came_does_not_replace_one_measured_with_them(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of one partition at once: of the predictions, and of the labels, which ends first."""
+    predicted, measure = scene.deliver(), window.measure
+
+    def overtaken(*arguments: object) -> Measured:
+        monkeypatch.setattr(window, "measure", measure)
+        before = measure(*arguments)
+        scene.label(predicted)
+        assert scene.measure().labelled
+        return before
+
+    monkeypatch.setattr(window, "measure", overtaken)
+    assert scene.measure().labelled
+    (kept,) = windows.read(scene.spec, scene.lake, DAY, DAY)
+    assert kept.labelled
+
+
+def test_one_training_answers_all_runs_that_ask_for_it_after_a_window(scene: Scene) -> None:
+    rules = scene.spec.monitoring.retraining.model_copy(update={"drift_without_labels": "request_retraining"})
+    monitoring = scene.spec.monitoring.model_copy(update={"retraining": rules})
+    scene = scene.changed(monitoring=monitoring)
+    scene.deliver(DAY, seed=4, change=lambda rows: rows.assign(income=rows["income"] * 1.5))
+    scene.measure()
+    for run_id, other in (("predictions", None), ("labels", "predictions"), ("predictions", None)):
+        run = scene.run(DAY, run_id)
+        assert steps.decide(run).outcome is Outcome.REQUEST_RETRAINING
+        assert steps.request_retraining(run) == other
+    assert len(decisions.history(scene.lake, scene.spec.name, Kind.TRAINING_REQUEST)) == 1
+    assert steps.request_retraining(scene.run(NEXT, "labels")) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from include.runtime.environment import AIRFLOW, SECRETS, Environment
+from include.runtime.environment import AIRFLOW, SECRETS, Environment, of_work
 
 PROCESSES = ("mlflow", "feast-ui", *AIRFLOW)
 HOLDERS = {
@@ -20,17 +20,18 @@ HOLDERS = {
     "a-key-of-the-cloud": {"feast-ui", *AIRFLOW},
 }
 
+GIVEN = {"AWS_SECRET_ACCESS_KEY": "a-key-of-the-cloud", "HOUSING_CSV": "/data/housing.csv"}
+
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
     ports = {"airflow": 1, "mlflow": 2, "feast": 3}
     made = {name: f"the-{name.replace('_', '-')}" for name in SECRETS}
-    return Environment(tmp_path, ports, made, lambda database: f"database-of-{database}")
+    return Environment(tmp_path, ports, made, lambda database: f"database-of-{database}", GIVEN)
 
 
 @pytest.mark.parametrize("secret", HOLDERS)
-def test_a_secret_is_with_those_who_use_it(environment: Environment, secret: str, monkeypatch) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-key-of-the-cloud")
+def test_a_secret_is_with_those_who_use_it(environment: Environment, secret: str) -> None:
     holders = {process for process in PROCESSES if secret in environment.of(process).values()}
     assert holders == HOLDERS[secret]
 
@@ -60,8 +61,11 @@ def test_a_person_s_language_time_and_network_are_inherited(
 @pytest.mark.parametrize(
     "name", ["HOUSING_CSV", "BIKE_CSV", "FLIGHTLINE_MODELS", "GOOGLE_APPLICATION_CREDENTIALS", "JAVA_HOME"]
 )
-def test_what_a_task_works_on_is_inherited_by_tasks_and_not_by_mlflow(
-    environment: Environment, name: str, monkeypatch
-) -> None:
-    monkeypatch.setenv(name, "given")
-    assert {process for process in PROCESSES if name in environment.of(process)} == set(PROCESSES) - {"mlflow"}
+def test_what_a_task_works_on_is_asked_of_whoever_starts_the_stack(name: str) -> None:
+    assert of_work({name: "given", "PROMETHEUS_MULTIPROC_DIR": "/gone"}) == {name: "given"}
+
+
+def test_it_is_for_tasks_and_not_for_mlflow_and_not_of_a_later_caller(environment: Environment, monkeypatch) -> None:
+    monkeypatch.setenv("HOUSING_CSV", "/of/another.csv")
+    found = {process: environment.of(process).get("HOUSING_CSV") for process in PROCESSES}
+    assert found == {process: None if process == "mlflow" else "/data/housing.csv" for process in PROCESSES}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import stat
@@ -13,7 +14,8 @@ import pytest
 
 from include.core.errors import StackError
 from include.runtime import stack as module
-from include.runtime.stack import Stack
+from include.runtime.environment import of_work
+from include.runtime.stack import Stack, _kept
 
 
 @pytest.fixture
@@ -70,6 +72,22 @@ def test_secrets_are_made_once_and_are_nobody_elses(tmp_path: Path) -> None:
     again._write_settings(kept)
     for file in (tmp_path / "stack.json", stack.password_file):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_what_the_caller_named_stays_until_another_is_named(monkeypatch) -> None:
+    """Else `FLIGHTLINE_ENV=prod make up` would be in dev, and approve by itself, after the next plain `make up`."""
+    said: list[str] = []
+    for name in of_work(os.environ):
+        monkeypatch.delenv(name)
+    before = {"FLIGHTLINE_ENV": "prod", "HOUSING_CSV": "/data/housing.csv"}
+    assert _kept(before, said.append) == before
+    assert said == ["As before: FLIGHTLINE_ENV, HOUSING_CSV (`FLIGHTLINE_ENV= make up` takes it away)"]
+    monkeypatch.setenv("FLIGHTLINE_ENV", "dev")
+    monkeypatch.setenv("HOUSING_CSV", "")
+    assert _kept(before, said.append) == {"FLIGHTLINE_ENV": "dev"}
+    assert said[1:] == ["Not as before: FLIGHTLINE_ENV, HOUSING_CSV"]
+    assert _kept({}, said.append) == {"FLIGHTLINE_ENV": "dev"}
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize("lost", [None, "", '{"fernet_k'])

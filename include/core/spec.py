@@ -15,6 +15,8 @@ from include.core.partition import CRONS, Grain, Partition
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
+"""A share that is neither nothing nor all."""
 Chosen = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$|^[A-Za-z_][\w.]*:\w+$")]
 """One of the package's own by its name, or a user's by its path: ``my_package.metrics:wape``."""
 
@@ -170,8 +172,8 @@ class Split(Section):
     """Which rows are for fitting, for tuning and for testing."""
 
     kind: Chosen = "random_by_key"
-    test_share: Share
-    validation_share: Share = 0.15
+    test_share: Part
+    validation_share: Part = 0.15
     """Of the rows that are not test: those on which hyperparameters are chosen."""
     seed: int
     gap: int = Field(default=0, ge=0)
@@ -235,7 +237,7 @@ class Drift(Section):
     tests: dict[Literal["number", "category", "nulls"], DriftRule]
     """By kind of column."""
     correction: Chosen
-    alpha: Annotated[float, Field(gt=0, lt=1)]
+    alpha: Part
 
     @model_validator(mode="after")
     def _every_kind(self) -> Drift:
@@ -285,7 +287,7 @@ class Replay(Section):
     bytes: int = Field(gt=0)
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     sample: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
-    history_share: Annotated[float, Field(gt=0, lt=1)]
+    history_share: Part
     seed: int
     drift: ReplayDrift | None = None
 

@@ -7,7 +7,9 @@ takes seconds. A test holds the table of types against the library's own classes
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
@@ -176,6 +178,17 @@ def _check_keys(place: str, kind: Kind, arguments: Mapping[str, Any]) -> None:
     for key in kind.required:
         if key not in arguments:
             raise ConfigError("is missing", where=f"{place}.{key}")
+    for key in _LIMITS.split():
+        if isinstance(value := arguments.get(key), str) and not _is_limit(value):
+            raise ConfigError(f"{value!r} is neither a number nor a date", where=f"{place}.{key}")
+
+
+def _is_limit(value: str) -> bool:
+    for parse in (float, datetime.fromisoformat):
+        with suppress(ValueError):
+            parse(value)
+            return True
+    return False
 
 
 def _columns(known: Collection[str], place: str, arguments: Mapping[str, Any]) -> Iterator[str]:

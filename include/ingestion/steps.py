@@ -14,7 +14,7 @@ from typing import NoReturn
 import pyarrow as pa
 
 from include.core.errors import FlightlineError, RejectedError, UsageError
-from include.ingestion import batch, labels, verdict
+from include.ingestion import batch, expectations, labels, verdict
 from include.ingestion.batch import BatchCounts, Waiting
 from include.ingestion.delivery import Delivery
 from include.ingestion.files import BadFile
@@ -71,6 +71,7 @@ def validate_batch(run: Run) -> BatchVerdict:
     from include.ingestion.raw_loader import RawLoader
 
     spec, lake, partition = run.spec, run.lake, run.partition
+    suite.build(spec, expectations.load(spec))  # a wrong rule is found before anything is replaced
     delivery = Delivery.expected(run.settings, spec, "batches", partition)
     told: list[suite.Told] = []
     with RawLoader(run, delivery) as loader:
@@ -108,8 +109,10 @@ def preview_batch(run: Run, delivery: Delivery) -> tuple[BatchVerdict, str]:
     Raises:
         ConfigError: expectations.yaml is wrong.
     """
+    from include.ingestion import suite
     from include.ingestion.raw_loader import RawLoader
 
+    suite.build(run.spec, expectations.load(run.spec))
     with (
         TemporaryDirectory(prefix="flightline-") as scratch,
         RawLoader(replace(run, lake=Lakehouse(scratch)), delivery) as loader,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
 
 PARTITION = "partition_key"
@@ -74,10 +75,17 @@ class Table:
 
         Args:
             features: names and types of the features that a write brings; a reader need not know them.
+
+        Raises:
+            ConfigError: the model gives a column, its target or a feature the name of one that the table has anyway.
         """
         assert not features or self.has_features, f"{self.layer} has no features"
         name = self.layer if self.shared else f"{self.layer}_{spec.name}"
-        columns = {**self.columns(spec), **(features or {})}
+        columns = self.columns(spec)
+        if features:
+            # The column that a split groups by may be a feature, too: it has the same values.
+            others = {name: kind for name, kind in columns.items() if name != _group(spec)}
+            columns |= _together(spec, self.layer, others, features, file="features.sql")
         return ModelTable(self, name, pa.schema(list(columns.items())), self.key(spec))
 
 
@@ -110,47 +118,84 @@ def typed_columns(spec: ModelSpec) -> Columns:
     return {name: COLUMN_TYPES[column.type] for name, column in spec.columns.items()}
 
 
+def check(spec: ModelSpec, features: Mapping[str, pa.DataType]) -> None:
+    """No table has two columns of one name: the second would be read for the first.
+
+    Raises:
+        ConfigError: a column, the target or a feature has the name of one that a table of the package has anyway.
+    """
+    for table in TABLES:
+        table.of(spec, features if table.has_features else None)
+    predicted: Columns = {PREDICTION: pa.float64()}  # a monitored window has it beside the label and the features
+    _together(spec, PREDICTIONS.layer, predicted, {spec.target: pa.float64()})
+    _together(spec, PREDICTIONS.layer, predicted, features, file="features.sql")
+
+
+def _together(
+    spec: ModelSpec, layer: str, first: Columns, *others: Mapping[str, pa.DataType], file: str = "model.yaml"
+) -> Columns:
+    """The columns of a table. No two have one name, in whatever case: engines differ in whether that counts."""
+    columns = dict(first)
+    for more in others:
+        if repeated := {name.lower() for name in more} & {name.lower() for name in columns}:
+            raise ConfigError(
+                f"{', '.join(sorted(repeated))}: {spec.table(layer)} has a column of that name anyway",
+                where=spec.file(file),
+                fix="Choose another name",
+            )
+        columns |= more
+    return columns
+
+
+def _group(spec: ModelSpec) -> str | None:
+    """The delivered column that the split groups by, beside the key."""
+    group = spec.training.split.group
+    return group if group in spec.columns and group not in spec.entity.keys else None
+
+
 def _raw(spec: ModelSpec) -> Columns:
     place = {PARTITION: pa.string(), SOURCE_FILE: pa.string(), ROW_NUMBER: pa.int64()}
-    return {**place, **dict.fromkeys(spec.columns, pa.string()), EXTRA_COLUMNS: pa.string()}
+    return _together(spec, "raw", place, dict.fromkeys(spec.columns, pa.string()), {EXTRA_COLUMNS: pa.string()})
 
 
 def _quarantine(spec: ModelSpec) -> Columns:
-    return {**_raw(spec), REASONS: pa.list_(pa.string())}
+    return _together(spec, "quarantine", _raw(spec), {REASONS: pa.list_(pa.string())})
 
 
 def _clean(spec: ModelSpec) -> Columns:
-    return {**typed_columns(spec), EVENT_TIMESTAMP: TIMESTAMP, PARTITION: pa.string()}
+    return _together(spec, "clean", typed_columns(spec), {EVENT_TIMESTAMP: TIMESTAMP, PARTITION: pa.string()})
 
 
 def _labels(spec: ModelSpec) -> Columns:
-    times = {EVENT_TIMESTAMP: TIMESTAMP, ARRIVED_AT: TIMESTAMP}
-    return {**key_types(spec), spec.target: pa.float64(), **times, PARTITION: pa.string()}
+    own = {EVENT_TIMESTAMP: TIMESTAMP, ARRIVED_AT: TIMESTAMP, PARTITION: pa.string()}
+    return _together(spec, "labels", key_types(spec), {spec.target: pa.float64()}, own)
 
 
 def _quarantine_labels(spec: ModelSpec) -> Columns:
-    texts = dict.fromkeys((*spec.entity.keys, spec.target), pa.string())
     place = {SOURCE_FILE: pa.string(), ROW_NUMBER: pa.int64()}
-    return {**place, **texts, REASONS: pa.list_(pa.string()), PARTITION: pa.string()}
+    texts = dict.fromkeys((*spec.entity.keys, spec.target), pa.string())
+    own = {REASONS: pa.list_(pa.string()), PARTITION: pa.string()}
+    return _together(spec, "quarantine_labels", place, texts, own)
 
 
 def _features(spec: ModelSpec) -> Columns:
-    return {**key_types(spec), EVENT_TIMESTAMP: TIMESTAMP, PARTITION: pa.string()}
+    return _together(spec, "features", key_types(spec), {EVENT_TIMESTAMP: TIMESTAMP, PARTITION: pa.string()})
 
 
 def _training_sets(spec: ModelSpec) -> Columns:
+    labelled = {EVENT_TIMESTAMP: TIMESTAMP}, {spec.target: pa.float64()}
     chosen = {SPLIT: pa.string(), WEIGHT: pa.float64(), DRIFTED: pa.bool_()}
     names = {PARTITION: pa.string(), TRAINING_SET: pa.string()}
-    group = spec.training.split.group
-    if group in spec.columns:
-        names[group] = COLUMN_TYPES[spec.columns[group].type]
-    return {**key_types(spec), EVENT_TIMESTAMP: TIMESTAMP, spec.target: pa.float64(), **chosen, **names}
+    group = _group(spec)
+    grouped = {group: COLUMN_TYPES[spec.columns[group].type]} if group else {}
+    return _together(spec, "training_sets", key_types(spec), *labelled, chosen, names, grouped)
 
 
 def _predictions(spec: ModelSpec) -> Columns:
     made_by = dict.fromkeys((MODEL_VERSION, FEATURE_SERVICE, RUN_ID), pa.string())
     made_of = {SERVED: pa.bool_(), FEATURES_VERSION: pa.int64(), WITHDRAWN: pa.bool_()}
-    return {**key_types(spec), PARTITION: pa.string(), PREDICTION: pa.float64(), **made_by, **made_of}
+    own = {PARTITION: pa.string(), PREDICTION: pa.float64(), **made_by, **made_of}
+    return _together(spec, "predictions", key_types(spec), own)
 
 
 def _fixed(**columns: pa.DataType) -> Callable[[ModelSpec], Columns]:

@@ -44,10 +44,12 @@ def _check(spec: catalogue.ModelSpec) -> None:
     from include.evaluation import drift, metrics
     from include.features import query
     from include.ingestion import expectations
+    from include.lakehouse import schemas
     from include.registry import checks
     from include.training import algorithms, splits
 
     features = query.feature_schema(spec)
+    schemas.check(spec, features)
     expectations.load(spec)
     expectations.load_for_labels(spec)
     metrics.of(spec)

@@ -66,6 +66,8 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "wrong type": (lambda text: text.replace("trials: 20", "trials: many"), "key training.search.trials"),
     "out of range": (lambda text: text.replace("test_share: 0.3", "test_share: 3"), "key training.split.test_share"),
+    "no test rows": (lambda text: text.replace("test_share: 0.3", "test_share: 0"), "key training.split.test_share"),
+    "only test rows": (lambda text: text.replace("test_share: 0.3", "test_share: 1"), "key training.split.test_share"),
     "n above m": (
         lambda text: text.replace("below_windows: 2", "below_windows: 9"),
         "below_windows is above of_windows",
@@ -190,6 +192,26 @@ def test_what_cannot_be_read_takes_no_other_model_away(root: Path, broken: Path,
     assert message.startswith("include/models/broken/")
     assert expected in message
     assert "\n" not in message
+
+
+TAKEN: dict[str, tuple[str, str, str, str]] = {
+    "column": ("model.yaml", "  population:", "  source_file: {type: text, description: x}\n  population:", "model.yaml: source_file: raw_broken has"),
+    "target": ("model.yaml", "target: median_house_value", "target: split", "split: training_sets_broken has"),
+    "feature": ("features.sql", "median_income,", "median_income, 1 AS weight,", "features.sql: weight: training_sets"),
+}
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_a_name_that_a_table_has_anyway_is_no_models(root: Path, broken: Path, case: str) -> None:
+    file, old, new, expected = TAKEN[case]
+    path = broken / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    if case == "target":
+        rules = broken / "expectations.yaml"
+        rules.write_text(rules.read_text().replace("column: median_house_value", "column: split"))
+    assert expected in str(models.problem("broken", root))
 
 
 def test_a_folder_that_may_not_be_looked_into_takes_no_other_model_away(world_folder: Path) -> None:

@@ -9,15 +9,16 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from include.core.errors import DataError
+from include.core.errors import ConfigError, DataError
 from include.core.partition import Grain, Partition
 from include.ingestion import expectations, raw_loader, steps
 from include.ingestion.batch import BatchCounts
+from include.ingestion.delivery import Delivery
 from include.ingestion.labels import LabelCounts
 from include.ingestion.steps import BatchRejected
 from include.lakehouse import decisions
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import CLEAN, LABELS, METRICS, PARTITION, QUARANTINE
+from include.lakehouse.schemas import CLEAN, LABELS, METRICS, PARTITION, QUARANTINE, RAW
 from tests.tables import put
 from tests.unit.ingestion.cases import DAY, Rows, ingest, with_ingestion, with_rules
 
@@ -53,6 +54,20 @@ def test_each_expectation_is_a_row_beside_those_of_monitoring(
         "examples": ["51.5"],
     }
     assert told["Must have greater than or equal to 1 rows."]["observed"] == 40
+
+
+def test_a_rule_that_is_wrong_is_found_before_anything_is_replaced(
+    run: Run, deliver: Callable[..., Run], good_rows: Rows
+) -> None:
+    ingest(deliver(good_rows, of=run))
+    before = {table: run.lake.version(run.table(table)) for table in (RAW, QUARANTINE, CLEAN)}
+    wrong = {"type": "expect_column_values_to_not_be_null", "column": "latitude", "mostly": 3, "severity": "warn"}
+    again = with_rules(deliver(good_rows[:9], of=run), wrong)
+    delivery = Delivery.expected(again.settings, again.spec, "batches", again.partition)
+    for look in (lambda: steps.validate_batch(again), lambda: steps.preview_batch(again, delivery)):
+        with pytest.raises(ConfigError, match=r"expectations.yaml: expectations\[22\].mostly"):
+            look()
+    assert {table: run.lake.version(run.table(table)) for table in before} == before
 
 
 @pytest.mark.parametrize("rows_in_memory", [200_000, 5])

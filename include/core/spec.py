@@ -362,6 +362,13 @@ class ModelSpec(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _features_outlive_their_partition(self) -> ModelSpec:
+        least = _LONGEST_DAYS[self.grain]
+        if self.features.ttl_days < least:
+            raise ValueError(f"features.ttl_days: is below {least}: features of a {self.grain} would expire within it")
+        return self
+
     @property
     def personal_columns(self) -> frozenset[str]:
         """The columns with ``pii: true``."""
@@ -381,6 +388,7 @@ class ModelSpec(Section):
         return f"{layer}_{self.name}"
 
 
+_LONGEST_DAYS = {Grain.HOUR: 1, Grain.DAY: 1, Grain.WEEK: 7, Grain.MONTH: 31}
 _MINUTE, _HOUR, _DAY = "[0-5]?[0-9]", "([01]?[0-9]|2[0-3])", "(0?[1-9]|1[0-9]|2[0-8])"
 _SCHEDULES = {
     Grain.HOUR: rf"{_MINUTE} \* \* \* \*",

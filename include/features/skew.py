@@ -160,13 +160,20 @@ def check_skew(
     )
 
 
+def first_unexpired(partition: Partition, ttl_days: int) -> Partition:
+    """The first partition of which no value has expired when this one ends, nor was removed online before."""
+    oldest = partition.last_moment - timedelta(days=ttl_days)
+    found = Partition.of(oldest, partition.grain)
+    return found if found.start >= oldest else found.shift(1)
+
+
 def _sample(spec: ModelSpec, lake: Lakehouse, partition: Partition, keys: int) -> list[dict[str, Any]]:
     """Keys that have features by the partition, its own first, in the order of their hashes.
 
     The others are of at most ``SAMPLED_PARTITIONS`` earlier ones, chosen by hash among those that are not expired.
     """
     table, named = FEATURES.of(spec), list(spec.entity.keys)
-    oldest = Partition.of(partition.start - timedelta(days=spec.features.ttl_days), spec.grain).shift(1)
+    oldest = first_unexpired(partition, spec.features.ttl_days)
     earlier = [key for key in lake.rows_by_partition(table) if oldest.key <= key < partition.key]
     order = pd.util.hash_array(np.array([f"{partition} of {key}" for key in earlier], dtype=object))
     chosen = [partition.key, *(earlier[place] for place in np.argsort(order)[:SAMPLED_PARTITIONS])]

@@ -85,6 +85,10 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         lambda text: text.replace("  deadline_minutes", "  schedule: '0 0 1 * *'\n  deadline_minutes"),
         "deliveries.schedule: '0 0 1 * *' does not fire once a day",
     ),
+    "features that expire before their partition ends": (
+        lambda text: text.replace("grain: day", "grain: month").replace("ttl_days: 400", "ttl_days: 30"),
+        "features.ttl_days: is below 31: features of a month would expire within it",
+    ),
     "unknown task": (lambda text: text.replace("task: regression", "task: guessing"), "key task"),
     "no name of a check": (
         lambda text: text.replace("check: drifted_rows", "chekc: drifted_rows"),
@@ -195,7 +199,12 @@ def test_what_cannot_be_read_takes_no_other_model_away(root: Path, broken: Path,
 
 
 TAKEN: dict[str, tuple[str, str, str, str]] = {
-    "column": ("model.yaml", "  population:", "  source_file: {type: text, description: x}\n  population:", "model.yaml: source_file: raw_broken has"),
+    "column": (
+        "model.yaml",
+        "  population:",
+        "  source_file: {type: text, description: x}\n  population:",
+        "model.yaml: source_file: raw_broken has",
+    ),
     "target": ("model.yaml", "target: median_house_value", "target: split", "split: training_sets_broken has"),
     "feature": ("features.sql", "median_income,", "median_income, 1 AS weight,", "features.sql: weight: training_sets"),
 }

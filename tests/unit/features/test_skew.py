@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include.core.errors import DataError
+from include.core.partition import Grain, Partition
 from include.core.settings import Settings
 from include.features import query, skew
 from include.features import store as feature_store
@@ -55,6 +60,15 @@ def test_keys_that_a_materialisation_removed_as_expired_are_missed_where_the_tab
     build(LATER, [3], 5.0)
     found = skew.check_skew(store, short, lake, LATER)
     assert (found.keys, found.mismatches, found.expired) == (2, 3, 0)
+
+
+@given(st.sampled_from(Grain), st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)), st.integers(1, 800))
+def test_no_value_of_a_sampled_partition_has_expired_and_no_other_one_is_left_out(grain, at, ttl_days):
+    partition = Partition.of(at.replace(tzinfo=UTC), grain)
+    first, ttl = skew.first_unexpired(partition, ttl_days), timedelta(days=ttl_days)
+    assert partition.last_moment - first.start <= ttl < partition.last_moment - first.shift(-1).start
+    if ttl_days >= 31:
+        assert first <= partition, "its own values never have"
 
 
 @on_one_store

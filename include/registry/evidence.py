@@ -146,4 +146,6 @@ class Evidence:
 
 def stored_rows(spec: ModelSpec, lake: Lakehouse, version: Version) -> pd.DataFrame:
     """The training set of a version, as it was when it was fitted."""
-    return training_set.stored(spec, lake, version.tag("training_set"), int(version.tag("training_set.version")))
+    columns = training_set.columns(spec, version.features, version.tag("split"))
+    table_version = int(version.tag("training_set.version"))
+    return training_set.stored(spec, lake, version.tag("training_set"), table_version, columns)

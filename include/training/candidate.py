@@ -90,8 +90,8 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
     if done := tracking.finished(spec, lake, name, ref, run_id):
         return done
     plots.refuse_personal(spec, ref.features)  # before anything is logged: an example of the input goes into MLflow
+    _require_rows(spec, ref)
     frame = training_set.read(spec, lake, ref)
-    _require_rows(spec, ref, frame)
     algorithm = algorithms.of(spec)
     with tracking.started(spec, name, ref, run_id, provenance.file_names(spec, lake)) as run:
         begun = time.perf_counter()
@@ -112,10 +112,9 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
     return RunRef(run.info.run_id, name, model_id, measured, files)
 
 
-def _require_rows(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame) -> None:
+def _require_rows(spec: ModelSpec, ref: TrainingSetRef) -> None:
     least = metrics.of(spec).least_rows(len(ref.features))
-    for part in (TRAIN, VALIDATION, TEST):
-        rows = int((frame[SPLIT] == part).sum())
+    for part, rows in ((TRAIN, ref.train_rows), (VALIDATION, ref.validation_rows), (TEST, ref.test_rows)):
         if rows < least:
             raise DataError(
                 f"training set {ref.training_set} has {rows} {part} rows, fewer than {least}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -144,13 +145,28 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
 
 def read(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef) -> pd.DataFrame:
     """The rows of a training set, features as float64."""
-    return stored(spec, lake, ref.training_set, ref.table_version)
+    return stored(spec, lake, ref.training_set, ref.table_version, columns(spec, ref.features, ref.split))
 
 
-def stored(
-    spec: ModelSpec, lake: Lakehouse, training_set: str, table_version: int, columns: list[str] | None = None
-) -> pd.DataFrame:
-    """The rows, or some columns of them, of the training set that a model version's tags name.
+def columns(spec: ModelSpec, features: Sequence[str], split: str) -> list[str]:
+    """The columns that a training set was built with.
+
+    Its table has those of all sets: a feature that features.sql selects no longer is null in the newer ones, which is
+    no value to predict from.
+
+    Args:
+        features: of the set.
+        split: what `splits.hold` said of it.
+    """
+    group = json.loads(split).get("group")
+    return list(dict.fromkeys([*TRAINING_SETS.of(spec).schema.names, *features, *([group] if group else [])]))
+
+
+def stored(spec: ModelSpec, lake: Lakehouse, training_set: str, table_version: int, columns: list[str]) -> pd.DataFrame:
+    """The rows of the training set that a model version's tags name.
+
+    Args:
+        columns: some of its `columns`.
 
     Raises:
         DataError: the table does not exist, or has no such training set.

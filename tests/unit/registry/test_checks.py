@@ -1,21 +1,24 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
 from include.core import catalogue
-from include.core.errors import ConfigError
+from include.core.errors import ConfigError, DataError
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import DRIFTED
+from include.lakehouse.schemas import DRIFTED, TRAINING_SETS
 from include.registry import checks, gates, promotion, versions
 from include.registry.checks import Check, CheckResult, Param
+from include.registry.evidence import Evidence
 from include.registry.gates import Verdict
-from include.training import tracking
+from include.training import tracking, training_set
 from include.training.algorithms import Sample
 from include.training.algorithms.linear import LINEAR
 from include.training.tracking import RunRef
@@ -133,6 +136,26 @@ def test_rows_are_left_out_that_the_other_version_was_fitted_to(scene: Scene) ->
     said = detail(gates.ask(run.spec, run.lake, "production", "2"), "better_than_production")
     compared = int(said.split("(")[1].split(" rows")[0].replace(",", ""))
     assert compared == pytest.approx(0.3 * scene.new.metrics["drifted_rows"], rel=0.25)
+
+
+def test_a_feature_that_is_built_no_longer_is_not_stored_and_no_null(scene: Scene) -> None:
+    """The table of training sets keeps its column, for the sets of before."""
+    run, gone = registered(scene, "left_features_sql"), "median_income"
+    old, new = (versions.get(run.spec, number) for number in ("1", "2"))
+    names, table = [name for name in new.features if name != gone], TRAINING_SETS.of(run.spec)
+    rows = training_set.read(run.spec, run.lake, scene.new_ref).drop(columns=gone)
+    declared = TRAINING_SETS.of(run.spec, dict.fromkeys(names, pa.float64()))
+    stored = pa.Table.from_pandas(rows.assign(training_set="without")[declared.schema.names], preserve_index=False)
+    version = run.lake.replace(declared, stored, {"training_set": "without"})
+    assert gone in run.lake.read(table, version=version).column_names
+    told = {"training_set": "without", "training_set.version": str(version), "features": json.dumps(names)}
+    new = replace(new, tags={**new.tags, **told})
+
+    newer = Evidence(run.spec, run.lake, new, old)
+    with pytest.raises(DataError, match=f"version 1 cannot be compared: {gone} not stored"):
+        newer.shared_with_production(newer.test_rows)
+    older = Evidence(run.spec, run.lake, old, new).test_rows.frame
+    assert older[gone].notna().all()
 
 
 def _share_of_drifted(evidence, params) -> CheckResult:

@@ -112,7 +112,7 @@ def test_repeating_replaces_and_the_ref_names_the_version(small: world.World) ->
     assert second.data_version == "features_california_housing@3 labels_california_housing@3"
     assert TrainingSetRef(**json.loads(json.dumps(asdict(second)))).split == second.split
     with pytest.raises(DataError, match="no training set"):
-        training_set.stored(small.spec, small.lake, "1999-01-01", second.table_version)
+        training_set.stored(small.spec, small.lake, "1999-01-01", second.table_version, ["split"])
 
 
 def test_drifted_partitions_weigh_more_but_never_the_history(small: world.World) -> None:

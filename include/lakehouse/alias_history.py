@@ -6,6 +6,7 @@ version knew. Who asks for a partition of the past asks in that time: a replayed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -61,6 +62,7 @@ def begin(
     decision_id: str,
     at: datetime | None = None,
     alias: str = PRODUCTION,
+    require: Callable[[AliasPeriod | None], None] = lambda running: None,
 ) -> None:
     """In one commit, end the running period and begin one of ``version``, unless it runs already.
 
@@ -70,6 +72,7 @@ def begin(
     Args:
         model_time: the moment whose data the version knew; in any order, also before the running period's.
         at: now by default.
+        require: raises where the period that runs then, if any, is not to end; asked again if another writer is first.
 
     Raises:
         DataError: a time has no zone.
@@ -85,6 +88,7 @@ def begin(
         running = next((period for period in known if period.alias == alias and period.valid_to is None), None)
         if running and running.version == version:
             return rows
+        require(running)
         moment = max(asked, running.valid_from + _TICK) if running else asked
         ended = [replace(period, valid_to=moment) if period is running else period for period in known]
         begun = AliasPeriod(spec.name, alias, version, moment, None, model_time, decision_id)

@@ -7,12 +7,14 @@ point leaves exactly one version in production, and a retry, or the next promoti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
 
 from include.core.spec import ModelSpec
 from include.lakehouse import alias_history
+from include.lakehouse.alias_history import AliasPeriod
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions
 from include.registry.versions import Version
@@ -40,14 +42,19 @@ def in_production(spec: ModelSpec, lake: Lakehouse) -> Version | None:
     Raises:
         TamperedError: its tags are not those that were registered.
     """
-    running = alias_history.current(lake, spec.name)
-    found = versions.find(spec, running.version) if running else None
+    found = _found(spec, alias_history.current(lake, spec.name))
     if found:
         registration.of(spec, lake, found)
     return found
 
 
-def put_in_production(spec: ModelSpec, lake: Lakehouse, version: str, decision_id: str) -> Transition:
+def put_in_production(
+    spec: ModelSpec,
+    lake: Lakehouse,
+    version: str,
+    decision_id: str,
+    require: Callable[[str | None], None] = lambda former: None,
+) -> Transition:
     """Make a version the one in production; the former one becomes Archived.
 
     Safe to repeat. A repetition of a promotion that has been superseded since changes nothing: a cleared task
@@ -55,6 +62,8 @@ def put_in_production(spec: ModelSpec, lake: Lakehouse, version: str, decision_i
 
     Args:
         decision_id: of the decision that this is.
+        require: raises where the version that it takes the place of, if any, is not the one to be replaced. It is asked
+            in the commit: another promotion may have ended since the caller looked.
 
     Raises:
         DataError: no such version.
@@ -64,7 +73,14 @@ def put_in_production(spec: ModelSpec, lake: Lakehouse, version: str, decision_i
     if _superseded(lake, spec.name, decision_id):
         return Transition(follow_history(spec, lake), None, changed=False, by_this_decision=False)
     registration.require(spec, lake, found)
-    alias_history.begin(lake, spec, found.version, model_time=found.known_at, decision_id=decision_id)
+    alias_history.begin(
+        lake,
+        spec,
+        found.version,
+        model_time=found.known_at,
+        decision_id=decision_id,
+        require=lambda running: require(_number(_found(spec, running))),
+    )
     follow_history(spec, lake)
     changed = former is None or former.version != found.version
     ours = any(period.decision_id == decision_id for period in alias_history.periods(lake, spec.name))
@@ -91,6 +107,14 @@ def follow_history(spec: ModelSpec, lake: Lakehouse) -> str:
         _describe(spec, running)
         settled = running
     return running
+
+
+def _found(spec: ModelSpec, period: AliasPeriod | None) -> Version | None:
+    return versions.find(spec, period.version) if period else None
+
+
+def _number(version: Version | None) -> str | None:
+    return version.version if version else None
 
 
 def _superseded(lake: Lakehouse, model: str, decision_id: str) -> bool:

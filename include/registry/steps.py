@@ -6,7 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn
+
+from pydantic import BaseModel
 
 from include.core.errors import UsageError
 from include.core.partition import Partition
@@ -110,10 +113,12 @@ def promote(run: Run, version: str, approved_by: str | None = None, comment: str
     found = versions.get(run.spec, version)
     decision_id = decisions.identity(run.spec.name, Kind.PROMOTION, subject(found), run.run_id)
     if not any(period.decision_id == decision_id for period in alias_history.periods(run.lake, run.spec.name)):
-        _require_gates(run, found)
+        serving = promotion.in_production(run.spec, run.lake)
+        _require_gates(run, found, serving.version if serving else None)
         _require_person(run, found, Kind.PROMOTION, approved_by)
         approve(run, version, approved_by, comment)
-    moved = promotion.put_in_production(run.spec, run.lake, found.version, decision_id)
+    require = partial(_require_gates, run, found)
+    moved = promotion.put_in_production(run.spec, run.lake, found.version, decision_id, require)
     _record_move(
         run,
         found,
@@ -255,13 +260,16 @@ def _check(run: Run, gate: Gate, version: str) -> Verdict:
     return verdict
 
 
-def _require_gates(run: Run, version: Version) -> None:
+def _require_gates(run: Run, version: Version, now: str | None) -> None:
     """Of each gate the decision of this run counts; where it has none, the newest.
 
-    The version was compared with the one in production then: where another is now, it has to be compared again.
+    The version was compared with the one in production then, by the model.yaml of then: where either is another one
+    now, it has to be compared again.
+
+    Args:
+        now: the version in production.
     """
-    serving = promotion.in_production(run.spec, run.lake)
-    now = serving.version if serving else None
+    policy = decisions.policy_hash(*_policy(run))
     for kind in _GATE_KINDS.values():
         decided = _decided(run, version, kind)
         decisive = [item for item in decided if item.run_id == run.run_id] or decided[-1:]
@@ -270,6 +278,8 @@ def _require_gates(run: Run, version: Version) -> None:
             problem = f"has not been through the {kind.value.replace('_', ' ')}"
         elif decisive[-1].outcome != Outcome.PASSED:
             problem = f"has not passed the {kind.value.replace('_', ' ')}"
+        elif decisive[-1].policy_hash != policy:
+            problem = f"passed the {kind.value.replace('_', ' ')} by a model.yaml whose gates or approval were others"
         elif kind is Kind.PRODUCTION_GATE and now not in (compared_with, version.version):
             problem = f"was compared with {compared_with or 'none'}, and {now or 'none'} is in production by now"
         else:
@@ -362,11 +372,15 @@ def _decide(
     at: datetime | None = None,
     inputs: Mapping[str, Any] | None = None,
 ) -> str:
-    follows = [run.spec.gates, run.spec.approval]
     times = {"at": at or version.known_at, "about": version.known_at}
     return run.decide(
-        kind, outcome, reasons, subject=subject(version), **times, actor=actor, inputs=inputs, follows=follows
+        kind, outcome, reasons, subject=subject(version), **times, actor=actor, inputs=inputs, follows=_policy(run)
     )
+
+
+def _policy(run: Run) -> list[BaseModel]:
+    """The parts of model.yaml that decide on versions."""
+    return [run.spec.gates, run.spec.approval]
 
 
 def _note(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,7 @@ AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
 DATA = datetime(2025, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 PROCESSES = 8
+OVERTAKEN = 3
 
 
 @pytest.fixture
@@ -93,16 +96,37 @@ def _begin(folder: str, number: int, gate) -> None:
     begin(Lakehouse(folder), str(number), number, at=AT + number * DAY)
 
 
-def test_of_eight_processes_that_begin_at_once_and_make_the_table_none_is_lost(tmp_path: Path) -> None:
+def _at_once(folder: Path, begins: Callable[..., None]) -> tuple[list[alias_history.AliasPeriod], list[int | None]]:
+    """The periods that so many processes leave, and how each of them ended."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # imported once
     gate = context.Barrier(PROCESSES)
-    processes = [context.Process(target=_begin, args=(str(tmp_path), n, gate)) for n in range(PROCESSES)]
+    processes = [context.Process(target=begins, args=(str(folder), n, gate)) for n in range(PROCESSES)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0] * PROCESSES
-    found = alias_history.periods(Lakehouse(str(tmp_path)), "houses")
+    return alias_history.periods(Lakehouse(str(folder)), "houses"), [process.exitcode for process in processes]
+
+
+def test_of_eight_processes_that_begin_at_once_and_make_the_table_none_is_lost(tmp_path: Path) -> None:
+    found, exits = _at_once(tmp_path, _begin)
+    assert exits == [0] * PROCESSES
     assert {period.version for period in found} == {str(number) for number in range(PROCESSES)}
     assert [period.valid_to for period in found] == [*(period.valid_from for period in found[1:]), None]
+
+
+def _begin_first(folder: str, number: int, gate) -> None:
+    def require(running: alias_history.AliasPeriod | None) -> None:
+        if running:
+            sys.exit(OVERTAKEN)
+
+    gate.wait()
+    lake = Lakehouse(folder)
+    alias_history.begin(lake, HOUSES, str(number), model_time=DATA, decision_id=str(number), require=require)
+
+
+def test_of_eight_processes_that_would_all_replace_the_same_version_one_does(tmp_path: Path) -> None:
+    found, exits = _at_once(tmp_path, _begin_first)
+    assert sorted(exits) == [0] + [OVERTAKEN] * (PROCESSES - 1)
+    assert [period.version for period in found] == [str(exits.index(0))]

@@ -16,7 +16,7 @@ from include.lakehouse import decisions
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN
-from include.registry import gates, promotion, steps, versions
+from include.registry import gates, promotion, registration, steps, versions
 from tests.tables import put
 from tests.unit.registry.cases import THRESHOLD, another, decided, outcomes, registered, with_gate, with_params
 from tests.unit.training.stage import Scene
@@ -148,8 +148,9 @@ def test_no_gate_no_promotion(scene: Scene) -> None:
     steps.check_production(run, "1")
     strict = with_params(run.spec, above_threshold={"threshold": 0.999})
     failing = another(Run(strict, run.settings, run.lake, ""), "second")
+    assert steps.check_staging(failing, "1").passed
     assert not steps.check_production(failing, "1").passed
-    for refused in (failing, another(run, "third")):  # its own decision, or the newest one
+    for refused in (failing, another(failing, "third")):  # its own decision, or the newest one
         with pytest.raises(DataError, match="version 1 has not passed the production gate"):
             steps.promote(refused, "1")
     assert {item[1] for item in outcomes(run, Kind.PROMOTION)} == {"refused"}
@@ -256,3 +257,33 @@ def test_the_version_in_production_is_not_rejected(scene: Scene) -> None:
     assert serving(run) == "1"
     assert outcomes(run, Kind.REJECTION)[-1][1] == "no_action"
     assert "rejection" not in versions.get(run.spec, "1").tags
+
+
+def test_a_promotion_is_refused_where_another_one_ends_while_its_files_are_read(scene: Scene, monkeypatch) -> None:
+    run = registered(scene, "overtaken")
+    other = another(run, "a job")
+    through_the_gates(run, "1")
+    through_the_gates(other, "2")
+    real = registration.require
+
+    def overtaken(*args) -> None:
+        monkeypatch.setattr(registration, "require", real)
+        assert steps.promote(other, "2").changed
+        real(*args)
+
+    monkeypatch.setattr(registration, "require", overtaken)
+    with pytest.raises(DataError, match="version 1 was compared with none, and 2 is in production by now"):
+        steps.promote(run, "1")
+    assert serving(run) == "2"
+    assert outcomes(run, Kind.PROMOTION)[-1] == ("version 1", "refused", ["gate_not_passed:production_gate"])
+
+
+def test_a_gate_that_was_passed_by_another_model_yaml_says_nothing_of_this_one(scene: Scene) -> None:
+    run = registered(scene, "raised")
+    through_the_gates(run, "1")
+    raised = with_params(run.spec, above_threshold={"threshold": 0.999})
+    for late in (run, another(run, "a job")):
+        with pytest.raises(DataError, match=r"passed the staging gate by a model\.yaml whose gates"):
+            steps.promote(replace(late, spec=raised), "1")
+    assert serving(run) is None
+    assert steps.promote(another(run, "a job"), "1").changed

@@ -81,7 +81,8 @@ def experiment_id(spec: ModelSpec) -> str:
 def finished(spec: ModelSpec, lake: Lakehouse, run_name: str, ref: TrainingSetRef, run_id: str) -> RunRef | None:
     """What an earlier attempt of the same Airflow run has finished on the same data.
 
-    Runs of that name that did not finish, were fitted to other data, or did not record their files, are deleted.
+    Runs of that name that did not finish, were fitted to other data, or did not record their files, are deleted; not
+    those that are versions by now, which may be in production.
     """
     client, files = MlflowClient(), _recorded_files(spec, lake, ref)
     runs = client.search_runs(
@@ -94,7 +95,7 @@ def finished(spec: ModelSpec, lake: Lakehouse, run_name: str, ref: TrainingSetRe
         logged = next((model_id for model_id in _model_ids(run) if model_id in files), None)
         if kept is None and run.info.status == "FINISHED" and same_data and logged:
             kept = RunRef(run.info.run_id, run_name, logged, dict(run.data.metrics), files[logged])
-        else:
+        elif not client.search_model_versions(f"run_id = '{run.info.run_id}'", max_results=1):
             client.delete_run(run.info.run_id)
     return kept
 

@@ -14,7 +14,7 @@ from include.evaluation import metrics
 from include.training import candidate, tracking, training_set
 from include.training.algorithms.lightgbm import LIGHTGBM
 from tests.unit.evaluation.test_metrics import PATH
-from tests.unit.training.stage import Scene
+from tests.unit.training.stage import Scene, register
 
 
 def test_metrics_are_those_of_the_logged_model_on_test_rows(scene: Scene) -> None:
@@ -108,6 +108,18 @@ def test_retry_removes_what_it_left_unfinished(scene: Scene) -> None:
         crash()
     assert tracking.finished(spec, scene.world.lake, "baseline", scene.old_ref, "run-crash") is None
     assert client.get_run(str(crashed.value)).info.lifecycle_stage == "deleted"
+
+
+def test_a_run_that_is_a_version_is_kept_where_its_training_is_cleared(scene: Scene) -> None:
+    """The training set is built anew then, of other tables' versions."""
+    spec, lake, own = scene.world.spec, scene.world.lake, scene.own("cleared").world
+    register(own.spec, own.lake, scene.tuned, scene.old_ref)
+    anew = replace(scene.old_ref, data_version="features_california_housing@99 labels_california_housing@99")
+    assert tracking.finished(spec, lake, "tuned", anew, "run-old") is None
+    assert MlflowClient().get_run(scene.tuned.mlflow_run_id).info.lifecycle_stage == "active"
+    kept = tracking.finished(spec, lake, "tuned", scene.old_ref, "run-old")
+    assert kept is not None
+    assert kept.model_id == scene.tuned.model_id
 
 
 def test_too_few_rows_are_an_error_before_anything_is_logged(scene: Scene) -> None:

@@ -5,11 +5,12 @@ Compacts the model's Delta tables and removes files that no kept version needs.
 
 **Reads:** the Delta log of every table of the model.
 
-**Writes:** rewritten files; table versions older than the retention can no longer be read afterwards.
+**Writes:** rewritten files; table versions older than the retention can no longer be read afterwards. Those of training
+sets stay: a version of long ago is compared with, and rolled back to.
 
-**Safe to re-run:** yes.
+**Safe to re-run:** yes, also while another model maintains the tables that they share.
 
-**When it fails:** a table is being written at the same moment; the retry finds it free.
+**When it fails:** others wrote to a table at each attempt; the retry finds it free.
 """
 
 from __future__ import annotations

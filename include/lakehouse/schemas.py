@@ -38,6 +38,9 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 COLUMN_TYPES: Mapping[str, pa.DataType] = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
 """By the type of a column in model.yaml."""
 
+FOR_GOOD = 36_500
+"""Days."""
+
 Columns = dict[str, pa.DataType]
 
 
@@ -293,7 +296,7 @@ TRAINING_SETS = Table(
     promise="The rows that a version was fitted to and measured on, at the table version that its tags name. Which "
     "columns are features, the version says.",
     has_features=True,
-    retention_days=365,
+    retention_days=FOR_GOOD,
 )
 PREDICTIONS = Table(
     "predictions",

@@ -28,6 +28,8 @@ Reader = Callable[[list[str]], Iterator[pa.Table]]
 Where = Sequence[tuple[str, str, object]]
 """``(column, operator, value)``: all of them hold for the rows that are read."""
 STREAM_ROWS = 100_000
+FILE_SIZE = 100 * 2**20
+"""Bytes up to which Delta writes a file."""
 CHECKPOINT_COMMITS = 10
 """Who opens a table reads the commits since the last checkpoint one by one: at Delta's 100, 26 ms instead of 6."""
 
@@ -68,9 +70,16 @@ class Lakehouse:
         """Open a table for the caller alone, optionally as of an earlier version.
 
         Raises:
-            DataError: the table has never been written.
+            DataError: the table has never been written, or the version is not kept.
         """
-        found = self._find(table, version)
+        try:
+            found = self._find(table, version)
+        except DeltaError:
+            if version is None:
+                raise
+            found = None
+        if found is None and version is not None and self.exists(table):
+            raise self._gone(table, version)
         if found is None:
             raise DataError(
                 f"table {_name(table)} does not exist", where=self._root, fix="Run the DAG that writes it first"
@@ -98,7 +107,10 @@ class Lakehouse:
         A declared column is null in rows that are older than its declaration, also where all of them are.
         """
         if version is not None:
-            return _read(self.open(table, version), table, where, columns)
+            try:
+                return _read(self.open(table, version), table, where, columns)
+            except FileNotFoundError:
+                raise self._gone(table, version) from None
         with self._known(table) as opened:
             return _read(opened, table, where, columns)
 
@@ -126,7 +138,7 @@ class Lakehouse:
         """The rows in an earlier table version; as they are now where it is kept no more (`Table.retention_days`)."""
         try:
             return self.read(table, where=where, version=version)
-        except (DataError, DeltaError, FileNotFoundError):
+        except DataError:
             return self.read(table, where=where)
 
     def count(self, table: ModelTable | str, *, where: Where = ()) -> int:
@@ -254,6 +266,51 @@ class Lakehouse:
             write_deltalake(opened, reader, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
             return opened.version()
 
+    @_again
+    def maintain(self, table: ModelTable) -> tuple[int, int, int]:
+        """Make few files of many, and remove those that no kept version needs. Writers at the same time lose nothing.
+
+        Returns:
+            Files before that were replaced, files that were written, files that were removed for good.
+        """
+        opened, declared = self.open(table), _properties(table)
+        known = opened.metadata().configuration
+        if changed := {name: value for name, value in declared.items() if known.get(name) != value}:
+            opened.alter.set_table_properties(changed)
+        counts = self._compact(opened)
+        removed = opened.vacuum(retention_hours=24 * table.table.retention_days, dry_run=False)
+        opened.create_checkpoint()
+        return *counts, len(removed)
+
+    def _compact(self, opened: DeltaTable) -> tuple[int, int]:
+        """Write each partition of many small files anew, in a commit of its own; files replaced, files written.
+
+        Not by Delta's own compaction: of two at once both are committed, and every row is there twice.
+        """
+        table, laid_out = opened.metadata().name, opened.metadata().partition_columns
+        some = files.files(opened)
+        values = some.select([files.PARTITION + column for column in laid_out]).to_pylist()
+        sizes: dict[tuple[Scalar, ...], list[int]] = {}
+        for value, size in zip(values, some["size_bytes"].to_pylist(), strict=True):
+            sizes.setdefault(tuple(value.values()), []).append(size)
+        replaced = written = 0
+        for value, found in sizes.items():
+            if len(found) > 1 + sum(found) // FILE_SIZE:
+                partition = dict(zip(laid_out, value, strict=True))
+                where = [(column, "=", each) for column, each in partition.items()]
+                rows = _reader(_dataset(opened, table, where), where, None)
+                write_deltalake(opened, rows, mode="overwrite", predicate=_predicate(partition))
+                replaced += len(found)
+                written += len(_files_of(opened, where))
+        return replaced, written
+
+    def _gone(self, table: ModelTable | str, version: int) -> DataError:
+        return DataError(
+            f"version {version} of table {_name(table)} is not kept: what was made of it cannot be measured any more",
+            where=self._root,
+            fix="Put the table's files back from a backup, or train and promote a version on the data of now",
+        )
+
     def _find(self, table: ModelTable | str, version: int | None = None) -> DeltaTable | None:
         try:
             return DeltaTable(self.uri(table), version=version)
@@ -332,17 +389,21 @@ class Lakehouse:
                 mode="ignore",
                 partition_by=list(table.layout),
                 name=table.name,
-                configuration={
-                    "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
-                    "delta.dataSkippingStatsColumns": ",".join(f"`{name}`" for name in table.bounded),
-                    # A checkpoint removes commits that are older, by default than 30 days.
-                    "delta.logRetentionDuration": f"interval {table.table.retention_days} days",
-                    "delta.deletedFileRetentionDuration": f"interval {table.table.retention_days} days",
-                },
+                configuration=_properties(table),
             )
         except DeltaError:  # another writer has made it at the same moment
             if not self.exists(table):
                 raise
+
+
+def _properties(table: ModelTable) -> dict[str, str]:
+    return {
+        "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+        "delta.dataSkippingStatsColumns": ",".join(f"`{name}`" for name in table.bounded),
+        # A checkpoint removes commits that are older, by default than 30 days.
+        "delta.logRetentionDuration": f"interval {table.table.retention_days} days",
+        "delta.deletedFileRetentionDuration": f"interval {table.table.retention_days} days",
+    }
 
 
 def _name(table: ModelTable | str) -> str:

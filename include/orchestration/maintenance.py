@@ -17,21 +17,9 @@ def maintain_tables(run: Run) -> dict[str, dict[str, int]]:
     Returns:
         Table → files before compaction that it replaced, files that it wrote, files removed for good.
     """
-    done = {}
-    for table in TABLES:
-        name = run.table(table).name
-        if not run.lake.exists(name):
-            continue
-        opened = run.lake.open(name)
-        compacted = opened.optimize.compact()
-        removed = opened.vacuum(retention_hours=24 * table.retention_days, dry_run=False)
-        opened.create_checkpoint()
-        done[name] = {
-            "files_replaced": int(compacted["numFilesRemoved"]),
-            "files_written": int(compacted["numFilesAdded"]),
-            "files_removed": len(removed),
-        }
     columns = ("files_replaced", "files_written", "files_removed")
-    told = [(name, *(str(counts[column]) for column in columns)) for name, counts in done.items()]
+    tables = [run.table(table) for table in TABLES]
+    counts = {table.name: run.lake.maintain(table) for table in tables if run.lake.exists(table)}
+    told = [(name, *map(str, counted)) for name, counted in counts.items()]
     log.info("\n%s", aligned([("", *(column.replace("_", " ") for column in columns)), *told]))
-    return done
+    return {name: dict(zip(columns, counted, strict=True)) for name, counted in counts.items()}

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from datetime import timedelta
 
 from airflow.sdk import Label, PartitionedAssetTimetable, TriggerRule, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 from flightline.approval import ApprovalBranchOperator
 
 from include.core import catalogue
@@ -89,7 +90,7 @@ def promote_model(model: str) -> None:
 
             return steps.approve(model_run_of(context), version_of(context))
 
-        @task(outlets=[assets.production], trigger_rule=any_branch)
+        @task(trigger_rule=any_branch)
         def promote_version(**context) -> dict:
             from include.orchestration import notes
             from include.registry import steps
@@ -97,6 +98,11 @@ def promote_model(model: str) -> None:
             moved = steps.promote(model_run_of(context), version_of(context), **answer(context, "approved_by"))
             note(context, notes.of_move(moved))
             return asdict(moved)
+
+        @task(outlets=[assets.production])
+        def announce_production(moved: dict) -> None:
+            if not moved["by_this_decision"]:
+                raise AirflowSkipException(f"Nothing changed: version {moved['version']} is in production.")
 
         @task(trigger_rule=any_branch)
         def reject_candidate(**context) -> list[str]:
@@ -121,6 +127,7 @@ def promote_model(model: str) -> None:
 
         staging_gate >> Label("passed") >> move_to_staging() >> production_gate
         staging_gate >> Label("failed") >> rejected
+        announce_production(promoted)
         production_gate >> Label("passed, policy approves") >> automatic >> promoted
         production_gate >> Label("passed, a person approves") >> wait_for_approval
         production_gate >> Label("failed") >> rejected

@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from airflow.sdk import Label, Param, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.core import catalogue
 from include.orchestration import models
@@ -56,7 +57,7 @@ def roll_back_model(model: str) -> None:
             note(context, f"dry run: version {params['version']} scores")
             print(f"Dry run: version {params['version']} scores; run again with dry_run off to put it in production.")
 
-        @task(outlets=[assets.production])
+        @task
         def roll_back(params: dict, **context) -> dict:
             from include.orchestration import notes
             from include.registry import steps
@@ -65,10 +66,16 @@ def roll_back_model(model: str) -> None:
             note(context, notes.of_move(moved))
             return asdict(moved)
 
-        action = choose_action()
+        @task(outlets=[assets.production])
+        def announce_production(moved: dict) -> None:
+            if not moved["by_this_decision"]:
+                raise AirflowSkipException(f"Nothing changed: version {moved['version']} is in production.")
+
+        action, rolled_back = choose_action(), roll_back()
         smoke_score() >> action
         action >> Label("dry run") >> report_only()
-        action >> Label("for real") >> roll_back()
+        action >> Label("for real") >> rolled_back
+        announce_production(rolled_back)
 
     build()
 

@@ -1,5 +1,6 @@
 """
-Predicts for every row of a partition, with the version that was in production then.
+Predicts for every row of a partition: with the version that it was served by; else with the last one in production that
+knew nothing of what came after it.
 
 **Runs when:** a `features` partition is there, offline and online; or backfilled over a range.
 
@@ -9,9 +10,9 @@ Predicts for every row of a partition, with the version that was in production t
 **Writes:** the rows of that partition in `predictions_<model>`; a row in `decisions`; the alias `production`, if
 somebody moved it by hand.
 
-**Safe to re-run:** yes. What was served stays served: a re-run or a backfill predicts with the version of then, and a
-row that gets another prediction, since its batch was corrected, keeps the one that was served: the new one stands
-beside. With `as_of: current` it predicts with the version in production now; those rows stand beside, too.
+**Safe to re-run:** yes. What was served stays served: a re-run or a backfill predicts with the version that served
+it, and a row that gets another prediction, since its batch was corrected, keeps the one that was served: the new one
+stands beside. With `as_of: current` it predicts with the version in production now; those rows stand beside, too.
 
 **When it fails:** `wait_for_features`: the features of that partition never came. `find_production`: the alias was
 moved by hand (it is put back: clear the task), was never set by a promotion, or the version in production was deleted.
@@ -47,7 +48,7 @@ def score_batch(model: str) -> None:
                 "history",
                 type="string",
                 enum=["history", "current"],
-                description="Which version scores: the one of then, or the one in production now, as rows beside.",
+                description="Which version scores: the one that served it, or the one in production, as rows beside.",
             )
         },
     )

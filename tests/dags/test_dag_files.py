@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable, RetryAction
+from airflow.sdk.exceptions import AirflowSkipException
 from flightline.timetables import EachAssetPartition
 
 from include.core import catalogue
@@ -72,7 +73,8 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "check_production_gate": ["approve_automatically", "reject_candidate", "wait_for_approval"],
         "approve_automatically": ["promote_version"],
         "wait_for_approval": ["promote_version", "reject_candidate"],
-        "promote_version": [],
+        "promote_version": ["announce_production"],
+        "announce_production": [],
         "reject_candidate": ["check_drift"],
         "check_drift": [],
     },
@@ -94,7 +96,8 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "smoke_score": ["choose_action"],
         "choose_action": ["report_only", "roll_back"],
         "report_only": [],
-        "roll_back": [],
+        "roll_back": ["announce_production"],
+        "announce_production": [],
     },
     "replay_source": {"deliver": []},
     "maintain_tables": {"compact_and_vacuum": []},
@@ -225,6 +228,14 @@ def test_every_task_that_may_be_joined_from_branches_runs_after_one_of_them(dag_
     promote = dag_bag.dags[f"{MODEL}.promote_model"]
     for name in ("promote_version", "reject_candidate"):
         assert promote.get_task(name).trigger_rule == "none_failed_min_one_success"
+
+
+@pytest.mark.parametrize("name", ["promote_model", "roll_back_model"])
+def test_what_changed_nothing_is_no_event(dag_bag, name):
+    announce = dag_bag.dags[f"{MODEL}.{name}"].get_task("announce_production").python_callable
+    assert announce({"version": "2", "by_this_decision": True}) is None
+    with pytest.raises(AirflowSkipException, match="version 2 is in production"):
+        announce({"version": "2", "by_this_decision": False})
 
 
 @pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda file: file.stem)

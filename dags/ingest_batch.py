@@ -31,17 +31,17 @@ from flightline.sensors import DeliverySensor
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults, delivery_deadline, each_partition, source_end
+from include.orchestration.defaults import Tag, dag_defaults, delivery_deadline, each_partition, source_dates
 from include.orchestration.runs import note, run_of
 
 
 def ingest_batch(model: str) -> None:
     spec, assets = catalogue.load(model), assets_of(model)
+    schedule = each_partition(spec)
 
     @dag(
-        **dag_defaults(spec, "ingest_batch", Tag.INGESTION),
-        schedule=each_partition(spec),
-        end_date=source_end(spec),
+        **dag_defaults(spec, "ingest_batch", Tag.INGESTION) | source_dates(spec, schedule),
+        schedule=schedule,
         deadline=delivery_deadline(spec),
         doc_md=__doc__,
     )

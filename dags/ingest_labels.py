@@ -27,17 +27,17 @@ from flightline.sensors import DeliverySensor
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults, each_partition, source_end
+from include.orchestration.defaults import Tag, dag_defaults, each_partition, source_dates
 from include.orchestration.runs import note, run_of
 
 
 def ingest_labels(model: str) -> None:
     spec, assets = catalogue.load(model), assets_of(model)
+    schedule = each_partition(spec, later=spec.deliveries.label_delay)
 
     @dag(
-        **dag_defaults(spec, "ingest_labels", Tag.INGESTION),
-        schedule=each_partition(spec, later=spec.deliveries.label_delay),
-        end_date=source_end(spec),
+        **dag_defaults(spec, "ingest_labels", Tag.INGESTION) | source_dates(spec, schedule),
+        schedule=schedule,
         doc_md=__doc__,
     )
     def build() -> None:

@@ -1,7 +1,8 @@
 """
 Asks for a training with the data known after a partition: the weekly one, the first one, or one by hand.
 
-**Runs when:** each Monday; or triggered with a partition key.
+**Runs when:** each Monday, for the newest partition whose batch has to be there (`deliveries`); or triggered with a
+partition key.
 
 **Reads:** nothing.
 
@@ -19,17 +20,17 @@ from airflow.sdk import dag, task
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults, source_end, weekly
+from include.orchestration.defaults import Tag, dag_defaults, source_dates, weekly
 from include.orchestration.runs import note, run_of
 
 
 def request_training(model: str) -> None:
     spec, assets = catalogue.load(model), assets_of(model)
+    schedule = weekly(spec)
 
     @dag(
-        **dag_defaults(spec, "request_training", Tag.TRAINING),
-        schedule=weekly(spec),
-        end_date=source_end(spec),
+        **dag_defaults(spec, "request_training", Tag.TRAINING) | source_dates(spec, schedule),
+        schedule=schedule,
         doc_md=__doc__,
     )
     def build() -> None:

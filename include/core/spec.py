@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -331,9 +331,22 @@ class ModelSpec(Section):
         return Partition.of(self.deliveries.first_day, self.grain)
 
     @property
+    def last_partition(self) -> Partition | None:
+        """That of the last delivery: all of the last day's, where it has several. None where no end is known."""
+        last = self.deliveries.last_day
+        return Partition.of(datetime.combine(last, time.max), self.grain) if last else None
+
+    @property
     def cron(self) -> str:
         """When a partition is due."""
         return self.deliveries.schedule or CRONS[self.grain]
+
+    @property
+    def due_after(self) -> timedelta:
+        """How long after a partition has begun it is due."""
+        minute, hour, day, _, weekday = (None if field == "*" else int(field) for field in self.cron.split())
+        days = (weekday - 1) % 7 if weekday is not None else (day or 1) - 1
+        return timedelta(days=days, hours=hour or 0, minutes=minute or 0)
 
     @model_validator(mode="after")
     def _columns_exist(self) -> ModelSpec:

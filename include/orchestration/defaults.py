@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from airflow.sdk import CronPartitionTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from include.core.errors import ConfigError, RejectedError, TamperedError, UsageError
-from include.core.partition import KEY_FORMATS
 from include.core.spec import ModelSpec
 from include.orchestration.runs import note_failure
+from include.orchestration.timetables import EachPartition
 
 NOT_RETRIED = (ConfigError, RejectedError, TamperedError, UsageError)
 """Errors that the same run would meet again: they fail a task at once."""
@@ -39,7 +39,7 @@ def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
     """Arguments of ``@dag`` that every DAG of a model takes."""
     return {
         "dag_id": f"{spec.name}.{verb_noun}",
-        "start_date": _midnight(spec.deliveries.first_day),
+        "start_date": spec.first_partition.start,
         "catchup": False,
         "max_active_runs": 16,
         "tags": [spec.name, *tags],
@@ -55,19 +55,28 @@ def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
     }
 
 
-def source_end(spec: ModelSpec) -> datetime | None:
-    """When the clock starts no more runs of a DAG that follows the source: that has ended then.
-
-    For those DAGs alone: a run by hand of a DAG without partitions is of now, and beyond the end of its DAG it would
-    succeed with no task at all.
-    """
-    last = spec.deliveries.last_day
-    return _midnight(last) if last else None
-
-
-def each_partition(spec: ModelSpec, *, later: int = 0) -> CronPartitionTimetable:
+def each_partition(spec: ModelSpec, *, later: int = 0) -> EachPartition:
     """A run for each partition; ``later`` is how many partitions after its own."""
-    return CronPartitionTimetable(spec.cron, timezone="UTC", run_offset=-later, key_format=KEY_FORMATS[spec.grain])
+    return EachPartition(spec.cron, spec.grain, later=later)
+
+
+def weekly(spec: ModelSpec) -> EachPartition:
+    """A run each Monday, for the newest partition whose batch has to be there by then."""
+    lag = spec.due_after + timedelta(minutes=spec.deliveries.deadline_minutes)
+    return EachPartition("0 6 * * 1", spec.grain, lag=lag)
+
+
+def source_dates(spec: ModelSpec, schedule: EachPartition) -> dict[str, Any]:
+    """Start and end of a DAG that follows the source: those of its runs for the first partition and the last.
+
+    An end have those DAGs alone: a run by hand of a DAG without partitions is of now, and beyond the end of its DAG it
+    would succeed with no task at all.
+    """
+    last = spec.last_partition
+    return {
+        "start_date": schedule.runs_for(spec.first_partition)[0],
+        "end_date": schedule.runs_for(last)[1] if last else None,
+    }
 
 
 def delivery_deadline(spec: ModelSpec) -> DeadlineAlert:
@@ -79,12 +88,3 @@ def delivery_deadline(spec: ModelSpec) -> DeadlineAlert:
         interval=timedelta(minutes=minutes),
         callback=AsyncCallback("flightline.alerts.warn_of_late_delivery", kwargs={"model": spec.name}),
     )
-
-
-def weekly(spec: ModelSpec) -> CronPartitionTimetable:
-    """A run each Monday, for the partition that begins then or before."""
-    return CronPartitionTimetable("0 6 * * 1", timezone="UTC", key_format=KEY_FORMATS[spec.grain])
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

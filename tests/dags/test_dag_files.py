@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable, RetryAction
+from airflow.sdk import PartitionedAssetTimetable, RetryAction
 from airflow.sdk.exceptions import AirflowSkipException
 from flightline.timetables import EachAssetPartition
 
@@ -17,6 +17,7 @@ from include.core.settings import PROJECT_ROOT
 from include.orchestration import assets as declared_assets
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag
+from include.orchestration.timetables import EachPartition
 
 DAGS = PROJECT_ROOT / "dags"
 MODEL = "california_housing"
@@ -173,7 +174,7 @@ def test_assets_that_start_a_run(dag_bag, name):
 def test_each_stage_of_a_partition_takes_a_range_of_days(dag_bag):
     """Airflow backfills no DAG on `PartitionedAssetTimetable`."""
     schedules = {name: dag_bag.dags[f"{MODEL}.{name}"].timetable for name in SHAPES}
-    taken = {name for name, own in schedules.items() if isinstance(own, (CronPartitionTimetable, EachAssetPartition))}
+    taken = {name for name, own in schedules.items() if isinstance(own, (EachPartition, EachAssetPartition))}
     by_partition = {"ingest_batch", "ingest_labels", "build_features", "score_batch", "monitor_model"}
     assert taken == {*by_partition, "request_training"}
 
@@ -182,7 +183,7 @@ def test_each_stage_of_a_partition_takes_a_range_of_days(dag_bag):
 def test_a_dag_ends_with_the_source_only_where_the_clock_starts_its_partitions(dag_bag, name):
     """By hand, beyond its end, a run of any other would succeed without a task."""
     dag = dag_bag.dags[f"{MODEL}.{name}"]
-    assert (dag.end_date is not None) == isinstance(dag.timetable, CronPartitionTimetable)
+    assert (dag.end_date is not None) == isinstance(dag.timetable, EachPartition)
 
 
 def test_the_docstring_of_each_asset_names_who_emits_and_who_consumes_it():

@@ -11,7 +11,8 @@ approval, and what was done.
 **Safe to re-run:** yes. Moving the alias is the one step that counts, and moving it twice changes nothing.
 
 **When it fails:** a gate that rejects is a branch, no failure. `wait_for_approval` waits for a person in prod, and
-rejects when nobody answers.
+rejects when nobody answers. `promote_version`: since its gates, another version went into production, or the gates of
+model.yaml were changed. Trigger it anew: the version is compared again.
 """
 
 from __future__ import annotations

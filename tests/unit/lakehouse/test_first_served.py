@@ -38,7 +38,7 @@ def test_the_first_partition_is_looked_into_alone(tmp_path: Path, monkeypatch: p
     assert looked == [START.shift(first).key for first in expected.values()]
     assert predictions.first_served_rows(spec, lake, "3", START.shift(5)) is None
     # A compacted file holds several versions: what it may hold is looked up.
-    lake.open(table).optimize.compact()
+    lake.maintain(table)
     for version, first in expected.items():
         assert places(spec, lake, version) == [first, first]
 

@@ -4,13 +4,14 @@ Asks for a training with the data known after a partition: the weekly one, the f
 **Runs when:** each Monday, for the newest partition whose batch has to be there (`deliveries`); or triggered with a
 partition key.
 
-**Reads:** nothing.
+**Reads:** whether rows of the partition are in `clean_<model>`.
 
 **Writes:** a row in `decisions`; its event starts `train_model`.
 
 **Safe to re-run:** yes; each run asks for one more training.
 
-**When it fails:** the partition key is none of the model's grain; the message says so.
+**When it fails:** no row of the partition's batch is accepted: it is late, rejected or withdrawn, the message says
+which. Trigger it with the key of one that is.
 """
 
 from __future__ import annotations

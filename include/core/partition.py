@@ -66,12 +66,10 @@ class Partition:
             if re.fullmatch(KEY_SHAPES[grain], key, re.ASCII):
                 return cls(grain, _start(key, grain))
             at = datetime.fromisoformat(key) if re.match(_TIME, key, re.ASCII) else None
-        except ValueError:
-            at = None
-        if at is not None:
-            found = cls.of(at, grain)
-            if found.start == _utc(at):
+            if at is not None and (found := cls.of(at, grain)).start == _utc(at):
                 return found
+        except (ValueError, OverflowError):
+            pass
         raise UsageError(f"{key!r} is not the key of a {grain}", fix=f"A key looks like {EXAMPLES[grain]}")
 
     @classmethod
@@ -86,6 +84,19 @@ class Partition:
             Grain.MONTH: midnight.replace(day=1),
         }
         return cls(grain, starts[grain])
+
+    def require_begun(self, at: datetime, where: str) -> None:
+        """Refuse what is asked of a partition of the future.
+
+        Raises:
+            UsageError: it has not begun.
+        """
+        if self.start > at:
+            raise UsageError(
+                f"the partition key is {self.key!r}: that {self.grain} has not begun on {at:%Y-%m-%d %H:%M} UTC",
+                where=where,
+                fix="Take the key of one that has",
+            )
 
     @property
     def key(self) -> str:
@@ -113,7 +124,17 @@ class Partition:
         return self.shift(delay).start
 
     def shift(self, count: int) -> Partition:
-        """The partition so many later; earlier where ``count`` is negative."""
+        """The partition so many later; earlier where ``count`` is negative.
+
+        Raises:
+            UsageError: it is beyond the years 1 to 9999.
+        """
+        try:
+            return self._shifted(count)
+        except (OverflowError, ValueError):
+            raise UsageError(f"there is no {self.grain} {count:+} from {self}", fix="Take another partition") from None
+
+    def _shifted(self, count: int) -> Partition:
         if self.grain is Grain.MONTH:
             months = self.start.year * 12 + self.start.month - 1 + count
             return Partition(self.grain, self.start.replace(year=months // 12, month=months % 12 + 1))

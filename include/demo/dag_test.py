@@ -23,7 +23,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from include.core import catalogue
-from include.core.errors import ConfigError, DataError, FlightlineError
+from include.core.errors import ConfigError, DataError, FlightlineError, UsageError
 from include.core.partition import Partition
 from include.core.settings import PROJECT_ROOT
 from include.core.spec import ModelSpec
@@ -64,6 +64,7 @@ def needs(step: Step, history: str) -> list[Step]:
             for on in dict.fromkeys([history, key])
             for verb_noun in ("ingest_labels", "build_features")
         ],
+        "request_training": [Step("ingest_batch", key)],
         "promote_model": [Step("train_model", history)],
         "roll_back_model": [Step("promote_model", "1")],
         "score_batch": [Step("promote_model", "1"), Step("build_features", key)],
@@ -311,12 +312,23 @@ def main(arguments: list[str] | None = None) -> int:
         default = "1" if verb_noun in VERSIONS else test.spec.first_partition.shift(1).key
         step = Step(verb_noun, options.partition or default)
         test.file_of(step)
+        conf = _conf(options.conf)
         with stores(home, test.dags_folder):
-            test.play(step, json.loads(options.conf))
+            test.play(step, conf)
     except FlightlineError as error:
         print(f"dag-test: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _conf(text: str) -> dict[str, Any]:
+    try:
+        conf = json.loads(text)
+    except json.JSONDecodeError as error:
+        conf = error
+    if not isinstance(conf, dict):
+        raise UsageError(f"{text!r} is no mapping in JSON", where="CONF", fix='Such as {"dry_run": false}, in quotes')
+    return conf
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from pkgutil import resolve_name
 import numpy as np
 
 from include.core.errors import ConfigError, DataError, DeliveryError
-from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.core.spec import Replay as ReplaySpec
@@ -120,7 +119,7 @@ class Replay:
         """
         self._replay = section(spec)
         where, last_day = spec.file(), spec.deliveries.last_day
-        if days < 0 or (last_day is not None and spec.first_partition.shift(days) > Partition.of(last_day, spec.grain)):
+        if days < 0 or (spec.last_partition and spec.first_partition.shift(days) > spec.last_partition):
             raise ConfigError(
                 f"{days} {spec.grain}s of replay do not fit between {spec.deliveries.first_day} and {last_day}",
                 where=f"{where}: deliveries",
@@ -208,7 +207,7 @@ class Replay:
         content = io.StringIO(newline="")
         csv.writer(content, lineterminator="\n").writerows(rows)
         delivery = Delivery.expected(settings, self._spec, kind, self._spec.first_partition.shift(n))
-        delivery.write(Path(self._source.path).name, content.getvalue().encode())
+        delivery.write(f"{self._spec.name}.csv", content.getvalue().encode())
         return delivery
 
 

@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         subject = options.partition or getattr(options, "version", None) or ""
         run_id = options.run_id or f"job__{step}__{subject}__{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         run = open_run(options.model, run_id=run_id, partition=options.partition)
+        if run.partition:
+            run.partition.require_begun(datetime.now(UTC), where="--partition")
         refs = {name: getattr(options, name) for name in _parameters(function)}
         result = function(run, **_converted(function, {name: text for name, text in refs.items() if text is not None}))
     except FlightlineError as error:
@@ -88,8 +90,8 @@ def _value(name: str, text: str, kind: Any) -> Any:
     if text.startswith("@"):
         try:
             text = Path(text[1:]).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{text[1:]} cannot be read: {error.strerror}", where=option) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{text[1:]} cannot be read: {error}", where=option) from None
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     try:
         return adapter.validate_strings(text)

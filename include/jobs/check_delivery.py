@@ -31,7 +31,7 @@ from include.lakehouse.tables import Lakehouse
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if the delivery would be accepted, with or without all of its rows; 1 otherwise."""
     parser = argparse.ArgumentParser(prog="check-delivery", description=__doc__)
-    parser.add_argument("file", type=Path, help="a file, or a folder of files that are delivered together")
+    parser.add_argument("file", help="a file, or a folder of files that are delivered together")
     parser.add_argument("--model", default="california_housing", choices=catalogue.registered())
     parser.add_argument("--partition", default="", help="whose delivery it is; by default that after the last batch")
     options = parser.parse_args(arguments)
@@ -46,10 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if verdict.outcome is Outcome.REJECT_BATCH else 0
 
 
-def _check(spec: ModelSpec, file: Path, key: str) -> tuple[BatchVerdict, str]:
+def _check(spec: ModelSpec, name: str, key: str) -> tuple[BatchVerdict, str]:
+    usage = "make check-delivery FILE=<file or folder>"
+    if not name:
+        raise UsageError("no file is named", fix=usage)
+    file = Path(name)
     files = sorted(file.iterdir()) if file.is_dir() else [file]
     if not file.exists():
-        raise UsageError("there is no such file", where=str(file), fix="make check-delivery FILE=<file or folder>")
+        raise UsageError("there is no such file", where=name, fix=usage)
     settings = Settings.load(need=())
     with TemporaryDirectory(prefix="flightline-") as scratch:
         lake = Lakehouse(settings.lakehouse_uri or scratch)

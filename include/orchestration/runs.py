@@ -27,14 +27,21 @@ def partition_param(spec: ModelSpec, description: str) -> Param:
 
 
 def key_of(context: Any) -> str | None:
-    """The partition key that a run was triggered with: its own, or the parameter ``partition``.
+    """The partition key that a run was triggered with: its own, or the parameter ``partition`` of a DAG that has it.
 
     Raises:
-        UsageError: both are there and differ.
+        UsageError: both are there and differ; or the DAG has no such parameter: its run would have no key for those
+            that follow.
     """
     # Not from the context's `params`: a task that names them in its signature has them taken out of it.
     run = context["dag_run"]
     key, asked = run.partition_key, (run.conf or {}).get("partition")
+    if asked and "partition" not in context["dag"].params:
+        raise UsageError(
+            f"the DAG has no parameter partition, and the run was given {asked!r}",
+            where=context["dag"].dag_id,
+            fix="Trigger it with that as its Partition Key (in the form: Advanced Options)",
+        )
     if key and asked and key != asked:
         raise UsageError(
             f"the run's partition key is {key!r}, its parameter partition {asked!r}",
@@ -76,12 +83,7 @@ def partition_of(context: Any) -> Partition:
             where=dag_id,
             fix=f"Trigger it with a partition key such as {EXAMPLES[grain]}, or backfill a range of days",
         ) from None
-    if partition.start > at:
-        raise UsageError(
-            f"the run's partition key is {key!r}: that {grain} has not begun on {at:%Y-%m-%d %H:%M} UTC",
-            where=dag_id,
-            fix="Trigger it with the key of one that has",
-        )
+    partition.require_begun(at, where=dag_id)
     return partition
 
 

@@ -73,7 +73,7 @@ STEPS: Mapping[str, Step] = {
     "features.withdraw_features": Step(
         ("withdraw_batch.withdraw_features",), reads_all=(FEATURES,), writes=(FEATURES,)
     ),
-    "training.request_training": Step(("request_training.request",)),
+    "training.request_training": Step(("request_training.request",), (CLEAN,)),
     "training.build_training_set": Step(
         ("train_model.build_training_set",), reads_all=(LABELS, FEATURES, METRICS), writes=(TRAINING_SETS,)
     ),

@@ -12,7 +12,12 @@ from include.training.training_set import TrainingSetRef
 
 
 def request_training(run: Run) -> None:
-    """Record that a training with the data known after the partition is wanted: weekly, the first one, or by hand."""
+    """Record that a training with the data known after the partition is wanted: weekly, the first one, or by hand.
+
+    Raises:
+        UsageError: no row of the partition's batch is accepted, so the training would wait for features in vain.
+    """
+    run.require_accepted()
     run.decide(
         Kind.TRAINING_REQUEST,
         Outcome.REQUEST_RETRAINING,

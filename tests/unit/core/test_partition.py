@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.core.errors import DataError
+from include.core.errors import DataError, UsageError
 from include.core.partition import EXAMPLES, Grain, Partition
 
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
@@ -97,3 +97,19 @@ def test_a_date_that_a_partition_of_another_grain_starts_at_is_no_key(key: str) 
     grain = {"2025-W02": Grain.DAY}.get(key, Grain.WEEK)
     with pytest.raises(DataError, match=EXAMPLES[grain]):
         Partition.parse(key, grain)
+
+
+@pytest.mark.parametrize("grain", Grain)
+@pytest.mark.parametrize("key", ["0001-01-01T00:00+05:00", "9999-12-31T23:59-05:00"])
+def test_a_time_beyond_the_years_is_no_key(key: str, grain: Grain) -> None:
+    with pytest.raises(UsageError, match="is not the key of a"):
+        Partition.parse(key, grain)
+
+
+@pytest.mark.parametrize("grain", Grain)
+def test_there_is_no_partition_after_the_last_and_before_the_first(grain: Grain) -> None:
+    for at, count in ((datetime(9999, 12, 31, 23), 1), (datetime(1, 1, 1), -1)):
+        with pytest.raises(UsageError, match=f"there is no {grain} "):
+            Partition.of(at, grain).shift(count)
+    with pytest.raises(UsageError):
+        _ = Partition.of(datetime(9999, 12, 31, 23), grain).end

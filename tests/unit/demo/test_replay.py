@@ -291,3 +291,13 @@ def test_broken_source_is_one_clear_error(
     played = replay_of(spec, tmp_path, content, days=0, drift_from=0)
     with pytest.raises(DeliveryError, match=message):
         played.deliver_batch(places, 0)
+
+
+@pytest.mark.parametrize("name", ["data.txt", "HOUSING.CSV", "_a.csv", ".hidden"])
+def test_whatever_the_source_is_called_its_delivery_is_a_file_that_is_read(
+    spec: ModelSpec, places: Settings, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(CSV)
+    source = replay.SourceFile(str(tmp_path / name), "given", "0", verified=False)
+    delivery = replay.Replay(spec, source, 1).deliver_batch(places, 1)
+    assert delivery.read().num_rows == 1

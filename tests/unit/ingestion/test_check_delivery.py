@@ -59,3 +59,12 @@ def test_without_a_partition_it_is_the_one_after_the_last_batch(
 def test_a_file_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert check_delivery.main(["nowhere.csv"]) == 1
     assert "error: nowhere.csv: there is no such file" in capsys.readouterr().err
+
+
+def test_without_a_file_nothing_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "not_yours.csv").write_text("a\n1\n")
+    monkeypatch.chdir(tmp_path)
+    assert check_delivery.main([""]) == 1
+    assert capsys.readouterr().err == "error: no file is named. make check-delivery FILE=<file or folder>\n"

@@ -66,6 +66,7 @@ def test_each_run_has_an_id_of_its_own_unless_it_is_given_one(lake: Lakehouse) -
             "--as-of: is not what the step takes: Input should be 'history' or 'current'",
         ),
         (["features.compute_features", "--model", MODEL, "--partition", "2025-W02"], "not the key of a day"),
+        (["features.compute_features", "--model", MODEL, "--partition", "9998-01-01"], "that day has not begun"),
         (
             ["training.fit_baseline", "--model", MODEL, "--partition", KEY, "--training-set", "@nowhere.json"],
             "nowhere.json cannot be read",

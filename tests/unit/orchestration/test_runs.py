@@ -24,7 +24,8 @@ def context(dag: str, key: str | None, asked: str | None = None, **more: Any) ->
     run = SimpleNamespace(
         partition_key=key, run_id="manual", conf={"partition": asked}, start_date=datetime(2026, 1, 1, tzinfo=UTC)
     )
-    return {"dag": SimpleNamespace(dag_id=f"{MODEL}.{dag}"), "dag_run": run, **more}
+    params = {"partition": None} if dag == "reprocess_quarantine" else {}
+    return {"dag": SimpleNamespace(dag_id=f"{MODEL}.{dag}", params=params), "dag_run": run, **more}
 
 
 @pytest.mark.parametrize("key", ["tomorrow", "2025-13-01", "2025-W02", "2025-01", "3", None])
@@ -61,6 +62,12 @@ def test_a_partition_can_be_asked_for_in_the_form() -> None:
     assert runs.key_of(scheduled) == "2025-01-02"
     with pytest.raises(UsageError, match="key is '2025-01-02', its parameter partition '2025-01-03'"):
         runs.key_of(context("reprocess_quarantine", "2025-01-02", "2025-01-03"))
+
+
+@pytest.mark.parametrize("key", [None, "2025-01-02"])
+def test_a_parameter_that_the_dag_has_not_is_refused_and_the_message_says_where_the_key_goes(key: str | None) -> None:
+    with pytest.raises(UsageError, match=r"ingest_batch: the DAG has no parameter .* Partition Key \(in the form: Adv"):
+        runs.partition_of(context("ingest_batch", key, "2025-01-02"))
 
 
 @pytest.mark.parametrize(("grain", "example"), EXAMPLES.items())

@@ -1,6 +1,8 @@
-"""`make faults`: components and tasks are killed at random while days are played; then what has to hold is checked.
+"""`make faults`: what is killed while days are played; then what has to hold is checked.
 
-Another run with the seed that is printed draws the same kills; when each falls, the machine decides.
+First the demo is played, and each component of the stack is killed once in the middle of it. Then components, tasks
+and jobs are killed at random while further days go through. Another run with the seed that is printed draws the same
+kills; when each falls, the machine decides.
 """
 
 from __future__ import annotations
@@ -10,21 +12,35 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from mlflow import MlflowClient
 
-from include.lakehouse.schemas import CLEAN, FEATURES, PARTITION, QUARANTINE, RAW
+from include.core.settings import PROJECT_ROOT
+from include.demo import loop
+from include.lakehouse import alias_history
+from include.lakehouse.schemas import CLEAN, FEATURES, PARTITION, PREDICTIONS, QUARANTINE, RAW
 from include.lakehouse.tables import Lakehouse
 from include.runtime.stack import COMPONENTS
 from tests.e2e.conftest import wait_for
 from tests.faults.conftest import Running, started
 
-TASK = "a task"
+TASK, JOB = "a task", "a job"
+JOBS = (
+    "ingestion.validate_batch",
+    "ingestion.load_batch",
+    "features.compute_features",
+    "features.materialize_features",
+    "scoring.score_rows",
+)
+DEMO_DAYS = 2
 
 
 def main() -> int:
@@ -39,25 +55,49 @@ def main() -> int:
     draw = random.Random(options.seed)
     try:
         with started(folder) as running:
+            demo(running, draw)
             days = play(running, draw, options.kills)
             settle(running, days)
-            broken = check(running, days)
+            broken = [
+                *check_production(running),
+                *(problem for day in range(days + 1) for problem in check(running, day)),
+            ]
             print("\n".join(broken) or f"{days} days are as if nothing had been killed")
             return 1 if broken else 0
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def demo(running: Running, draw: random.Random) -> None:
+    """Play the demo to its end while each component is killed once; it fails where one of them is missed."""
+    over = threading.Event()
+
+    def kill_each() -> None:
+        for name in draw.sample(COMPONENTS, len(COMPONENTS)):
+            if over.wait(draw.uniform(15, 40)):
+                break
+            print(f"     {name}: {'killed' if kill(running, name, draw) else 'none runs'}", flush=True)
+
+    killer = threading.Thread(target=kill_each)
+    killer.start()
+    try:
+        loop.run(running.stack, loop.Plan(DEMO_DAYS, None))
+    finally:
+        over.set()
+        killer.join()
+
+
 def play(running: Running, draw: random.Random, kills: int) -> int:
-    """Deliver day after day, and kill something every few seconds. Returns the days that were delivered."""
-    days = 0
+    """Deliver day after day, and kill something every few seconds. Returns the number of the last day."""
+    days = DEMO_DAYS
     for number in range(kills):
         if number % 10 == 0:
             days += 1
             deliver(running, days)
         time.sleep(draw.uniform(1, 12))
-        victim = draw.choice([*COMPONENTS, TASK, TASK, TASK])
-        print(f"{number + 1:4} {victim}: {'killed' if kill(running, victim, draw) else 'none runs'}", flush=True)
+        victim = draw.choice([*COMPONENTS, TASK, TASK, TASK, JOB, JOB, JOB])
+        done = kill_job(running, days, draw) if victim == JOB else kill(running, victim, draw)
+        print(f"{number + 1:4} {victim}: {'killed' if done else 'none runs'}", flush=True)
     return days
 
 
@@ -80,6 +120,24 @@ def kill(running: Running, victim: str, draw: random.Random) -> bool:
     return pid is not None
 
 
+def kill_job(running: Running, day: int, draw: random.Random) -> bool:
+    """Run a step of a day as a person's shell does, beside its DAG, and kill it after some seconds."""
+    words = [draw.choice(JOBS), "--model", running.spec.name, "--partition", key(running, day)]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "include.jobs", *words],
+        cwd=PROJECT_ROOT,
+        env=running.stack.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with suppress(subprocess.TimeoutExpired):
+        job.wait(draw.uniform(2, 12))
+    ended = job.poll() is not None
+    job.kill()
+    job.wait()
+    return not ended
+
+
 def _is_task(process: psutil.Process, scheduler: int) -> bool:
     """A task leads a group of its own in the scheduler's session."""
     try:
@@ -90,27 +148,37 @@ def _is_task(process: psutil.Process, scheduler: int) -> bool:
 
 def settle(running: Running, days: int) -> None:
     """No more kills: a day whose tasks were killed more often than they are tried is run again, as a person would."""
-    for day in range(1, days + 1):
+    for day in range(DEMO_DAYS + 1, days + 1):
         running.deliver(day, days=60)
         running.finish(running.trigger("ingest_batch", partition=key(running, day)))
     wait_for(lambda: all(run.finished for run in running.airflow.runs("~")), "what follows to end", 3600)
 
 
-def check(running: Running, days: int) -> list[str]:
-    """What does not hold."""
-    lake, spec, broken = Lakehouse(str(running.stack.home / "lakehouse")), running.spec, []
-    for day in range(1, days + 1):
-        found = {
-            table.layer: lake.read(table.of(spec), where=[(PARTITION, "=", key(running, day))])
-            for table in (RAW, CLEAN, QUARANTINE, FEATURES)
-        }
-        rows = {layer: content.num_rows for layer, content in found.items()}
-        if not rows["raw"] or rows["raw"] != rows["clean"] + rows["quarantine"] or rows["features"] != rows["clean"]:
-            broken.append(f"{key(running, day)}: {rows}")
-        for layer in ("clean", "features"):
-            if found[layer].group_by(spec.entity.keys).aggregate([]).num_rows != rows[layer]:
-                broken.append(f"{key(running, day)}: {layer} has a key twice")
+def check(running: Running, day: int) -> list[str]:
+    """What does not hold of a day: each row in one place, each key once."""
+    lake, spec = Lakehouse(str(running.stack.home / "lakehouse")), running.spec
+    found = {
+        table.layer: lake.read(table.of(spec), where=[(PARTITION, "=", key(running, day))])
+        for table in (RAW, CLEAN, QUARANTINE, FEATURES, PREDICTIONS)
+    }
+    rows = {layer: content.num_rows for layer, content in found.items()}
+    broken = []
+    if not rows["raw"] or rows["raw"] != rows["clean"] + rows["quarantine"] or rows["features"] != rows["clean"]:
+        broken.append(f"{key(running, day)}: {rows}")
+    if day and rows["predictions"] != rows["features"]:
+        broken.append(f"{key(running, day)}: not all rows are scored, or some twice: {rows}")
+    for layer in ("clean", "features", "predictions"):
+        if found[layer].group_by(spec.entity.keys).aggregate([]).num_rows != rows[layer]:
+            broken.append(f"{key(running, day)}: {layer} has a key twice")
     return broken
+
+
+def check_production(running: Running) -> list[str]:
+    """What does not hold of the version in production: one, the one that its history names."""
+    tenures = alias_history.periods(Lakehouse(str(running.stack.home / "lakehouse")), running.spec.name)
+    current = [tenure.version for tenure in tenures if tenure.valid_to is None]
+    named = MlflowClient(running.stack.mlflow_url).get_registered_model(running.spec.name).aliases.get("production")
+    return [] if current == [str(named)] else [f"in production are {current}, and MLflow names {named}"]
 
 
 def key(running: Running, day: int) -> str:

@@ -105,6 +105,14 @@ def check(
     return [_outcome(rule, found[number], frame, errors, misfits, hidden) for number, rule in enumerate(rules)]
 
 
+def conceal(outcome: RuleOutcome, hidden: Collection[str]) -> RuleOutcome:
+    """The outcome, and none of the values where one of its columns is hidden."""
+    if not set(outcome.rule.columns) & set(hidden):
+        return outcome
+    failure = outcome.failure and replace(outcome.failure, examples=(HIDDEN,))
+    return replace(outcome, failure=failure, observed=None)
+
+
 def tell(spec: ModelSpec, outcomes: Sequence[RuleOutcome], hidden: Collection[str]) -> list[Told]:
     """What was expected, in Great Expectations' words, and what was found.
 
@@ -193,13 +201,13 @@ def _outcome(
     misfits: Rows,
     hidden: Collection[str],
 ) -> RuleOutcome:
-    observed, concealed = outcome.result.get("observed_value"), bool(set(rule.columns) & set(hidden))
-    number = float(observed) if _is_number(observed) and not concealed else None
+    observed = outcome.result.get("observed_value")
+    number = float(observed) if _is_number(observed) else None
     rows = None if outcome.success else _failing_rows(rule, outcome, cast_errors)
     if outcome.success or (rows is not None and not rows.size):
-        return RuleOutcome(rule, observed=number)
+        return conceal(RuleOutcome(rule, observed=number), hidden)
     failure = _failure(rule, outcome, frame, rows, misfits)
-    return RuleOutcome(rule, rows, replace(failure, examples=(HIDDEN,)) if concealed else failure, number)
+    return conceal(RuleOutcome(rule, rows, failure, number), hidden)
 
 
 def _failing_rows(rule: Rule, outcome: ExpectationValidationResult, cast_errors: Mapping[str, Rows]) -> Rows | None:

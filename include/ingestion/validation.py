@@ -232,8 +232,8 @@ class ChunkedValidator:
     def _outcome(self, n: int, connection: duckdb.DuckDBPyConnection, duplicates: Rows) -> RuleOutcome:
         """What became of a rule, over all rows but duplicates."""
         rule, cast_errors = self._rules[n], self._scan.cast_errors
-        if n in self._alone:
-            return self._outcome_of_parts(n, duplicates)
+        if n in self._alone:  # what a later row says hides the values of an earlier one
+            return suite.conceal(self._outcome_of_parts(n, duplicates), self._scan.hidden)
         if is_plain(rule) and rule.type in ROW_COUNTS:
             counted = pd.DataFrame({"rows": [self._scan.rows - duplicates.size]})
             return replace(self._check(_of_row_count(rule, "rows"), counted, cast_errors), rule=rule)
@@ -270,8 +270,7 @@ class ChunkedValidator:
         if not kept.size:
             return RuleOutcome(rule)
         examples = tuple(text for part in parts for text in (part.failure.examples if part.failure else ()))
-        shown = 1 if set(rule.columns) & self._scan.hidden else EXAMPLES
-        return RuleOutcome(rule, kept, Failure(rule.reason, rule.severity, int(kept.size), examples[:shown]))
+        return RuleOutcome(rule, kept, Failure(rule.reason, rule.severity, int(kept.size), examples[:EXAMPLES]))
 
     def _duplicates(
         self, connection: duckdb.DuckDBPyConnection, raw: pa.RecordBatchReader, offsets: Mapping[str, int]

@@ -18,7 +18,7 @@ import pytest
 
 from include.core.errors import DeliveryError
 from include.core.spec import Column
-from include.ingestion import files, steps
+from include.ingestion import files, steps, validation
 from include.ingestion.batch import BatchCounts
 from include.ingestion.delivery import Delivery
 from include.ingestion.verdict import BatchVerdict
@@ -167,6 +167,28 @@ def test_a_cell_that_slipped_into_the_next_column_is_not_shown(
     for where, text in (shown_of(run) | {"log": caplog.text}).items():
         assert "Quillfeather" not in text or where == "profiles", where
     assert "2 rows quarantined, e.g. MOON" in caplog.text
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["at once", "in chunks"])
+def test_what_the_last_row_says_of_a_column_hides_the_values_of_the_first(
+    run: Run,
+    deliver: Deliver,
+    real: Rows,
+    chunked: bool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if chunked:
+        in_chunks(monkeypatch, block_bytes=5_000)
+        monkeypatch.setattr(validation, "CHECKED_AT_ONCE", 1)
+    values = [SECRET, SECRET, *(row[-1] for row in real[3:-1]), "jane@example.org"]
+    rows = [real[0], *([*row[:-1], value] for row, value in zip(real[1:], values, strict=True))]
+    with caplog.at_level("DEBUG"):
+        verdict, _ = ingest(deliver(rows))
+    assert verdict.reasons["unknown_category:ocean_proximity"] == 3
+    for where, text in (shown_of(run) | {"log": caplog.text}).items():
+        assert "Quillfeather" not in text, where
+    assert "3 rows quarantined, e.g. (personal data: not shown)\n" in caplog.text
 
 
 def shown_of(run: Run) -> dict[str, str]:

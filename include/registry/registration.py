@@ -33,6 +33,8 @@ from include.training.manifest import Manifest
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
 
+_SUBJECT = "version "
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -67,7 +69,14 @@ def register(run: Run, candidate: RunRef, ref: TrainingSetRef) -> Version:
 
 def subject(version: Version) -> str:
     """What decisions on a version are about."""
-    return f"version {version.version}"
+    return f"{_SUBJECT}{version.version}"
+
+
+def all_of(spec: ModelSpec, lake: Lakehouse) -> dict[str, Registration]:
+    """The record of every version that there ever was, by its number, oldest first."""
+    made = sorted(decisions.history(lake, spec.name, Kind.REGISTRATION), key=lambda item: item.recorded_at)
+    found = {item.subject.removeprefix(_SUBJECT): Registration(**item.inputs) for item in made}
+    return dict(sorted(found.items(), key=lambda item: int(item[0])))
 
 
 def of(spec: ModelSpec, lake: Lakehouse, version: Version) -> Registration:

@@ -49,25 +49,29 @@ def register_candidate(run: Run, candidate: RunRef, training_set: TrainingSetRef
     """Make the model of a training run a version, with its training set in Feast's registry; its number."""
     version = registration.register(run, candidate, training_set)
     saved_dataset.record(store.open_store(), run.spec, version, training_set)
-    withdrawal.name_one(run.spec, run.lake, version)
+    withdrawal.name_one(run.spec, run.lake, version, training_set)
     return version.version
 
 
 def name_versions(run: Run) -> list[str]:
-    """Name the versions that learned from the partition, which is withdrawn: in MLflow, and in the decisions.
+    """Name the versions that learned from the partition, which is withdrawn: in the decisions, then in MLflow.
+
+    In this order, so that nobody who can write to MLflow keeps it out of the decisions.
 
     Raises:
         UsageError: its batch is accepted.
+        DataError: MLflow did not take it of some version.
     """
     run.require_withdrawn()
-    found = [version.version for version in withdrawal.name_all(run.spec, run.lake, run.partition.key)]
+    found = withdrawal.learned_from(run.spec, run.lake, run.partition.key)
     serving = alias_history.current(run.lake, run.spec.name)
     inputs = {
         "versions_that_learned_from_it": ", ".join(found) or "none",
         "in_production": serving.version if serving else "none",
     }
     run.decide(Kind.TRAINING_WITHDRAWAL, Outcome.WITHDRAWN, [], inputs=inputs)
-    return found
+    withdrawal.name_all(run.spec, run.partition.key, found)
+    return list(found)
 
 
 def check_staging(run: Run, version: str) -> Verdict:

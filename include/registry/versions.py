@@ -172,12 +172,6 @@ def number_of(spec: ModelSpec, alias: str) -> str | None:
     return str(found) if found else None
 
 
-def all_of(spec: ModelSpec) -> list[Version]:
-    """Every version, oldest first."""
-    found = MlflowClient().search_model_versions(f"name = '{spec.name}'")
-    return sorted((_version(item) for item in found), key=lambda item: int(item.version))
-
-
 def in_stage(spec: ModelSpec, stage: Stage) -> list[Version]:
     """Versions whose tag ``stage`` has that value, oldest first."""
     found = MlflowClient().search_model_versions(f"name = '{spec.name}' and tag.stage = '{stage}'")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from include.core.errors import DataError, UsageError
+from include.core.spec import ModelSpec
 from include.jobs.__main__ import FROM_DAG
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Kind
@@ -76,6 +80,78 @@ def test_versions_that_learned_from_a_withdrawn_partition_say_so(scene: Scene) -
     assert f"learned from rows of {HISTORY.key}, withdrawn since" in versions.get(run.spec, "1").description
     (found,) = decisions.history(run.lake, run.spec.name, Kind.TRAINING_WITHDRAWAL)
     assert found.inputs["versions_that_learned_from_it"] == ", ".join(named)
+
+
+def moves_the_training_set(spec: ModelSpec, client: MlflowClient) -> None:
+    client.set_model_version_tag(spec.name, "1", "training_set", "2025-01-99")
+
+
+def takes_the_details(spec: ModelSpec, client: MlflowClient) -> None:
+    client.delete_model_version_tag(spec.name, "1", "details")
+
+
+def puts_no_number(spec: ModelSpec, client: MlflowClient) -> None:
+    client.set_model_version_tag(spec.name, "1", "training_set.version", "x")
+
+
+def fills_what_is_noted(spec: ModelSpec, client: MlflowClient) -> None:
+    client.set_model_version_tag(spec.name, "1", "withdrawn", "2025-01-01, " * 400)
+
+
+def deletes_it(spec: ModelSpec, client: MlflowClient) -> None:
+    client.delete_model_version(spec.name, "1")
+
+
+def registers_one_by_hand(spec: ModelSpec, client: MlflowClient) -> None:
+    copied = client.get_model_version(spec.name, "1").tags
+    client.create_model_version(spec.name, "s3://x/y", tags=copied | {"training_set.version": "x"})
+    client.create_model_version(spec.name, "s3://x/y", tags=copied)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        moves_the_training_set,
+        takes_the_details,
+        puts_no_number,
+        fills_what_is_noted,
+        deletes_it,
+        registers_one_by_hand,
+    ],
+    ids=lambda attack: attack.__name__,
+)
+def test_nobody_in_mlflow_changes_which_versions_learned_from_a_withdrawn_partition(
+    scene: Scene, attack: Callable[[ModelSpec, MlflowClient], None]
+) -> None:
+    run = replace(registered(scene, attack.__name__), asked_for=HISTORY)
+    attack(run.spec, MlflowClient())
+    clean = CLEAN.of(run.spec)
+    put(run.lake, clean, clean.schema.empty_table(), HISTORY)
+    assert steps.name_versions(run) == ["1", "2"]
+    (found,) = decisions.history(run.lake, run.spec.name, Kind.TRAINING_WITHDRAWAL)
+    assert found.inputs["versions_that_learned_from_it"] == "1, 2"
+    there = versions.find(run.spec, "1")
+    assert there is None or there.tags["withdrawn"] == HISTORY.key
+
+
+def test_a_version_that_mlflow_takes_no_note_on_is_in_the_decisions_and_the_others_are_named(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, real = replace(registered(scene, "no_note"), asked_for=HISTORY), versions.note
+    clean = CLEAN.of(run.spec)
+    put(run.lake, clean, clean.schema.empty_table(), HISTORY)
+
+    def full(spec: ModelSpec, version: str, *said: Any) -> None:
+        if version == "1":
+            raise MlflowException("the description is too long")
+        real(spec, version, *said)
+
+    monkeypatch.setattr(versions, "note", full)
+    with pytest.raises(DataError, match="did not take the note on version 1: the description is too long"):
+        steps.name_versions(run)
+    (found,) = decisions.history(run.lake, run.spec.name, Kind.TRAINING_WITHDRAWAL)
+    assert found.inputs["versions_that_learned_from_it"] == "1, 2"
+    assert versions.get(run.spec, "2").tags["withdrawn"] == HISTORY.key
 
 
 def test_after_a_roll_back_the_next_candidate_is_promoted_and_one_of_older_data_too(scene: Scene) -> None:

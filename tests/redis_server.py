@@ -14,7 +14,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError
 
-from include.runtime.stack import free_port
+from include.runtime.ports import free_port
 
 START_SECONDS = 20
 

@@ -49,7 +49,7 @@ _MEANINGS: dict[str, tuple[str, str]] = {
         "Look into the quarantine table for the reasons; ingestion.quarantine_budget in model.yaml is the limit",
     ),
     Reason.ROW_COUNT_OFF_BAND: (
-        "the number of rows is far from that of the last batches",
+        "the number of rows is far from that of the last deliveries",
         "Ask the sender; if it is right, widen ingestion.row_count_band in model.yaml and run again",
     ),
     Reason.STALE_ROWS: ("the newest row is too old", "Ask the sender whether this is the right day's delivery"),

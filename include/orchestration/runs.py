@@ -81,7 +81,8 @@ def partition_of(context: Any) -> Partition:
         raise UsageError(
             f"the run's partition key is {key!r}, not a {grain}",
             where=dag_id,
-            fix=f"Trigger it with a partition key such as {EXAMPLES[grain]}, or backfill a range of days",
+            fix=f"Trigger it with one such as {EXAMPLES[grain]}, in the form's "
+            + ("field Partition" if "partition" in context["dag"].params else "Advanced Options: Partition Key"),
         ) from None
     partition.require_begun(at, where=dag_id)
     return partition

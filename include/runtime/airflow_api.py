@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from include.core.errors import StackError
+from include.runtime.ports import require_ours
 
 FINISHED = ("success", "failed")
 TOKEN_SECONDS = 1800
@@ -137,6 +138,7 @@ class AirflowApi:
 
     def _headers(self) -> dict[str, str]:
         if time.monotonic() - self._token_since > TOKEN_SECONDS:
+            require_ours(urlsplit(self.url).port or 80, "airflow")
             response = self._send(True, "POST", "/auth/token", json=self._login)
             if response.is_error:
                 raise StackError(f"Airflow refuses the log-in: {response.text[:200]}", where=self.url)

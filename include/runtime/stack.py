@@ -8,7 +8,6 @@ import os
 import secrets
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from include.core.errors import StackError
 from include.runtime import processes
 from include.runtime.environment import AIRFLOW, SECRETS, Environment, of_work
 from include.runtime.files import read_json, write_private
+from include.runtime.ports import free_port, is_free, require_ours
 from include.runtime.postgres import Postgres
 from include.runtime.supervisor import Component, Folder, Health, launch
 
@@ -91,7 +91,7 @@ class Stack:
             write_private(self.home / "env", self._shell_file())
             for folder in ("lineage", "mlflow"):  # whose users make none
                 (self.home / folder).mkdir(exist_ok=True, mode=0o700)
-            self._folder.want(self._components(settings["ports"]))
+            self._want(self._components(settings["ports"]), say)
             self._wait_until_healthy(say)
 
     def down(self, say: Say = print) -> None:
@@ -123,6 +123,10 @@ class Stack:
                 Service(name, pid, addresses.get(name, ""), found.since, found.restarts, found.reason, left)
             )
         return services
+
+    def caller(self) -> dict[str, str]:
+        """What whoever started it said in variables: the file that is played, the environment."""
+        return dict(self._settings().get("caller", {}))
 
     def is_supervised(self) -> bool:
         """Whether what dies is started again."""
@@ -191,6 +195,19 @@ class Stack:
         say("Starting MLflow, Airflow and Feast's pages")
         self._run([self._bin("airflow"), "db", "migrate"], self._environment().of("db-migrate"), "db-migrate")
 
+    def _want(self, components: list[Component], say: Say) -> None:
+        """Have the supervisor run these, and wait until none of another kind does: it would be healthy for a moment."""
+        before = {component.name: component for component in self._folder.wanted()}
+        other = [item.name for item in components if before.get(item.name, item) != item]
+        if other:
+            say(f"With other settings, and started anew: {', '.join(other)}")
+        self._folder.want(components)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._folder.is_taken_over():
+            if time.monotonic() > deadline or not self._folder.is_supervised():
+                raise StackError("the supervisor does nothing", where=str(self.home / "log" / "supervisor.log"))
+            time.sleep(0.1)
+
     def _end_all(self, say: Say) -> None:
         if supervisor := self._folder.supervisor():
             processes.end([supervisor], seconds=4 * processes.STOP_SECONDS)
@@ -253,7 +270,7 @@ class Stack:
             wanted = self._wanted_ports.get(name)
             kept = wanted or last.get(name, default)
             ours = owners[name] in running and kept == last.get(name)
-            if ours or _is_free(kept):
+            if ours or is_free(kept):
                 ports[name] = kept
                 continue
             if wanted:
@@ -308,6 +325,8 @@ class Stack:
         waiting = {"mlflow": self._mlflow_is_healthy, "airflow": self._airflow_is_healthy}
         pages = {"feast-ui": lambda: _get(f"{self.feast_url}/health") is not None}
         while waiting or pages:
+            for name, port in self._ports().items():
+                require_ours(port, name)
             ended = {
                 name: item
                 for name, item in self._folder.health().items()
@@ -352,11 +371,17 @@ def _kept(before: Mapping[str, str], say: Say) -> dict[str, str]:
     """The variables of whoever starts the stack; one that they do not name is as before, an empty one is taken away."""
     named = of_work(os.environ)
     kept = {name: value for name, value in {**before, **named}.items() if value}
-    if unsaid := sorted(set(kept) - set(named)):
-        say(f"As before: {', '.join(unsaid)} (`{unsaid[0]}= make up` takes it away)")
-    if changed := sorted(name for name in before if named.get(name, before[name]) != before[name]):
-        say(f"Not as before: {', '.join(changed)}")
+    if unsaid := {name: value for name, value in kept.items() if name not in named}:
+        say(f"As before: {_shown(unsaid)} (`{min(unsaid)}= make up` takes it away)")
+    if changed := {name: value for name, value in named.items() if before.get(name, value) != value}:
+        say(f"Not as before: {_shown(changed)}")
     return kept
+
+
+def _shown(variables: Mapping[str, str]) -> str:
+    """Names, with the values of those that can hold no key."""
+    open_ones = {name for name in variables if name.startswith("FLIGHTLINE_") or name.endswith("_CSV")}
+    return ", ".join(f"{name}={variables[name]}" if name in open_ones else name for name in sorted(variables))
 
 
 def _get(url: str) -> bytes | None:
@@ -365,19 +390,3 @@ def _get(url: str) -> bytes | None:
             return bytes(response.read())
     except (URLError, OSError):
         return None
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -98,13 +98,17 @@ class Folder:
             return self._wanted.stat().st_ino ^ self._wanted.stat().st_mtime_ns
         return 0
 
-    def note(self, health: Mapping[str, Health]) -> None:
-        own = Session.led_by(os.getpid())
-        state = {"supervisor": asdict(own), "components": {name: asdict(item) for name, item in health.items()}}
+    def note(self, health: Mapping[str, Health], wanted_at: int) -> None:
+        own, components = Session.led_by(os.getpid()), {name: asdict(item) for name, item in health.items()}
+        state = {"supervisor": asdict(own), "wanted_at": wanted_at, "components": components}
         write_private(self._state, json.dumps(state, indent=1))
 
     def is_noted(self) -> bool:
         return self._state.exists()
+
+    def is_taken_over(self) -> bool:
+        """Whether the supervisor has ended what is not wanted as it was."""
+        return bool(self._read().get("wanted_at") == self.wanted_at())
 
     def health(self) -> dict[str, Health]:
         return {name: Health(**found) for name, found in self._read().get("components", {}).items()}
@@ -297,7 +301,7 @@ class Supervisor:
                 item.health = Health(since=time.time(), restarts=item.health.restarts, reason="was stopped")
 
     def _note(self) -> None:
-        self._folder.note({name: item.health for name, item in self._all.items()})
+        self._folder.note({name: item.health for name, item in self._all.items()}, self._wanted_at)
 
 
 def _reason(code: int) -> str:

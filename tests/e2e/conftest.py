@@ -23,7 +23,8 @@ from include.ingestion.delivery import Delivery, Kind
 from include.lakehouse.schemas import PARTITION, Table
 from include.lakehouse.tables import Lakehouse
 from include.runtime.airflow_api import AirflowApi, Run
-from include.runtime.stack import Stack, free_port
+from include.runtime.ports import free_port
+from include.runtime.stack import Stack
 
 LATE_MODEL = "late_housing"
 """A second model in the same stack, the same but for its name and a deadline of seconds."""

@@ -18,8 +18,9 @@ from include.core import catalogue
 from include.core.spec import ModelSpec
 from include.demo import loop, replay
 from include.runtime.airflow_api import AirflowApi, Run
+from include.runtime.ports import free_port
 from include.runtime.stack import Service, Stack
-from tests.e2e.conftest import free_port, wait_for
+from tests.e2e.conftest import wait_for
 
 
 @dataclass(frozen=True)

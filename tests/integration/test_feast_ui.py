@@ -16,7 +16,7 @@ import pytest
 
 from include.core.settings import PROJECT_ROOT
 from include.runtime.feast_ui import LOGIN_COOKIE
-from include.runtime.stack import free_port
+from include.runtime.ports import free_port
 
 VIEWS = "/api/v1/feature_views?project=flightline"
 SHOWN = ("/", "/p/flightline", "/projects-list.json", VIEWS, "/api/v1/lineage/complete?project=flightline")

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from include.core import catalogue
 from include.core.errors import StackError
-from include.demo.loop import Plan, Progress
+from include.demo.loop import MODEL, Plan, Progress, _Loop
+from include.runtime.airflow_api import AirflowApi, Run
 
 DATA = {"path": "/x.csv", "origin": "downloaded", "sha256": "abc", "verified": True}
 
@@ -38,3 +40,31 @@ def test_another_plan_or_file_in_the_same_folder_is_refused(tmp_path: Path, plan
     Progress.load(file, Plan(10, 4), DATA).finish("history", 1)
     with pytest.raises(StackError, match=r"holds a demo with DAYS=10 DRIFT_DAY=4 on downloaded.*make clean"):
         Progress.load(file, plan, data)
+
+
+def test_what_somebody_else_runs_meanwhile_does_not_end_the_demo(tmp_path: Path) -> None:
+    class Airflow(AirflowApi):
+        """Nothing is asked of it but the runs that there are."""
+
+        def runs(self, dag_id: str) -> list[Run]:
+            return found
+
+    def run(verb_noun: str, run_id: str, partition: str | None) -> Run:
+        return Run(f"{MODEL}.{verb_noun}", run_id, "failed", partition, "", None, "")
+
+    ours = [
+        run("ingest_batch", "manual__ours", "2025-01-02"),
+        run("build_features", "asset_triggered__1", "2025-01-02"),
+        run("promote_model", "asset_triggered__2", "3"),
+    ]
+    found = [
+        *ours,
+        run("ingest_batch", "manual__a mistake", "2025-01-02"),
+        run("score_batch", "backfill__1", "2025-01-02"),
+        run("ingest_labels", "manual__2", "2025-01-20"),
+        run("monitor_model", "asset_triggered__3", "2025-01-20"),
+    ]
+    airflow = Airflow("http://127.0.0.1:1", "admin", "")
+    playing = _Loop(airflow, catalogue.load(MODEL), Progress(tmp_path / "progress", Plan(2, None), DATA), print, 0)
+    playing._triggered.add("manual__ours")
+    assert playing._new_runs() == ours

@@ -81,13 +81,16 @@ def test_what_the_caller_named_stays_until_another_is_named(monkeypatch) -> None
         monkeypatch.delenv(name)
     before = {"FLIGHTLINE_ENV": "prod", "HOUSING_CSV": "/data/housing.csv"}
     assert _kept(before, said.append) == before
-    assert said == ["As before: FLIGHTLINE_ENV, HOUSING_CSV (`FLIGHTLINE_ENV= make up` takes it away)"]
+    shown = "FLIGHTLINE_ENV=prod, HOUSING_CSV=/data/housing.csv"
+    assert said == [f"As before: {shown} (`FLIGHTLINE_ENV= make up` takes it away)"]
     monkeypatch.setenv("FLIGHTLINE_ENV", "dev")
     monkeypatch.setenv("HOUSING_CSV", "")
     assert _kept(before, said.append) == {"FLIGHTLINE_ENV": "dev"}
-    assert said[1:] == ["Not as before: FLIGHTLINE_ENV, HOUSING_CSV"]
-    assert _kept({}, said.append) == {"FLIGHTLINE_ENV": "dev"}
-    assert len(said) == 2
+    assert said[1:] == ["Not as before: FLIGHTLINE_ENV=dev, HOUSING_CSV="]
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    given = {"AWS_SECRET_ACCESS_KEY": "a-key"}
+    assert _kept(given, said.append) == {"FLIGHTLINE_ENV": "dev", "AWS_SECRET_ACCESS_KEY": "another"}
+    assert said[2:] == ["Not as before: AWS_SECRET_ACCESS_KEY"]
 
 
 @pytest.mark.parametrize("lost", [None, "", '{"fernet_k'])

@@ -28,6 +28,8 @@ BLOCK_BYTES = 4 << 20
 CHUNK_BYTES = 64 << 20
 """Of the texts of a Parquet file that are there at a time; a row alone can have more."""
 PARQUET_ROWS = 200_000
+CELL_BYTES = 64 << 10
+"""Of one value, as text: no category is longer, and no few bytes of Parquet become many rows of longer ones."""
 ROW_GROUP_BYTES = 1 << 30
 """Of a row group of a Parquet file, unpacked: one of its pages can be as large, and is unpacked in one piece."""
 MORE_COLUMNS = 200
@@ -130,6 +132,7 @@ class DeliveredFile:
             yield pa.Table.from_batches([], reader.schema)
             for batch in reader:
                 last = batch if batch.num_rows else last
+                self._check_cells(batch)
                 self._look_for_swallowed(batch, watched)
                 yield pa.Table.from_batches([batch])
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
@@ -190,6 +193,8 @@ class DeliveredFile:
             texts = [field.name for field in schema if _is_text(field.type)]
             content = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=False)
             for batch in content.iter_batches(batch_size=self._rows_at_once(metadata)):
+                self._check_cells(batch)
+                self._rows += batch.num_rows
                 for part in _bounded(pa.Table.from_batches([batch])):
                     yield _as_text(part)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -248,6 +253,19 @@ class DeliveredFile:
                         f"is not delimited by {self._form.delimiter!r} but, it seems, by {called}",
                         f"Deliver it with {self._form.delimiter!r}, or set deliveries.delimiter in model.yaml",
                     )
+
+    def _check_cells(self, rows: pa.RecordBatch) -> None:
+        for n, name in enumerate(rows.schema.names):
+            values = _values(rows.column(n))
+            if values is None or (pc.max(pc.binary_length(values)).as_py() or 0) <= CELL_BYTES:
+                continue
+            where = f"column {self._called(name, n)}, after row {self._rows}"
+            long = values.filter(pc.greater(pc.binary_length(values), CELL_BYTES))
+            if self._where.endswith(".csv") and _count(long, "\n").any():
+                problem = f"a quoted value does not end, or has more than {CELL_BYTES} bytes: {where}"
+                raise self._bad(Reason.MALFORMED_CSV, f"cannot be read as CSV in UTF-8: {problem}")
+            problem = f"has a value of more than {CELL_BYTES} bytes: {where}"
+            raise self._bad(Reason.TOO_LARGE, problem, "Deliver shorter values")
 
     def _check_types(self, schema: pa.Schema) -> None:
         for n, field in enumerate(schema):
@@ -329,13 +347,21 @@ def _bounded(rows: pa.Table) -> Iterator[pa.Table]:
     sizes = np.full(rows.num_rows, _NUMBER_BYTES * rows.num_columns, dtype=np.int64)
     for column in rows.columns:
         column = column.combine_chunks()
-        if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
-            lengths = pc.binary_length(column.dictionary).take(column.indices)
+        values = _values(column)
+        if values is not None:
+            lengths = pc.binary_length(values)
+            lengths = lengths.take(column.indices) if pa.types.is_dictionary(column.type) else lengths
             sizes += lengths.fill_null(0).to_numpy(zero_copy_only=False)
     parts = np.cumsum(sizes) // CHUNK_BYTES
     starts = [0, *(np.flatnonzero(np.diff(parts)) + 1)]
     for start, end in zip(starts, [*starts[1:], rows.num_rows], strict=True):
         yield rows.slice(start, end - start)
+
+
+def _values(column: pa.Array) -> pa.Array | None:
+    """The texts, or bytes, of a column or of its dictionary, each perhaps but once; None of a column of numbers."""
+    values = column.dictionary if pa.types.is_dictionary(column.type) else column
+    return values if _is_text(values.type) or _is_bytes(values.type) else None
 
 
 def _as_text(table: pa.Table) -> pa.Table:
@@ -346,7 +372,7 @@ def _as_text(table: pa.Table) -> pa.Table:
 
 
 def _is_text(type_: pa.DataType) -> bool:
-    return pa.types.is_string(type_) or pa.types.is_large_string(type_)
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
 
 
 def _is_bytes(type_: pa.DataType) -> bool:

@@ -26,6 +26,8 @@ SAMPLE_ROWS = 100_000
 CATEGORIES = 50
 """The most frequent ones that are kept; the statistic ``categories`` counts all, up to a limit."""
 _MOST_CATEGORIES = 10_000
+_CATEGORY_CHARACTERS = 16 << 20
+"""Of all that are counted."""
 
 _TYPES = {
     "integer": ("int", "uint"),
@@ -235,6 +237,7 @@ class _Column:
         self.nulls = self.count = 0
         self.total, self.least, self.greatest = 0.0, np.inf, -np.inf
         self.categories: Counter[str] = Counter()
+        self.characters = 0
 
     def add_numbers(self, column: pa.ChunkedArray) -> None:
         valid = len(column) - column.null_count
@@ -248,8 +251,11 @@ class _Column:
     def add_texts(self, column: pa.ChunkedArray) -> None:
         counts = pc.value_counts(column.drop_null())
         for text, n in zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True):
-            if text in self.categories or len(self.categories) < _MOST_CATEGORIES:
-                self.categories[text] += n
+            if text not in self.categories:
+                if len(self.categories) >= _MOST_CATEGORIES or self.characters + len(text) > _CATEGORY_CHARACTERS:
+                    continue
+                self.characters += len(text)
+            self.categories[text] += n
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:

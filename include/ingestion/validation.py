@@ -32,6 +32,8 @@ from include.lakehouse.schemas import EXTRA_COLUMNS, ROW_NUMBER, SOURCE_FILE, ty
 MEMORY = "500MB"
 """What DuckDB may hold; it spills the rest to the disk."""
 CHECKED_AT_ONCE = 50_000
+CHECKED_BYTES = 16 << 20
+"""Rows that may fail wait for each other up to so many, or so many bytes."""
 
 UNIQUE = ("expect_column_values_to_be_unique", "expect_compound_columns_to_be_unique")
 """Rows fail that repeat another: no chunk alone tells."""
@@ -167,7 +169,9 @@ class ChunkedValidator:
             if rows.size:
                 some = typed.columns.select(_needed(rule, typed.columns.column_names)).take(pa.array(rows))
                 self._pending[n].append((some, rows + start, cast_errors))
-                if sum(len(part[1]) for part in self._pending[n]) >= CHECKED_AT_ONCE:
+                waiting = self._pending[n]
+                many = sum(len(part[1]) for part in waiting) >= CHECKED_AT_ONCE
+                if many or sum(part[0].nbytes for part in waiting) >= CHECKED_BYTES:
                     self._check_pending(n)
         return np.unique(np.concatenate(candidates))
 

@@ -404,3 +404,52 @@ def test_parquet_whose_pages_swell_is_refused_by_its_metadata(
     pq.write_table(pa.table({"a": texts}), file, compression="zstd", use_dictionary=False)
     verdict: BatchVerdict = steps.validate_batch(deliver(file.getvalue(), file="a.parquet"))
     assert verdict.batch_reasons == ("too_large",)
+
+
+def long_cells(rows: int, length: int) -> bytes:
+    """A delivery of few bytes: one text of that length in every row, once in the file's dictionary."""
+    columns = {name: pa.array(["1"] * rows) for name in ("longitude", "latitude", "total_rooms")}
+    keys = {"listing_id": pa.array(range(rows))}
+    text = {"ocean_proximity": pa.array(["x" * length] * rows)}
+    file = io.BytesIO()
+    pq.write_table(pa.table(keys | columns | text), file, compression="zstd", store_schema=False)
+    return file.getvalue()
+
+
+def test_parquet_of_few_bytes_and_long_values_is_refused_before_they_are_made(run: Run, deliver: Deliver) -> None:
+    content = long_cells(200, 1 << 20)
+    assert len(content) < 10_000
+    pool, former = pa.system_memory_pool(), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        before = pool.bytes_allocated()
+        verdict, _ = ingest(deliver(content, file="a.parquet"))
+        peak = pool.max_memory() - before
+    finally:
+        pa.set_memory_pool(former)
+    assert verdict.batch_reasons == ("too_large",)
+    assert "column ocean_proximity, after row 0" in verdict.problems[0]
+    assert peak < 20 << 20
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string_view(), pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int32(), pa.binary())], ids=str
+)
+def test_a_long_value_is_seen_in_each_type_that_has_texts(run: Run, deliver: Deliver, kind: pa.DataType) -> None:
+    texts = pa.array(["a", "x" * (files.CELL_BYTES + 1)])
+    column = texts.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else texts.cast(kind)
+    file = io.BytesIO()
+    pq.write_table(pa.table({"ocean_proximity": column}), file)
+    verdict, _ = ingest(deliver(file.getvalue(), file="a.parquet"))
+    assert verdict.batch_reasons == ("too_large",)
+
+
+@pytest.mark.parametrize(("more", "reasons"), [("", ()), ("x", ("too_large",)), ("\n", ("malformed_csv",))])
+def test_the_longest_value_of_a_csv_file(
+    run: Run, deliver: Deliver, good_rows: Rows, more: str, reasons: tuple[str, ...]
+) -> None:
+    rows = [list(row) for row in good_rows]
+    rows[7][-1] = "x" * files.CELL_BYTES + more
+    verdict, _ = ingest(deliver(rows, of=with_ingestion(run, quarantine_budget=1.0)))
+    assert verdict.batch_reasons == reasons
+    assert "xxx" not in repr(verdict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +53,7 @@ def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
     """
     found = versions.get(spec, version)
     registration.of(spec, lake, found)
-    features, named = json.loads(found.tag("features")), [*spec.entity.keys, EVENT_TIMESTAMP]
+    features, named = list(found.features), [*spec.entity.keys, EVENT_TIMESTAMP]
     rows = training_set.stored(
         spec,
         lake,

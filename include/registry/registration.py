@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,13 +55,14 @@ def register(run: Run, candidate: RunRef, ref: TrainingSetRef) -> Version:
     registered = decisions.history(run.lake, run.spec.name, Kind.REGISTRATION)
     given = {item.subject for item in registered if item.inputs["digest"] != digest}
     version = versions.create(run.spec, candidate, ref, lambda made: subject(made) in given)
+    known_at = datetime.fromisoformat(ref.known_at)
     run.decide(
         Kind.REGISTRATION,
         Outcome.REGISTERED,
         [],
         subject=subject(version),
-        at=version.known_at,
-        about=version.known_at,
+        at=known_at,
+        about=known_at,
         actor=Actor.TRAINING,
         inputs=vars(Registration(digest, candidate.files, facts)),
     )

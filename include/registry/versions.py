@@ -76,8 +76,12 @@ class Version:
 
     @property
     def known_at(self) -> datetime:
-        """The moment, UTC, up to which it knew labels; of one that somebody registered by hand, when that was."""
-        return datetime.fromisoformat(self.tags["known_at"]) if "known_at" in self.tags else self.created_at
+        """The moment, UTC, up to which it knew labels; of one whose tag says none, by hand, when it was registered."""
+        try:
+            told = datetime.fromisoformat(self.tags.get("known_at", ""))
+            return told.astimezone(UTC) if told.tzinfo else self.created_at
+        except (ValueError, OverflowError):
+            return self.created_at
 
     @property
     def own_description(self) -> str:
@@ -282,12 +286,16 @@ def _as_tags(told: Mapping[str, str]) -> dict[str, str]:
 
 
 def _told_by(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags, with the facts of that one; a tag that somebody set beside it is taken, and so found to differ."""
+    """The tags, with the facts of that one; a tag that somebody set beside it is taken, and so found to differ.
+
+    Of what was written by hand and is no text by name nothing is taken: whoever needs it says that it is gone.
+    """
     try:
         details = json.loads(tags.get(DETAILS, "{}"))
-    except ValueError:  # it was written by hand; whoever needs one of them says that it is gone
+    except (ValueError, RecursionError):
         details = {}
-    return {**details, **tags}
+    named = details if isinstance(details, dict) else {}
+    return {**{name: value for name, value in named.items() if isinstance(value, str)}, **tags}
 
 
 def _figures(spec: ModelSpec, measured: Mapping[str, float], prefix: str) -> str:

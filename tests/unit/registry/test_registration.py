@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from include.core.errors import TamperedError
-from include.lakehouse import alias_history
+from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.monitoring import reference
@@ -20,7 +20,7 @@ from include.registry import evidence, gates, promotion, registration, steps, ve
 from include.scoring import choice, feature_lookup
 from include.training import manifest
 from tests.unit.registry.cases import decided, registered
-from tests.unit.training.stage import DAYS, Scene
+from tests.unit.training.stage import DAYS, Scene, register
 
 LOADS_CODE = "flavors:\n  python_function:\n    loader_module: evil\n    code: code\n"
 
@@ -130,6 +130,37 @@ def test_a_tag_that_says_how_a_version_is_loaded_is_held_against_its_record(run:
     ):
         with pytest.raises(TamperedError, match=f"tag {tag} of version 1 is not what was registered"):
             use()
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [
+        ("details", "[1]"),
+        ("details", '{"split": {}, "features": 1}'),
+        ("details", "[" * 4000),
+        ("details", "no JSON"),
+        ("known_at", "soon"),
+        ("known_at", "2025-01-02"),
+        ("known_at", "0001-01-01T00:00:00+14:00"),
+    ],
+)
+def test_a_tag_that_cannot_be_read_is_one_that_was_not_registered(run: Run, tag: str, value: str) -> None:
+    promotion.put_in_production(run.spec, run.lake, "1", "d1")
+    MlflowClient().set_model_version_tag(run.spec.name, "1", tag, value)
+    with pytest.raises(TamperedError, match=r"tag \S+ of version 1 is not what was registered"):
+        promotion.in_production(run.spec, run.lake)
+    MlflowClient().set_model_version_tag(run.spec.name, "2", tag, value)
+    alias_history.begin(run.lake, run.spec, "3", model_time=DAYS[0].end, decision_id="d2")  # there is none to compare
+    assert [check.name for check in steps.check_staging(run, "2").failed] == ["as_registered"]
+    assert steps.reject(run, "2") == ["check:as_registered"]
+
+
+def test_a_registration_that_is_repeated_does_not_ask_mlflow_what_it_knew(run: Run, scene: Scene) -> None:
+    recorded = decisions.history(run.lake, run.spec.name, Kind.REGISTRATION)
+    MlflowClient().set_model_version_tag(run.spec.name, "1", "known_at", "2030-01-01T00:00:00+00:00")
+    register(run.spec, run.lake, scene.old, scene.old_ref)
+    again = decisions.history(run.lake, run.spec.name, Kind.REGISTRATION)
+    assert [item.decided_at for item in again] == [item.decided_at for item in recorded]
 
 
 def test_another_source_is_another_model(run: Run, scene: Scene) -> None:

@@ -20,7 +20,7 @@ from airflow.sdk import Param, dag, task
 
 from include.core import catalogue
 from include.orchestration import models
-from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.defaults import MOST, Tag, dag_defaults
 from include.orchestration.runs import model_run_of, note
 
 
@@ -36,10 +36,20 @@ def replay_source(model: str) -> None:
             "file": Param(
                 None, type=["string", "null"], description="CSV file in <landing>/.cache; empty: as model.yaml says."
             ),
-            "batch": Param(0, type=["integer", "null"], minimum=0, description="Number of its partition; 0: history."),
-            "labels": Param(None, type=["integer", "null"], minimum=0, description="Number of their partition."),
+            "batch": Param(
+                0,
+                type=["integer", "null"],
+                minimum=0,
+                maximum=MOST,
+                description="Number of its partition; 0: history.",
+            ),
+            "labels": Param(
+                None, type=["integer", "null"], minimum=0, maximum=MOST, description="Number of their partition."
+            ),
             "days": Param(10, type="integer", minimum=1, maximum=364, description="Partitions after the history."),
-            "drift_day": Param(drift_day, type=["integer", "null"], minimum=1, description="First one that drifts."),
+            "drift_day": Param(
+                drift_day, type=["integer", "null"], minimum=1, maximum=MOST, description="First one that drifts."
+            ),
         },
     )
     def build() -> None:

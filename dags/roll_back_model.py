@@ -24,7 +24,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.defaults import MOST, Tag, dag_defaults
 from include.orchestration.runs import model_run_of, note
 
 
@@ -36,7 +36,9 @@ def roll_back_model(model: str) -> None:
         schedule=None,
         doc_md=__doc__,
         params={
-            "version": Param(1, type="integer", minimum=1, description="Number of the version to go back to."),
+            "version": Param(
+                1, type="integer", minimum=1, maximum=MOST, description="Number of the version to go back to."
+            ),
             "comment": Param(None, type=["null", "string"], description="Why; kept in the decisions."),
             "dry_run": Param(True, type="boolean", description="Only say what would change."),
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,16 @@ def test_policy(dag_bag, name):
     assert not dag.catchup
     for heading in ("Runs when", "Reads", "Writes", "Safe to re-run", "When it fails"):
         assert f"**{heading}:**" in dag.doc_md, heading
+
+
+def test_every_whole_number_that_a_person_hands_in_has_an_end_that_airflow_can_pass_on(dag_bag):
+    params = {
+        f"{dag.dag_id}, {name}": dag.params.get_param(name) for dag in dag_bag.dags.values() for name in dag.params
+    }
+    for where, param in params.items():
+        for number in (2**31, 10**20):
+            assert copy(param).resolve(number, suppress_exception=True) is None, f"{where} takes {number}"
+    assert copy(params[f"{MODEL}.roll_back_model, version"]).resolve(2**31 - 1) == 2**31 - 1
 
 
 @pytest.mark.parametrize("name", SHAPES)

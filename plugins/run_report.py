@@ -5,6 +5,7 @@ Airflow shows a tab on the runs of every DAG or of none; a run that decided noth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -20,14 +21,22 @@ from include.core import catalogue
 from include.core.errors import FlightlineError
 from include.pages import HEADERS, render
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 # No page that describes the app: it would be open to all, and load scripts from elsewhere.
 app = FastAPI(title="Report", openapi_url=None)
 
 
 @app.middleware("http")
 async def keep_to_itself(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Send every answer, also that there is none, with the headers of a page of ours."""
-    response = await call_next(request)
+    """Send every answer, also that there is none, with the headers of a page of ours.
+
+    No name of a DAG or run has a control character, and PostgreSQL refuses to look for some: it is not asked.
+    """
+    if _CONTROL.search(request.scope["path"]):
+        response: Response = _message("There is no such run.", 404)
+    else:
+        response = await call_next(request)
     response.headers.update(HEADERS)
     return response
 

@@ -29,6 +29,17 @@ def test_every_answer_has_the_headers(client: TestClient, path: str, status: int
     assert {name: answer.headers[name] for name in HEADERS} == HEADERS
 
 
+@pytest.mark.parametrize(
+    "path", ["/%00.x/y", "/california_housing.ingest_batch/a%00", "/a.b/c%0d%0ad", "/a.b/%7f", "/%c2%85/y"]
+)
+def test_a_control_character_is_in_the_name_of_no_run(client: TestClient, path: str) -> None:
+    """PostgreSQL takes no NUL: asking it would be an error of ours."""
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "There is no such run." in answer.text
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_nothing_can_be_changed(client: TestClient, method: str) -> None:
     assert client.request(method, RUN).status_code == 405

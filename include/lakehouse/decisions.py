@@ -190,6 +190,7 @@ class Reason(StrEnum):
     ALIAS_MOVED = "alias_moved"
     ALIAS_UNKNOWN = "alias_unknown"
     VERSION_DELETED = "version_deleted"
+    NOT_AS_REGISTERED = "not_as_registered"
     DRIFTED = "drifted"
     ASKED_FOR = "asked_for"
     # which version scores a partition

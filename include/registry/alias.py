@@ -18,13 +18,14 @@ def require(run: Run) -> None:
 
     Raises:
         TamperedError: the alias was moved or removed by hand, names a version that was never promoted, or the version
-            in production was deleted.
+            in production was deleted, or is not as it was registered.
     """
     spec, model = run.spec, run.spec.name
     while True:
         period = alias_history.current(run.lake, model)
         running = period.version if period else None
         if versions.number_of(spec, versions.PRODUCTION) == running:
+            _require_registered(run)
             return
         complete = period is None or _is_complete(run, period)
         named = versions.number_of(spec, versions.PRODUCTION)
@@ -40,15 +41,31 @@ def require(run: Run) -> None:
         said = f"version {running}, which is in production, was deleted in MLflow"
         fix = f"Run {model}.roll_back_model with another version, or {model}.request_training"
     else:
+        _require_registered(run)
         promotion.follow_history(spec, run.lake)
         if not complete:
             return
         reason, outcome = Reason.ALIAS_MOVED, Outcome.PUT_BACK
         said = f"the alias production was moved by hand from version {running} to {named or 'none'}, and is put back"
         fix = f"Clear this task to go on with version {running}. {move}"
+    _record(run, outcome, reason, named, running)
+    raise TamperedError(said, where=model, fix=fix)
+
+
+def _require_registered(run: Run) -> None:
+    """Stop where the version in production is another one under its number, or its tags were changed."""
+    try:
+        promotion.in_production(run.spec, run.lake)
+    except TamperedError:
+        period = alias_history.current(run.lake, run.spec.name)
+        named = versions.number_of(run.spec, versions.PRODUCTION)
+        _record(run, Outcome.REFUSED, Reason.NOT_AS_REGISTERED, named, period.version if period else None)
+        raise
+
+
+def _record(run: Run, outcome: Outcome, reason: Reason, named: str | None, running: str | None) -> None:
     inputs = {"alias": named, "history": running}
     run.decide(Kind.ALIAS_CHECK, outcome, [reason], subject="alias production", inputs=inputs)
-    raise TamperedError(said, where=model, fix=fix)
 
 
 def _is_complete(run: Run, period: AliasPeriod) -> bool:

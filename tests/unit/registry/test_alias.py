@@ -105,6 +105,11 @@ def test_what_is_registered_by_hand_under_the_number_in_production_is_not_put_th
         with pytest.raises(TamperedError, match=r"tag \w+ of version 1 is not what was registered"):
             scoring.choose_version(run)
         assert aliased(run) is None
+    assert outcomes(run, Kind.ALIAS_CHECK) == [("alias production", "refused", ["not_as_registered"])]
+    client.set_registered_model_alias(run.spec.name, "production", "1")  # as the history says: it stands there no less
+    with pytest.raises(TamperedError, match=r"tag \w+ of version 1 is not what was registered"):
+        scoring.choose_version(another(run, "aliased"))
+    assert outcomes(run, Kind.ALIAS_CHECK) == [("alias production", "refused", ["not_as_registered"])] * 2
 
 
 def test_a_promotion_that_stopped_half_way_is_completed_and_not_reported(scene: Scene, monkeypatch) -> None:

@@ -1,8 +1,18 @@
-"""Small tables of plain text, for logs and terminals."""
+"""Plain text for logs, terminals and pages: small tables, and values that others wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+SHOWN = 80
+"""Characters of a value."""
+
+
+def shown(value: object) -> str:
+    """A value that anybody may have written, cut, and on one line: what a terminal acts upon is escaped."""
+    text = str(value)
+    escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:SHOWN])
+    return escaped if max(len(text), len(escaped)) <= SHOWN else f"{escaped[: SHOWN - 1]}…"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

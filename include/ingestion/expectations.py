@@ -54,7 +54,7 @@ class Failure:
     count: int
     """Failing rows; 0 where the rule checks the batch as a whole."""
     examples: tuple[str, ...]
-    """Up to three failing values, or what was observed instead of what the rule wants."""
+    """Up to three failing values, each fit to be shown, or what was observed instead of what the rule wants."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from great_expectations.render.renderer.inline_renderer import InlineRenderer
 
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
+from include.core.text import shown
 from include.ingestion.expectations import EXAMPLES, HIDDEN, Failure, Rule, RuleOutcome, Severity
 from include.ingestion.rows import NO_ROWS, Rows
 from include.ingestion.scan import row_numbers
@@ -226,10 +227,10 @@ def _failure(
     rule: Rule, outcome: ExpectationValidationResult, frame: pd.DataFrame, found: Rows | None, misfits: Rows
 ) -> Failure:
     if found is not None:
-        shown = np.setdiff1d(found, misfits, assume_unique=True)[:EXAMPLES]
+        first = np.setdiff1d(found, misfits, assume_unique=True)[:EXAMPLES]
         examples = tuple(
-            ", ".join("null" if pd.isna(value) else str(value) for value in row)
-            for row in frame.loc[shown, list(rule.columns)].itertuples(index=False)
+            ", ".join("null" if pd.isna(value) else shown(value) for value in row)
+            for row in frame.loc[first, list(rule.columns)].itertuples(index=False)
         )
         return Failure(rule.reason, rule.severity, int(found.size), examples or row_numbers(found))
     problem = _problem(outcome)

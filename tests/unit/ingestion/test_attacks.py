@@ -453,3 +453,25 @@ def test_the_longest_value_of_a_csv_file(
     verdict, _ = ingest(deliver(rows, of=with_ingestion(run, quarantine_budget=1.0)))
     assert verdict.batch_reasons == reasons
     assert "xxx" not in repr(verdict)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["at once", "in chunks"])
+def test_an_example_is_one_short_line_that_no_terminal_acts_upon(
+    run: Run,
+    deliver: Deliver,
+    good_rows: Rows,
+    chunked: bool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if chunked:
+        in_chunks(monkeypatch, block_bytes=100_000)
+    rows = [list(row) for row in good_rows]
+    rows[4][-1], rows[5][-1] = "\x1b[2J\nverdict  accept_batch\u202e", "\x1b" + "y" * 60_000
+    with caplog.at_level("INFO"):
+        ingest(deliver(rows, of=with_ingestion(run, quarantine_budget=1.0)))
+    examples = "\\x1b[2J\\nverdict  accept_batch\\u202e; \\x1b" + "y" * 75 + "…"
+    assert f"2 rows quarantined, e.g. {examples}\n" in caplog.text
+    for where, text in (shown_of(run) | {"log": caplog.text}).items():
+        assert where == "profiles" or "y" * 80 not in text, where
+        assert where == "profiles" or "\x1b" not in text, where

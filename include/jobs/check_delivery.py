@@ -77,6 +77,8 @@ def _put(file: str | Path, place: str | Path) -> None:
     try:
         os.link(file, place)
     except OSError:
+        if not Path(file).is_file():  # a device has no end
+            raise UsageError("is no plain file", where=str(file), fix="Name plain files, or a folder of them") from None
         shutil.copyfile(file, place)
 
 

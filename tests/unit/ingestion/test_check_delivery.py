@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,3 +69,17 @@ def test_without_a_file_nothing_is_copied(
     monkeypatch.chdir(tmp_path)
     assert check_delivery.main([""]) == 1
     assert capsys.readouterr().err == "error: no file is named. make check-delivery FILE=<file or folder>\n"
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_a_device_is_not_copied(tmp_path: Path, in_folder: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "endless.csv").symlink_to("/dev/zero")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        code = check_delivery.main([str(tmp_path / "named") if in_folder else "/dev/zero"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1
+    assert "error: /dev/zero: is no plain file. Name plain files" in capsys.readouterr().err

@@ -37,8 +37,8 @@ class Running:
 
     def kill(self, name: str) -> Service:
         """End a component as a machine out of memory would; returns what it was."""
+        wait_for(lambda: self.service(name).pid, f"{name}, which may have ended with another one, to run")
         before = self.service(name)
-        assert before.pid
         os.kill(before.pid, signal.SIGKILL)
         return before
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,9 @@ class Stack:
 
     def _want(self, components: list[Component], say: Say) -> None:
         """Have the supervisor run these, and wait until none of another kind does: it would be healthy for a moment."""
-        before = {component.name: component for component in self._folder.wanted()}
+        before: dict[str, Component] = {}
+        with suppress(ValueError, TypeError):  # cut off: it is written anew
+            before = {component.name: component for component in self._folder.wanted()}
         other = [item.name for item in components if before.get(item.name, item) != item]
         if other:
             say(f"With other settings, and started anew: {', '.join(other)}")

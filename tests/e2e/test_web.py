@@ -121,6 +121,6 @@ def test_a_cell_does_nothing_with_the_rights_of_an_admin(played: Played, page: P
     answer = page.goto(f"/run-report/{run.dag_id}/{quote(run.run_id, safe='')}")
     assert answer is not None
     assert answer.status == 200
-    expect(page.get_by_role("cell", name=cell)).to_be_visible()
+    expect(page.get_by_role("cell", name=cell[:60])).to_be_visible()  # an example has 80 characters at most
     page.wait_for_timeout(500)
     assert page.request.get("/api/v2/variables/owned").status == 404

@@ -64,7 +64,7 @@ def test_a_wait_for_features_outlives_each_component(running: Running) -> None:
         assert after.restarts >= before.restarts + 1
         assert not after.left
     wait_for(lambda: running.stack.is_healthy(), "the stack to be healthy")
-    assert running.state(waiting, "wait_for_features") == "deferred"
+    wait_for(lambda: running.state(waiting, "wait_for_features") == "deferred", "the sensor to wait still, or again")
     running.deliver(1)
     batch = running.trigger("ingest_batch", partition=day)
     wait_for(lambda: "running" in running.airflow.task_states(batch).values(), "a task to run")

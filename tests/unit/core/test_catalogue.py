@@ -224,12 +224,15 @@ def test_a_name_that_a_table_has_anyway_is_no_models(root: Path, broken: Path, c
 
 
 def test_a_folder_that_may_not_be_looked_into_takes_no_other_model_away(world_folder: Path) -> None:
-    (world_folder / "closed").mkdir(mode=0o700)
-    (world_folder / "closed" / "model.yaml").touch()
+    closed = world_folder / "closed"
+    closed.mkdir()
+    (closed / "model.yaml").touch()
+    closed.chmod(0)
     with as_nobody():
         assert catalogue.registered(world_folder) == ("closed",)
         assert models.valid(world_folder) == ()
         assert "closed: cannot be checked: PermissionError" in str(models.problem("closed", world_folder))
+    closed.chmod(0o700)  # to be deleted
 
 
 @pytest.mark.parametrize("content", ["metric = 1 +\n", "raise SystemExit(2)\n", "1 / 0\n", "import no_such\n"])

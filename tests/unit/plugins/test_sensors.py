@@ -33,7 +33,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def context(partition: str | None = DAY.key) -> Any:
     return {
-        "dag": SimpleNamespace(dag_id=f"{MODEL}.ingest_batch"),
+        "dag": SimpleNamespace(dag_id=f"{MODEL}.ingest_batch", params={}),
         "dag_run": SimpleNamespace(partition_key=partition, conf=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)),
     }
 
@@ -62,7 +62,7 @@ def test_a_missing_delivery_is_waited_for_without_a_slot() -> None:
 
 
 def test_a_run_without_a_partition_says_what_to_do() -> None:
-    with pytest.raises(UsageError, match="Trigger it with a partition key such as 2025-01-31"):
+    with pytest.raises(UsageError, match="Trigger it with one such as 2025-01-31"):
         sensor().execute(context(None))
 
 

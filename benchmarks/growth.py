@@ -52,7 +52,7 @@ from include.lakehouse.schemas import (
     SKEW,
     Table,
 )
-from include.lakehouse.tables import within
+from include.lakehouse.selection import within
 from include.models.california_housing import sample
 from include.runtime.postgres import Postgres
 

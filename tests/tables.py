@@ -13,7 +13,8 @@ from deltalake import DeltaTable
 from include.core.partition import Grain, Partition
 from include.core.spec import ModelSpec
 from include.lakehouse.schemas import FEATURES, FEATURES_VERSION, MODEL_VERSION, PARTITION, PREDICTIONS, ModelTable
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 
 
 def day(key: str) -> Partition:

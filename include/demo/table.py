@@ -17,7 +17,8 @@ from include.evaluation import metrics
 from include.lakehouse import decisions, windows
 from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.schemas import CLEAN, QUARANTINE, RAW
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 from include.runtime.stack import Stack
 
 WIDTH = 190

@@ -7,7 +7,7 @@ from include.core.spec import ModelSpec
 from include.features import store
 from include.lakehouse.run import Run, open_run
 from include.lakehouse.schemas import FEATURES
-from include.lakehouse.tables import within
+from include.lakehouse.selection import within
 
 
 def is_fresh(model: str, partition: str) -> bool:

@@ -24,7 +24,8 @@ from include.core.settings import PROJECT_ROOT, Settings
 from include.core.spec import ModelSpec
 from include.features.definitions import feast_objects
 from include.lakehouse.schemas import FEATURES, PARTITION
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 
 REPOSITORY = PROJECT_ROOT / "feature_repo"
 NEEDED = ("lakehouse_uri", "feast_registry", "feast_online_store")

@@ -44,7 +44,7 @@ from include.lakehouse.schemas import (
     Table,
     typed_columns,
 )
-from include.lakehouse.tables import within
+from include.lakehouse.selection import within
 
 log = logging.getLogger(__name__)
 

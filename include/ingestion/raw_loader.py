@@ -17,7 +17,7 @@ from include.ingestion.validation import ChunkedValidator, Findings, validate
 from include.lakehouse.prefetcher import Prefetcher
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, RAW, ROW_NUMBER, SOURCE_FILE
-from include.lakehouse.tables import within
+from include.lakehouse.selection import within
 
 WHOLE_ROWS, WHOLE_BYTES = 200_000, 256 << 20
 """A delivery of so many rows, and bytes, at most is validated in one piece, in memory."""

@@ -24,7 +24,8 @@ from include.lakehouse import decisions, predictions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, FEATURES, PARTITION, PREDICTIONS, PROFILES, QUARANTINE, RAW
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 
 # Great Expectations takes seconds to import: the steps that do without it do not wait for it.
 

@@ -18,7 +18,8 @@ from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.lakehouse.schemas import DECISIONS
-from include.lakehouse.tables import Lakehouse, Where
+from include.lakehouse.selection import Where
+from include.lakehouse.tables import Lakehouse
 
 
 class Kind(StrEnum):

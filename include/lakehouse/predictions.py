@@ -18,7 +18,8 @@ from include.lakehouse.schemas import (
     SERVED,
     WITHDRAWN,
 )
-from include.lakehouse.tables import Lakehouse, Reader, Where, within
+from include.lakehouse.selection import Where, within
+from include.lakehouse.tables import Lakehouse, Reader
 
 
 def served_rows(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table | None:

@@ -17,7 +17,8 @@ from include.core.spec import ModelSpec
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome
 from include.lakehouse.schemas import CLEAN, RAW, ModelTable, Table
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 
 
 @dataclass(frozen=True)

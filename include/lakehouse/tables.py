@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from urllib.parse import unquote
@@ -13,21 +13,18 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from pyarrow.dataset import ParquetReadOptions
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from feast_delta import files
 from include.core.errors import DataError
-from include.core.partition import Partition
+from include.lakehouse import scans
 from include.lakehouse.prefetcher import Prefetcher
 from include.lakehouse.schemas import PARTITION, ModelTable
+from include.lakehouse.selection import Where, expression, predicate
 from include.lakehouse.writes import Scalar, checked
 
 Reader = Callable[[list[str]], Iterator[pa.Table]]
 """Some columns of the rows of a partition, piece by piece, as they are in one table version."""
-Where = Sequence[tuple[str, str, object]]
-"""``(column, operator, value)``: all of them hold for the rows that are read."""
-STREAM_ROWS = 100_000
 FILE_SIZE = 100 * 2**20
 """Bytes up to which Delta writes a file."""
 CHECKPOINT_COMMITS = 10
@@ -43,16 +40,6 @@ _again = retry(
     reraise=True,
 )
 """Another writer may commit first: Delta refuses ours, and it is tried again from what is there then."""
-
-
-def within(partition: Partition) -> Where:
-    """The rows of a partition."""
-    return [(PARTITION, "=", partition.key)]
-
-
-def between(first: Partition, last: Partition) -> Where:
-    """The rows of the partitions from ``first`` up to and with ``last``."""
-    return [(PARTITION, ">=", first.key), (PARTITION, "<=", last.key)]
 
 
 class Lakehouse:
@@ -108,17 +95,17 @@ class Lakehouse:
         """
         if version is not None:
             try:
-                return _read(self.open(table, version), table, where, columns)
+                return scans.read(self.open(table, version), table, where, columns)
             except FileNotFoundError:
                 raise self._gone(table, version) from None
         with self._known(table) as opened:
-            return _read(opened, table, where, columns)
+            return scans.read(opened, table, where, columns)
 
     def read_if_exists(
         self, table: ModelTable | str, *, where: Where = (), columns: list[str] | None = None
     ) -> pa.Table | None:
         with self._current(table) as opened:
-            return None if opened is None else _read(opened, table, where, columns)
+            return None if opened is None else scans.read(opened, table, where, columns)
 
     def reader(
         self, table: ModelTable | str, *, where: Where, columns: list[str] | None = None, encoded: bool = False
@@ -129,10 +116,10 @@ class Lakehouse:
             encoded: texts that repeat come as dictionaries, as the files have them: fewer values to look at.
         """
         with self._known(table) as opened:
-            dataset = _dataset(opened, table, where)
+            dataset = scans.dataset(opened, table, where)
             if encoded:
-                dataset = _dataset(opened, table, where, dictionaries=_repeating_texts(dataset))
-        return _reader(dataset, where, columns)
+                dataset = scans.dataset(opened, table, where, dictionaries=scans.repeating_texts(dataset))
+        return scans.reader(dataset, where, columns)
 
     def read_as_it_was(self, table: ModelTable | str, version: int | None, *, where: Where) -> pa.Table:
         """The rows in an earlier table version; as they are now where it is kept no more (`Table.retention_days`)."""
@@ -144,7 +131,7 @@ class Lakehouse:
     def count(self, table: ModelTable | str, *, where: Where = ()) -> int:
         """How many rows there are; 0 where there is no table."""
         with self._current(table) as opened:
-            return 0 if opened is None else _dataset(opened, table, where).count_rows(filter=_expression(where))
+            return 0 if opened is None else scans.dataset(opened, table, where).count_rows(filter=expression(where))
 
     def rows_by_partition(self, table: ModelTable | str) -> dict[str, int]:
         """How many rows each partition has, by its key, from the table's own record; in the order of the keys."""
@@ -169,7 +156,7 @@ class Lakehouse:
         with self._current(table) as opened:
             if opened is None:
                 return []
-            actions = _files_of(opened, where)
+            actions = scans.files_of(opened, where)
         for name, operator, value in where:
             if f"min.{name}" in actions.column_names:
                 least, greatest = actions[f"min.{name}"], actions[f"max.{name}"]
@@ -184,14 +171,14 @@ class Lakehouse:
     def paths(self, table: ModelTable | str, where: Where) -> list[str]:
         """The files of the partitions that can hold such rows: others, once a row of them has changed."""
         with self._current(table) as opened:
-            return [] if opened is None else sorted(_files_of(opened, where)["path"].to_pylist())
+            return [] if opened is None else sorted(scans.files_of(opened, where)["path"].to_pylist())
 
     def paths_with_keys(self, table: ModelTable, keys: pa.Table, where: Where) -> list[str]:
         """Where the files are that may hold rows with one of these keys: of integer keys the log keeps the bounds."""
         with self._current(table) as opened:
             if opened is None:
                 return []
-            some = _files_of(opened, where)
+            some = scans.files_of(opened, where)
             for name in keys.column_names:
                 some = some.filter(files.may_hold_keys(some, name, keys[name].drop_null().combine_chunks()))
             return [f"{self.uri(table)}/{unquote(path)}" for path in some["path"].to_pylist()]
@@ -240,10 +227,10 @@ class Lakehouse:
         where = [(column, "=", value) for column, value in partition.items()]
 
         def changed(opened: DeltaTable) -> Iterator[pa.RecordBatch]:
-            dataset = _dataset(opened, table, where)  # before it is written to, which nothing may read beside
+            dataset = scans.dataset(opened, table, where)  # before it is written to, which nothing may read beside
 
             def read(columns: list[str]) -> Iterator[pa.Table]:
-                with _reader(dataset, where, columns) as batches:
+                with scans.reader(dataset, where, columns) as batches:
                     for batch in batches:
                         yield pa.Table.from_batches([batch])
 
@@ -260,10 +247,10 @@ class Lakehouse:
         """
         where = [(column, "=", value) for column, value in partition.items()]
         with self._writable(table) as opened:
-            rows = _read(opened, table, where, table.schema.names)
+            rows = scans.read(opened, table, where, table.schema.names)
             wanted = list(checked(table, [change(rows)], partition))
             reader = pa.RecordBatchReader.from_batches(table.schema, wanted)
-            write_deltalake(opened, reader, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
+            write_deltalake(opened, reader, mode="overwrite", predicate=predicate(partition), schema_mode="merge")
             return opened.version()
 
     @_again
@@ -298,10 +285,10 @@ class Lakehouse:
             if len(found) > 1 + sum(found) // FILE_SIZE:
                 partition = dict(zip(laid_out, value, strict=True))
                 where = [(column, "=", each) for column, each in partition.items()]
-                rows = _reader(_dataset(opened, table, where), where, None)
-                write_deltalake(opened, rows, mode="overwrite", predicate=_predicate(partition))
+                rows = scans.reader(scans.dataset(opened, table, where), where, None)
+                write_deltalake(opened, rows, mode="overwrite", predicate=predicate(partition))
                 replaced += len(found)
-                written += len(_files_of(opened, where))
+                written += len(scans.files_of(opened, where))
         return replaced, written
 
     def _gone(self, table: ModelTable | str, version: int) -> DataError:
@@ -358,7 +345,7 @@ class Lakehouse:
         with self._writable(table) as opened, Prefetcher(partial(iter, batches(opened))) as ahead:
             reader = pa.RecordBatchReader.from_batches(table.schema, iter(ahead))
             try:
-                write_deltalake(opened, reader, mode="overwrite", predicate=_predicate(partition), schema_mode="merge")
+                write_deltalake(opened, reader, mode="overwrite", predicate=predicate(partition), schema_mode="merge")
             except Exception:  # whatever Delta makes of it, the caller gets what the rows raised
                 if ahead.error is not None:
                     raise ahead.error from None
@@ -408,82 +395,3 @@ def _properties(table: ModelTable) -> dict[str, str]:
 
 def _name(table: ModelTable | str) -> str:
     return table if isinstance(table, str) else table.name
-
-
-def _dataset(
-    opened: DeltaTable, table: ModelTable | str, where: Where, dictionaries: set[str] | None = None
-) -> pa.dataset.Dataset:
-    """The files of the partitions that can hold such rows.
-
-    Columns that are declared and that the files lack are null.
-    """
-    schema = pa.schema(opened.schema().to_arrow())
-    for field in () if isinstance(table, str) else table.schema:
-        schema = schema if field.name in schema.names else schema.append(field)
-    options = ParquetReadOptions(dictionary_columns=dictionaries) if dictionaries is not None else None
-    return files.dataset(opened, _files_of(opened, where), schema, options)
-
-
-def _files_of(opened: DeltaTable, where: Where) -> pa.Table:
-    """The table's own record of the files of the partitions that can hold such rows."""
-    laid_out = opened.metadata().partition_columns
-    chosen = [(files.PARTITION + column, operator, value) for column, operator, value in where if column in laid_out]
-    return files.files(opened).filter(_expression(chosen))
-
-
-def _read(opened: DeltaTable, table: ModelTable | str, where: Where, columns: list[str] | None) -> pa.Table:
-    return _dataset(opened, table, where).to_table(columns=columns, filter=_expression(where))
-
-
-def _reader(dataset: pa.dataset.Dataset, where: Where, columns: list[str] | None) -> pa.RecordBatchReader:
-    scanner = dataset.scanner(
-        columns=columns,
-        filter=_expression(where),
-        batch_size=STREAM_ROWS,
-        batch_readahead=2,
-        fragment_readahead=1,
-    )
-    return scanner.to_reader()
-
-
-def _expression(where: Where) -> pc.Expression:
-    expression = pc.scalar(True)
-    for column, operator, value in where:
-        expression = expression & _OPERATORS[operator](pc.field(column), value)
-    return expression
-
-
-_OPERATORS: Mapping[str, Callable[[pc.Expression, object], pc.Expression]] = {
-    "=": lambda field, value: field == value,
-    "!=": lambda field, value: field != value,
-    "<": lambda field, value: field < value,
-    "<=": lambda field, value: field <= value,
-    ">": lambda field, value: field > value,
-    ">=": lambda field, value: field >= value,
-    # Without a value there is no type to compare with.
-    "in": lambda field, values: field.isin(list(values)) if values else pc.scalar(False),  # type: ignore[call-overload]
-}
-
-
-def _repeating_texts(dataset: pa.dataset.Dataset) -> set[str]:
-    """Columns of text whose files hold less than a length, of 4 bytes, for a value: they hold it in a dictionary."""
-    sizes: dict[str, int] = {}
-    rows = 0
-    for fragment in dataset.get_fragments():
-        for group in (fragment.metadata.row_group(n) for n in range(fragment.metadata.num_row_groups)):
-            rows += group.num_rows
-            for column in (group.column(n) for n in range(group.num_columns)):
-                size = column.total_uncompressed_size
-                sizes[column.path_in_schema] = sizes.get(column.path_in_schema, 0) + size
-    texts = {field.name for field in dataset.schema if pa.types.is_string(field.type)}
-    return {name for name in texts if sizes.get(name, 4 * rows) < 4 * rows}
-
-
-def _predicate(partition: Mapping[str, Scalar]) -> str:
-    return " AND ".join(f"{column} = {_literal(value)}" for column, value in partition.items())
-
-
-def _literal(value: Scalar) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return "'" + value.replace("'", "''") + "'"

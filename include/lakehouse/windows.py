@@ -10,7 +10,8 @@ import pandas as pd
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.lakehouse.schemas import METRICS, MODEL_VERSION, PARTITION, PREDICTION
-from include.lakehouse.tables import Lakehouse, between
+from include.lakehouse.selection import between
+from include.lakehouse.tables import Lakehouse
 
 ALL = "all"
 """Slice of a metric that is about the whole window; other slices are names of columns."""

@@ -12,7 +12,8 @@ from include.core.partition import Partition
 from include.core.spec import ModelSpec, Task
 from include.evaluation import metrics
 from include.lakehouse.schemas import ARRIVED_AT, EVENT_TIMESTAMP, LABELS, PREDICTION
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 from include.lakehouse.windows import COUNTS
 from include.monitoring.reference import Reference
 

@@ -24,7 +24,8 @@ from include.lakehouse.schemas import (
     PARTITION,
     PREDICTION,
 )
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 from include.lakehouse.windows import ALL, SOURCE, WindowMetrics, from_rows
 from include.monitoring import input_drift, performance
 from include.monitoring.reference import Reference

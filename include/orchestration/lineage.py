@@ -12,7 +12,7 @@ from include.ingestion.batch import METRIC_SOURCE
 from include.ingestion.delivery import Delivery
 from include.lakehouse.run import Run, open_run
 from include.lakehouse.schemas import LABELS, METRICS, PARTITION, PROFILES, RAW, TRAINING_SET, Table
-from include.lakehouse.tables import Where, within
+from include.lakehouse.selection import Where, within
 from include.orchestration.steps import step_of
 
 

@@ -16,7 +16,7 @@ from include.lakehouse import windows
 from include.lakehouse.decisions import Decision, Kind, Outcome, canonical_json
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import METRICS, PARTITION, QUARANTINE, SKEW
-from include.lakehouse.tables import within
+from include.lakehouse.selection import within
 from include.lakehouse.windows import ALL, SOURCE, WindowMetrics
 from include.monitoring import report
 from include.monitoring.policy import Verdict

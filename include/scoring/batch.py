@@ -29,7 +29,8 @@ from include.lakehouse.schemas import (
     SERVED,
     WITHDRAWN,
 )
-from include.lakehouse.tables import Lakehouse, Reader, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse, Reader
 from include.scoring import feature_lookup
 from include.scoring.choice import Choice
 from include.scoring.feature_lookup import KeyedModel

@@ -12,7 +12,8 @@ import pytest
 from include.core.settings import PROJECT_ROOT, Settings
 from include.ingestion.delivery import Delivery
 from include.lakehouse.schemas import CLEAN, FEATURES
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 from include.runtime.airflow_api import Run
 from include.runtime.stack import COMPONENTS
 from tests.e2e.conftest import wait_for

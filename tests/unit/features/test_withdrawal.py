@@ -17,7 +17,7 @@ from include.lakehouse import decisions
 from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import FEATURES
-from include.lakehouse.tables import within
+from include.lakehouse.selection import within
 from tests.tables import day
 from tests.unit.features.test_store import online_income
 

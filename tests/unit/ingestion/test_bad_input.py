@@ -25,7 +25,8 @@ from include.ingestion.delivery import Delivery
 from include.ingestion.verdict import BatchVerdict
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, METRICS, PROFILES, QUARANTINE, RAW
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 from include.pages import run_page
 from tests.unit.conftest import as_nobody
 from tests.unit.ingestion.cases import CASES, DAY, ROWS, Rows, as_csv, cell, in_chunks, ingest, with_ingestion

@@ -24,7 +24,8 @@ from include.ingestion.verdict import BatchVerdict
 from include.lakehouse.decisions import Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, PROFILES, QUARANTINE, RAW, SOURCE_FILE, Table
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 from tests.tables import put
 from tests.unit.ingestion.cases import DAY, Rows, ingest, with_ingestion, with_rules
 

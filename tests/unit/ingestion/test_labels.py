@@ -17,7 +17,7 @@ from include.lakehouse import decisions
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import LABELS, QUARANTINE_LABELS
-from include.lakehouse.tables import within
+from include.lakehouse.selection import within
 from include.pages import run_page
 from tests.unit.ingestion.cases import DAY, as_csv, with_ingestion, with_rules
 

@@ -20,7 +20,8 @@ from include.ingestion.delivery import Delivery
 from include.lakehouse import decisions
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, METRICS, PROFILES, QUARANTINE, RAW
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 from include.pages import run_page
 from tests.unit.ingestion.cases import CASES, DAY, Rows, in_chunks, ingest, with_ingestion, with_rules
 

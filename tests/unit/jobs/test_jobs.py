@@ -13,7 +13,8 @@ from include.core import catalogue
 from include.jobs.__main__ import main
 from include.lakehouse import decisions
 from include.lakehouse.schemas import CLEAN, FEATURES
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 from tests.tables import day, put
 
 MODEL, KEY = "california_housing", "2025-01-02"

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from include.core import catalogue
 from include.core.errors import DataError
 from include.lakehouse.schemas import PARTITION, TIMESTAMP, ModelTable, Table
-from include.lakehouse.tables import CHECKPOINT_COMMITS, Lakehouse, Reader, between, within
+from include.lakehouse.selection import between, within
+from include.lakehouse.tables import CHECKPOINT_COMMITS, Lakehouse, Reader
 from tests.tables import Overtaken, day
 
 KEY = "2025-01-01"

@@ -10,7 +10,7 @@ from include.core.errors import DataError
 from include.features import query
 from include.lakehouse.decisions import Reason
 from include.lakehouse.schemas import CLEAN, FEATURES, PREDICTIONS
-from include.lakehouse.tables import within
+from include.lakehouse.selection import within
 from include.scoring import batch
 from include.scoring.choice import Choice
 from tests.tables import day, put
@@ -44,7 +44,7 @@ def test_every_accepted_row_is_predicted_once_from_features_of_its_partition(
     spec, lake = delivered.spec, delivered.lake
     version = register(spec, lake, scene.new, scene.new_ref)
     assert score(delivered, version.version, "first") == 200
-    monkeypatch.setattr("include.lakehouse.tables.STREAM_ROWS", 70)
+    monkeypatch.setattr("include.lakehouse.scans.STREAM_ROWS", 70)
     assert score(delivered, version.version, "again") == 200
     rows = lake.read(PREDICTIONS.of(spec)).to_pandas()
     assert len(rows) == 200

@@ -14,7 +14,7 @@ from include.core.errors import DataError
 from include.features import query
 from include.features import store as feature_store
 from include.lakehouse.schemas import FEATURES
-from include.lakehouse.tables import within
+from include.lakehouse.selection import within
 from include.registry import saved_dataset
 from include.scoring import feature_lookup
 from include.training import training_set

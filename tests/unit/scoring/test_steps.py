@@ -16,7 +16,8 @@ from include.lakehouse import decisions, predictions
 from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, PREDICTIONS
-from include.lakehouse.tables import Lakehouse, within
+from include.lakehouse.selection import within
+from include.lakehouse.tables import Lakehouse
 from include.registry import promotion
 from include.scoring import steps
 from include.scoring.steps import Scored

@@ -14,7 +14,7 @@ from include.core.partition import Partition
 from include.core.spec import ModelSpec, Task
 from include.features import query
 from include.lakehouse.schemas import CLEAN, LABELS
-from include.lakehouse.tables import within
+from include.lakehouse.selection import within
 from include.training import splits, training_set
 from include.training.training_set import TrainingSetRef
 from tests.tables import day, put

@@ -6,6 +6,7 @@ Any user of a machine may listen where one of ours is about to: a password goes 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from include.core.errors import StackError
 
 _LISTENS = "0A"
 """The state of a socket that listens (``include/net/tcp_states.h`` of Linux)."""
+_RANGE, _LEAST = Path("/proc/sys/net/ipv4/ip_local_port_range"), 10_000
 _SOCKETS = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 
@@ -35,6 +37,23 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
+    """A port to keep: none of those that the system gives away for a connection while we do not listen."""
+    first = _first_given_away()
+    if first is None or first <= _LEAST:
+        return _given_away()
+    some = (secrets.randbelow(first - _LEAST) + _LEAST for _ in range(100))
+    return next(filter(is_free, some), None) or _given_away()
+
+
+def _first_given_away() -> int | None:
+    """The start of the range of ports for connections, which lies above ours by default (ip(7))."""
+    try:
+        return int(_RANGE.read_text().split()[0])
+    except OSError:
+        return None
+
+
+def _given_away() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

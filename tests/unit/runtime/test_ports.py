@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
 from include.core.errors import StackError
+from include.runtime import ports
 from include.runtime.airflow_api import AirflowApi
 from include.runtime.ports import free_port, is_free, require_ours
 
@@ -31,6 +33,16 @@ def test_a_port_of_a_server_that_has_just_ended_is_free() -> None:
         with socket.create_connection(("127.0.0.1", port)):
             server.accept()[0].close()
     assert is_free(port)
+
+
+def test_a_chosen_port_is_none_that_the_system_gives_to_a_connection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, last = map(int, ports._RANGE.read_text().split())
+    chosen = {free_port() for _ in range(50)}
+    assert all(is_free(port) and not first <= port <= last for port in chosen)
+    monkeypatch.setattr(ports, "_RANGE", tmp_path / "unknown")
+    assert is_free(free_port())
 
 
 def test_nothing_is_told_to_another_users_listener(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def roll_back_model(model: str) -> None:
         doc_md=__doc__,
         params={
             "version": Param(
-                1, type="integer", minimum=1, maximum=MOST, description="Number of the version to go back to."
+                type="integer", minimum=1, maximum=MOST, description="Number of the version to go back to."
             ),
             "comment": Param(None, type=["null", "string"], description="Why; kept in the decisions."),
             "dry_run": Param(True, type="boolean", description="Only say what would change."),
@@ -55,9 +55,13 @@ def roll_back_model(model: str) -> None:
             return "report_only" if params["dry_run"] else "roll_back"
 
         @task
-        def report_only(params: dict, **context) -> None:
-            note(context, f"dry run: version {params['version']} scores")
-            print(f"Dry run: version {params['version']} scores; run again with dry_run off to put it in production.")
+        def report_only(found: dict, **context) -> None:
+            from include.orchestration import notes
+            from include.registry.steps import SmokeScore
+
+            said = notes.of_dry_run(spec, SmokeScore(**found))
+            note(context, said)
+            print(f"{said}. Run it again with dry_run off to go back.")
 
         @task
         def roll_back(params: dict, **context) -> dict:
@@ -73,9 +77,9 @@ def roll_back_model(model: str) -> None:
             if not moved["by_this_decision"]:
                 raise AirflowSkipException(f"Nothing changed: version {moved['version']} is in production.")
 
-        action, rolled_back = choose_action(), roll_back()
-        smoke_score() >> action
-        action >> Label("dry run") >> report_only()
+        found, action, rolled_back = smoke_score(), choose_action(), roll_back()
+        found >> action
+        action >> Label("dry run") >> report_only(found)
         action >> Label("for real") >> rolled_back
         announce_production(rolled_back)
 

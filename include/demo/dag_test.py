@@ -313,6 +313,8 @@ def main(arguments: list[str] | None = None) -> int:
         step = Step(verb_noun, options.partition or default)
         test.file_of(step)
         conf = _conf(options.conf)
+        if verb_noun == "roll_back_model" and step.partition and step.partition.isdigit():
+            conf.setdefault("version", int(step.partition))  # its form asks for it: nothing starts it but a person
         with stores(home, test.dags_folder):
             test.play(step, conf)
     except FlightlineError as error:

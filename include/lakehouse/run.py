@@ -32,6 +32,8 @@ class Run:
     """Of the Airflow run or the job; the same for a retry."""
     asked_for: Partition | None = None
     """None where the run is about a version."""
+    person: str = Actor.PERSON
+    """Who started it by hand, by name where it is known."""
 
     @property
     def partition(self) -> Partition:
@@ -154,18 +156,21 @@ class Run:
             reasons=reasons,
             inputs=inputs or {},
             decided_at=at or self.partition.end,
-            actor=actor,
+            actor=self.person if actor == Actor.PERSON else actor,
             policy_hash=decisions.policy_hash(*follows),
             run_id=self.run_id,
             about=about or self.partition.end,
         )
 
 
-def open_run(model: str, *, run_id: str = "", partition: Partition | str | None = None) -> Run:
+def open_run(
+    model: str, *, run_id: str = "", partition: Partition | str | None = None, person: str | None = None
+) -> Run:
     """Open a registered model on the places that the environment names.
 
     Args:
         partition: one, or its key.
+        person: the name of whoever started it.
 
     Raises:
         ConfigError: the model or the environment is not configured rightly.
@@ -174,4 +179,4 @@ def open_run(model: str, *, run_id: str = "", partition: Partition | str | None 
     spec, settings = catalogue.load(model), Settings.load()
     if isinstance(partition, str):
         partition = Partition.parse(partition, spec.grain)
-    return Run(spec, settings, Lakehouse(settings.lakehouse_uri), run_id, partition)
+    return Run(spec, settings, Lakehouse(settings.lakehouse_uri), run_id, partition, person or Actor.PERSON)

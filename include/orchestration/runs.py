@@ -120,4 +120,10 @@ def _open(context: Any, partition: Partition | None) -> Run:
     # Imported here: parsing a DAG file needs no Delta tables.
     from include.lakehouse.run import open_run
 
-    return open_run(context["dag"].dag_id.split(".")[0], run_id=context["dag_run"].run_id, partition=partition)
+    started = context["dag_run"]
+    return open_run(
+        context["dag"].dag_id.split(".")[0],
+        run_id=started.run_id,
+        partition=partition,
+        person=started.triggering_user_name,
+    )

@@ -43,6 +43,10 @@ class SmokeScore:
     rows: int
     metric: str
     value: float
+    in_production: str | None
+    """The version that it would replace."""
+    has_served: bool
+    """Whether it was in production before: to another one nobody can go back."""
 
 
 def register_candidate(run: Run, candidate: RunRef, training_set: TrainingSetRef) -> str:
@@ -210,7 +214,15 @@ def smoke_score(run: Run, version: str) -> SmokeScore:
     y, p = metrics.pair(rows[run.spec.target], predict(rows[list(found.features)]))
     value = metric.measure(y, p, len(found.features))
     log.info("Version %s predicts %s test rows, %s %s", version, len(rows), metric.title, metric.shown(value))
-    return SmokeScore(found.version, len(rows), run.spec.metric, value)
+    served, now = promotion.served(run.spec, run.lake), alias_history.current(run.lake, run.spec.name)
+    return SmokeScore(
+        found.version,
+        len(rows),
+        run.spec.metric,
+        value,
+        in_production=now.version if now else None,
+        has_served=found.version in served,
+    )
 
 
 def roll_back(run: Run, version: str, comment: str = "") -> Transition:

@@ -95,7 +95,7 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "alert_root_cause": [],
     },
     "roll_back_model": {
-        "smoke_score": ["choose_action"],
+        "smoke_score": ["choose_action", "report_only"],
         "choose_action": ["report_only", "roll_back"],
         "report_only": [],
         "roll_back": ["announce_production"],

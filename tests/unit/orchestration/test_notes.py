@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from include.core import catalogue
 from include.ingestion.verdict import BatchVerdict
 from include.lakehouse.decisions import Outcome, Reason
 from include.monitoring import steps
 from include.orchestration import notes
+from include.registry.steps import SmokeScore
 from include.scoring.batch import Scored
 from tests.unit.monitoring.scene import DAY, NEXT, Scene, scene
 from tests.unit.training.stage import mlflow_store
@@ -46,6 +50,20 @@ def test_a_window_without_labels_or_rows_says_so(scene: Scene) -> None:
     nobody = scene.changed(name=f"{scene.spec.name}_new").run()
     scene.changed(name=f"{scene.spec.name}_new").label(scene.deliver(DAY))
     assert notes.of_window(nobody, steps.decide(nobody)) == "no action (no production version)"
+
+
+@pytest.mark.parametrize(
+    ("now", "has_served", "said"),
+    [
+        ("3", True, "would replace version 3"),
+        ("2", True, "is in production: nothing would change"),
+        ("3", False, "has never been in production: it would be refused"),
+    ],
+)
+def test_a_dry_run_of_a_roll_back_says_what_would_become_of_it(now: str, has_served: bool, said: str) -> None:
+    spec = catalogue.load("california_housing")
+    found = SmokeScore("2", 2000, "adjusted_r2", 0.81234, now, has_served)
+    assert notes.of_dry_run(spec, found) == f"dry run: version 2 (adjusted R2 0.8123 on 2,000 test rows) {said}"
 
 
 def test_a_batch_and_its_scoring() -> None:

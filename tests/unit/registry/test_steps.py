@@ -310,6 +310,10 @@ def test_smoke_score(scene: Scene) -> None:
     found = steps.smoke_score(run, "1")
     assert (found.version, found.rows, found.metric) == ("1", scene.old_ref.test_rows, "adjusted_r2")
     assert found.value == pytest.approx(scene.old.metrics["adjusted_r2"])
+    assert (found.in_production, found.has_served) == (None, False)
+    through_the_gates(run, "1")
+    steps.promote(run, "1")
+    assert steps.smoke_score(run, "1") == replace(found, in_production="1", has_served=True)
     with pytest.raises(DataError, match="no version 9"):
         steps.smoke_score(run, "9")
 

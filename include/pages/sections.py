@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from include.core.partition import Partition
 from include.evaluation import metrics
 from include.ingestion.verdict import EFFECTS
 from include.lakehouse import windows
-from include.lakehouse.decisions import Decision, Kind, Outcome, canonical_json
+from include.lakehouse.decisions import Decision, Kind, Outcome, Reason, canonical_json
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import METRICS, PARTITION, QUARANTINE, SKEW
 from include.lakehouse.selection import within
@@ -294,6 +295,52 @@ def _drift_check(run: Run, decision: Decision) -> Section:
     )
 
 
+def _registration(run: Run, decision: Decision) -> Section:
+    told = decision.inputs["tags"]
+    figures = [
+        Row((metric.title, *(float(told[name]) if name in told else None for name in (key, f"drifted_{key}"))))
+        for key, metric in {run.spec.metric: metrics.of(run.spec), **metrics.METRICS}.items()
+        if key in told
+    ]
+    facts = {
+        "Algorithm": told["algorithm"],
+        "Candidate": told["candidate"],
+        "Knows what was there on": told["known_at"],
+    }
+    note = "Of rows that it was not fitted on; promote_model says whether they are good enough."
+    return _section(
+        decision,
+        _headline(decision),
+        facts=[*facts.items(), ("Features", len(json.loads(told["features"])))],
+        tables=[Table("Measured", ("Metric", "All test rows", "Those of drifted windows"), figures, note)],
+    )
+
+
+_WHY_IT_SCORED: Mapping[str, str] = {
+    Reason.IN_PRODUCTION: "It is the version in production.",
+    Reason.IN_PRODUCTION_THEN: "It was the last one in production that knew nothing of what came after.",
+    Reason.SERVED_BEFORE: "The partition was served by it before: what was served stays served.",
+    Reason.BEFORE_FIRST_PROMOTION: "None was in production that knew nothing of what came after: it is the one of now.",
+    Reason.ASKED_FOR: "The version in production now was asked for.",
+}
+
+
+def _scoring(run: Run, decision: Decision) -> Section:
+    if decision.outcome != Outcome.SCORE_ROWS:
+        return _any(run, decision)
+    told = decision.inputs
+    beside = f"{told['beside']:,} predictions stand beside those that were served, and are not served."
+    return _section(
+        decision,
+        f"{decision.subject}: {told['rows']:,} rows scored by version {told['version']}",
+        sentences=[
+            *(_WHY_IT_SCORED[reason] for reason in decision.reasons if reason in _WHY_IT_SCORED),
+            *([beside] if told["beside"] else []),
+        ],
+        facts=[("Rows", told["rows"]), ("Version", told["version"]), ("In production", told["in_production"])],
+    )
+
+
 def _any(run: Run, decision: Decision) -> Section:
     plain = {name: value for name, value in decision.inputs.items() if isinstance(value, (str, int, float))}
     return _section(
@@ -312,6 +359,8 @@ SECTIONS: Mapping[str, Callable[[Run, Decision], Section]] = {
     Kind.STAGING_GATE: _gate,
     Kind.PRODUCTION_GATE: _gate,
     Kind.DRIFT_CHECK: _drift_check,
+    Kind.REGISTRATION: _registration,
+    Kind.SCORING: _scoring,
     Kind.RETRAINING_POLICY: _window,
 }
 

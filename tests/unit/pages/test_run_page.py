@@ -11,7 +11,7 @@ import pandas as pd
 from include.features import skew
 from include.features.skew import Skew
 from include.ingestion import steps as steps_of_ingestion
-from include.lakehouse.decisions import Kind, Outcome
+from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import METRICS, QUARANTINE
 from include.monitoring import steps
@@ -63,6 +63,30 @@ def test_the_last_decision_of_a_run_stands_first(run: Run) -> None:
     scene.decide(run, Kind.PROMOTION, Outcome.PROMOTED, {"former": "2"}, ["passed_all_gates"], **at)
     told = ["california_housing.a_dag, version 3", "one", "Version 3: promoted", "Passed all gates.", "Former", "2"]
     assert in_order([*told, "Version 3: approved", "By", "Ada"], said(run, "3"))
+
+
+def test_a_scoring_says_which_version_why_and_what_stands_beside(run: Run) -> None:
+    inputs = {"version": "2", "served": True, "rows": 1413, "beside": 7, "in_production": "3", "as_of": "history"}
+    scene.decide(run, Kind.SCORING, Outcome.SCORE_ROWS, inputs, [Reason.SERVED_BEFORE], subject="2025-01-05")
+    told = [
+        "2025-01-05: 1,413 rows scored by version 2",
+        "The partition was served by it before: what was served stays",
+    ]
+    found = said(run)
+    assert in_order([told[0], "Version", "2", "In production", "3"], found)
+    assert any(text.startswith(told[1]) for text in found)
+    assert "7 predictions stand beside those that were served, and are not served." in found
+
+
+def test_a_registered_version_is_told_by_what_was_measured(run: Run) -> None:
+    tags = {
+        **{"algorithm": "lightgbm", "candidate": "tuned", "known_at": "2025-01-05T00:00:00+00:00"},
+        **{"features": '["income", "rooms"]', "adjusted_r2": "0.8123", "rmse": "0.5", "drifted_adjusted_r2": "0.7"},
+    }
+    inputs = {"digest": "d", "files": {}, "tags": tags}
+    scene.decide(run, Kind.REGISTRATION, Outcome.REGISTERED, inputs, [], subject="version 3")
+    told = ["Version 3: registered", "Algorithm", "lightgbm", "Candidate", "tuned", "Features", "2"]
+    assert in_order([*told, "Measured", "adjusted R2", "0.812", "0.7", "RMSE", "0.5"], said(run))
 
 
 def test_a_failed_gate_shows_its_failed_checks_first(run: Run) -> None:

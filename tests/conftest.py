@@ -33,7 +33,10 @@ if sys.modules["__main__"].__spec__ is None:
 settings.register_profile("flightline", deadline=None)
 settings.load_profile("flightline")
 
+from tests.played import played as played  # noqa: E402  one stack for several folders, which imports Airflow
+
 STACKS = ("tests/e2e", "tests/faults")
+ON_THE_PLAYED_STACK = "tests/faults/test_production.py"
 
 
 @dataclass
@@ -137,6 +140,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _group(nodeid: str) -> str:
     file = nodeid.partition("::")[0]
+    if file == ON_THE_PLAYED_STACK:
+        return "tests/e2e"
     if (folder := "/".join(file.split("/")[:2])) in STACKS:
         return folder  # one running stack, whose state its tests build on
     if file.startswith(("tests/unit/training/", "tests/unit/registry/", "tests/unit/scoring/")):

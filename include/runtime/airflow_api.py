@@ -89,8 +89,14 @@ class AirflowApi:
 
     def runs(self, dag_id: str) -> list[Run]:
         """Runs of a DAG (``~`` for all DAGs), newest first, at most 100."""
-        params = {"order_by": "-run_after", "limit": 100}
+        params = {"order_by": "-id", "limit": 100}  # a backfill's run is "after" its partition, whenever it is made
         return [_run(found) for found in self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns", params=params)["dag_runs"]]
+
+    def clear(self, run: Run, task_id: str) -> None:
+        """Have a task of a run, and those after it, run again."""
+        body = {"dag_run_id": run.run_id, "task_ids": [task_id], "include_downstream": True}
+        path = f"/api/v2/dags/{run.dag_id}/clearTaskInstances"
+        self._call("POST", path, json={**body, "only_failed": False, "dry_run": False})
 
     def task_states(self, run: Run) -> dict[str, str]:
         """Task id → state."""

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from include.lakehouse import alias_history, decisions, windows
-from tests.e2e.conftest import PLAN, Played
+from tests.played import PLAN, Played
 
 THRESHOLD = 0.8
 

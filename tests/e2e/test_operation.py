@@ -15,9 +15,10 @@ from mlflow import MlflowClient
 
 from include.core.settings import PROJECT_ROOT
 from include.demo import loop
-from include.lakehouse import alias_history
+from include.lakehouse import alias_history, decisions
+from include.lakehouse.decisions import Kind
 from include.lakehouse.schemas import CLEAN, FEATURES, LABELS, METRICS, PREDICTIONS, QUARANTINE, RAW, Table
-from tests.e2e.conftest import PLAN, Played, wait_for
+from tests.played import PLAN, WAIT_SECONDS, Played, wait_for
 
 
 def content(played: Played, table: Table, key: str) -> pa.Table:
@@ -122,10 +123,12 @@ def test_a_bad_batch_is_rejected_without_a_trace_in_the_clean_table(played: Play
 def test_the_tab_of_a_run_shows_what_was_found(played: Played, dag: str, shown: str) -> None:
     run = next(run for run in played.airflow.runs(f"{played.spec.name}.{dag}") if run.partition == played.day(1))
     path = f"{played.stack.airflow_url}/run-report/{run.dag_id}/{quote(run.run_id)}"
-    assert httpx.get(path).status_code == 401
+    assert httpx.get(path, timeout=WAIT_SECONDS).status_code == 401
     login = {"username": "admin", "password": played.stack.password()}
-    token = httpx.post(f"{played.stack.airflow_url}/auth/token", json=login).json()["access_token"]
-    page = httpx.get(path, headers={"Authorization": f"Bearer {token}"})
+    token = httpx.post(f"{played.stack.airflow_url}/auth/token", json=login, timeout=WAIT_SECONDS).json()[
+        "access_token"
+    ]
+    page = httpx.get(path, headers={"Authorization": f"Bearer {token}"}, timeout=WAIT_SECONDS)
     assert page.status_code == 200
     assert page.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'; ")
     assert shown in page.text
@@ -136,6 +139,7 @@ def test_roll_back_is_a_dry_run_first_and_then_moves_the_alias(played: Played) -
     serving = str(client.get_registered_model(name).aliases["production"])
     dry = played.finish(played.trigger("roll_back_model", conf={"version": 1}))
     assert played.airflow.task_states(dry)["roll_back"] == "skipped"
+    assert f"would replace version {serving}" in dry.note
     assert str(client.get_registered_model(name).aliases["production"]) == serving
 
     real = {"version": 1, "dry_run": False, "comment": "a test of the way back"}
@@ -144,6 +148,8 @@ def test_roll_back_is_a_dry_run_first_and_then_moves_the_alias(played: Played) -
     played.finish(played.trigger("roll_back_model", conf={**real, "version": int(serving)}))
     assert str(client.get_registered_model(name).aliases["production"]) == serving
     assert [period.version for period in alias_history.periods(played.lake, name)][-2:] == ["1", serving]
+    newest = decisions.history(played.lake, name, Kind.ROLL_BACK)[-1:]
+    assert [decision.actor for decision in newest] == ["admin"], "who it was, not only that it was a person"
 
 
 def test_maintenance_runs_and_loses_no_row(played: Played) -> None:

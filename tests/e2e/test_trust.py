@@ -14,7 +14,7 @@ import pytest
 
 from include.core import catalogue
 from include.lakehouse.schemas import CLEAN, FEATURES, METRICS, PREDICTIONS, QUARANTINE, RAW, Table
-from tests.e2e.conftest import LATE_MODEL, Played, wait_for
+from tests.played import LATE_MODEL, Played, wait_for
 
 CORRECTED_ROWS = 20
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from include.runtime.airflow_api import Run
 from tests.browser import chromium
-from tests.e2e.conftest import WAIT_SECONDS, Played, wait_for
+from tests.played import WAIT_SECONDS, Played, logged_in, wait_for
 
 KEY, TRAINING_SECONDS = "partitionKey", 900
 Fields = dict[str, str]
@@ -37,13 +37,7 @@ def page(played: Played) -> Iterator[Page]:
     """A tab of a browser in which an admin is logged in."""
     expect.set_options(timeout=WAIT_SECONDS * 1000)
     with chromium() as browser:
-        tab = browser.new_page(base_url=played.stack.airflow_url, viewport={"width": 1400, "height": 1000})
-        tab.goto("/auth/login")
-        tab.fill("input[name=username]", "admin")
-        tab.fill("input[name=password]", played.stack.password())
-        tab.click("button[type=submit]")
-        tab.wait_for_url(lambda url: "login" not in url)
-        yield tab
+        yield logged_in(played, browser)
 
 
 def trigger(played: Played, page: Page, dag: str, fields: Fields) -> Run:

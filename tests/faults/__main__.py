@@ -29,8 +29,8 @@ from include.lakehouse import alias_history
 from include.lakehouse.schemas import CLEAN, FEATURES, PARTITION, PREDICTIONS, QUARANTINE, RAW
 from include.lakehouse.tables import Lakehouse
 from include.runtime.stack import COMPONENTS
-from tests.e2e.conftest import wait_for
 from tests.faults.conftest import Running, started
+from tests.played import wait_for
 
 TASK, JOB = "a task", "a job"
 JOBS = (

@@ -20,7 +20,7 @@ from include.demo import loop, replay
 from include.runtime.airflow_api import AirflowApi, Run
 from include.runtime.ports import free_port
 from include.runtime.stack import Service, Stack
-from tests.e2e.conftest import wait_for
+from tests.played import wait_for
 
 
 @dataclass(frozen=True)

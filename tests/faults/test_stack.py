@@ -16,8 +16,8 @@ from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
 from include.runtime.airflow_api import Run
 from include.runtime.stack import COMPONENTS
-from tests.e2e.conftest import wait_for
 from tests.faults.conftest import Running
+from tests.played import wait_for
 
 
 def flightline(running: Running, command: str) -> subprocess.Popen[str]:

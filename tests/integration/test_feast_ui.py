@@ -99,7 +99,7 @@ def test_the_pages_show_the_feature_views_to_who_is_logged_in_and_nothing_can_be
     assert pages.get(VIEWS).json() == before
 
     for token in ("", "forged"):
-        stranger = httpx.Client(base_url=pages.base_url, cookies={LOGIN_COOKIE: token})
+        stranger = httpx.Client(base_url=pages.base_url, cookies={LOGIN_COOKIE: token}, timeout=pages.timeout)
         for path in SHOWN:
             answer = stranger.get(path)
             assert answer.status_code == 401

@@ -7,11 +7,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from playwright.sync_api import Browser, Page
 
 from include.core import catalogue
 from include.core.partition import Partition
@@ -28,6 +30,10 @@ from include.runtime.stack import Stack
 
 LATE_MODEL = "late_housing"
 """A second model in the same stack, the same but for its name and a deadline of seconds."""
+BACKFILLED_MODEL = "backfilled_housing"
+"""A third one, whose source still delivers: small days that begin some weeks ago, and gates that any version passes."""
+BACKFILLED_DAYS = 40
+"""So many days ago they began."""
 PLAN = Plan(days=10, drift_day=4)
 WAIT_SECONDS = 240
 
@@ -90,7 +96,7 @@ def played() -> Iterator[Played]:
         print(line, flush=True)
 
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("FLIGHTLINE_MODELS", str(add_late_model(folder / "models")))
+        environment.setenv("FLIGHTLINE_MODELS", str(add_models(folder / "models")))
         try:
             summary = loop.run(stack, PLAN, say)
             for name, value in stack.environment().items():
@@ -104,14 +110,38 @@ def played() -> Iterator[Played]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def add_late_model(models: Path) -> Path:
-    """A folder of models: the package's own, and one whose deliveries are late within seconds."""
-    for name in (loop.MODEL, LATE_MODEL):
+def logged_in(played: Played, browser: Browser) -> Page:
+    """A tab of a browser in which an admin is logged in."""
+    tab = browser.new_page(base_url=played.stack.airflow_url, viewport={"width": 1400, "height": 1000})
+    tab.goto("/auth/login")
+    tab.fill("input[name=username]", "admin")
+    tab.fill("input[name=password]", played.stack.password())
+    tab.click("button[type=submit]")
+    tab.wait_for_url(lambda url: "login" not in url)
+    return tab
+
+
+def add_models(models: Path) -> Path:
+    """A folder of models: the package's own, and two that differ from it in a few lines of model.yaml."""
+    edits = {
+        loop.MODEL: {},
+        LATE_MODEL: {"deadline_minutes: 720": "deadline_minutes: 0.4\n  warn_minutes: 0.1"},
+        BACKFILLED_MODEL: {
+            "first_day: 2025-01-01": f"first_day: {datetime.now(UTC).date() - timedelta(days=BACKFILLED_DAYS)}",
+            "  last_day: 2025-12-31": "  #",
+            "trials: 20": "trials: 1",
+            "threshold: 0.8": "threshold: -1000000",
+            "    - {check: drifted": "    # - {check: drifted",
+        },
+    }
+    for name, changes in edits.items():
         shutil.copytree(catalogue.MODELS / loop.MODEL, models / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (models / LATE_MODEL).iterdir():
-        text = file.read_text().replace(loop.MODEL, LATE_MODEL)
-        text = text.replace("deadline_minutes: 720", "deadline_minutes: 0.4\n  warn_minutes: 0.1")
-        file.write_text(text.replace(f"service: {LATE_MODEL}_v1", f"service: {LATE_MODEL}_v1\n  view: {LATE_MODEL}"))
+        for file in (models / name).iterdir():
+            text = file.read_text().replace(loop.MODEL, name)
+            for old, new in changes.items():
+                assert old in text or file.name != "model.yaml", old
+                text = text.replace(old, new)
+            file.write_text(text)
     return models
 
 

@@ -19,7 +19,7 @@ from include.ingestion.delivery import Delivery
 from include.lakehouse.run import Run
 from include.lakehouse.tables import Lakehouse
 from include.models.california_housing import sample
-from tests.unit.ingestion.cases import DAY, ROWS, Rows, as_csv
+from tests.unit.ingestion.cases import DAY, ROWS, Rows, as_csv, in_chunks
 
 Deliver = Callable[..., Run]
 
@@ -99,3 +99,10 @@ def deliver(run: Run) -> Deliver:
         return replace(of, asked_for=partition)
 
     return put
+
+
+@pytest.fixture(params=["at once", "in chunks"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two ways that a delivery is validated: small ones at once, large ones in chunks."""
+    if request.param == "in chunks":
+        in_chunks(monkeypatch, block_bytes=5_000)

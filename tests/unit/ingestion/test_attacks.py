@@ -136,18 +136,14 @@ def test_content_that_is_no_value_of_a_declared_column_is_shown_nowhere(
         assert "Quillfeather" not in text, where
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["at once", "in chunks"])
+@pytest.mark.usefixtures("path")
 def test_a_cell_that_slipped_into_the_next_column_is_not_shown(
     run: Run,
     deliver: Deliver,
     real: Rows,
-    chunked: bool,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A personal column stands before one whose values may be shown, and a row lacks a field before both."""
-    if chunked:
-        in_chunks(monkeypatch, block_bytes=5_000)
     spec = run.spec.model_copy(
         update={"columns": run.spec.columns | {"owner": Column(type="text", description="Whose", pii=True)}}
     )
@@ -169,18 +165,15 @@ def test_a_cell_that_slipped_into_the_next_column_is_not_shown(
     assert "2 rows quarantined, e.g. MOON" in caplog.text
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["at once", "in chunks"])
+@pytest.mark.usefixtures("path")
 def test_what_the_last_row_says_of_a_column_hides_the_values_of_the_first(
     run: Run,
     deliver: Deliver,
     real: Rows,
-    chunked: bool,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if chunked:
-        in_chunks(monkeypatch, block_bytes=5_000)
-        monkeypatch.setattr(validation, "CHECKED_AT_ONCE", 1)
+    monkeypatch.setattr(validation, "CHECKED_AT_ONCE", 1)
     values = [SECRET, SECRET, *(row[-1] for row in real[3:-1]), "jane@example.org"]
     rows = [real[0], *([*row[:-1], value] for row, value in zip(real[1:], values, strict=True))]
     with caplog.at_level("DEBUG"):
@@ -198,18 +191,14 @@ def shown_of(run: Run) -> dict[str, str]:
     return {**shown, "decisions": repr(decisions and decisions.to_pylist())}
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["at once", "in chunks"])
+@pytest.mark.usefixtures("path")
 def test_what_a_rule_raises_is_not_repeated(
     run: Run,
     deliver: Deliver,
     real: Rows,
-    chunked: bool,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if chunked:
-        in_chunks(monkeypatch, block_bytes=5_000)
     rules = [
         {
             "type": "expect_column_value_z_scores_to_be_less_than",

@@ -29,16 +29,9 @@ from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
 from include.pages import run_page
 from tests.unit.conftest import as_nobody
-from tests.unit.ingestion.cases import CASES, DAY, ROWS, Rows, as_csv, cell, in_chunks, ingest, with_ingestion
+from tests.unit.ingestion.cases import CASES, DAY, ROWS, Rows, as_csv, cell, ingest, with_ingestion
 
 Deliver = Callable[..., Run]
-
-
-@pytest.fixture(params=["at once", "in chunks"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two ways that a delivery is validated: small ones at once, large ones in chunks."""
-    if request.param == "in chunks":
-        in_chunks(monkeypatch, block_bytes=5_000)
 
 
 def balanced(run: Run) -> tuple[BatchVerdict, BatchCounts]:

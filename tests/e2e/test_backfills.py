@@ -113,9 +113,9 @@ class Month:
         wanted = self.keys(days)
 
         def newest() -> dict[str, Run]:
-            runs = {str(run.partition): run for run in reversed(self.runs(verb_noun)) if run.partition in wanted}
-            all_of_them = [run for run in self.runs(verb_noun) if run.partition in wanted]
-            return runs if wanted == runs.keys() and all(run.finished for run in all_of_them) else {}
+            theirs = [run for run in self.runs(verb_noun) if run.partition in wanted]
+            runs = {str(run.partition): run for run in reversed(theirs)}
+            return runs if wanted == runs.keys() and all(run.finished for run in theirs) else {}
 
         found: dict[str, Run] = wait_for(newest, f"{verb_noun} of {len(wanted)} days", MONTH_SECONDS)
         return found
@@ -288,7 +288,7 @@ def test_a_week_that_paused_dags_missed_is_caught_up_and_flows_on(month: Month) 
     for dag in ("ingest_labels", *FOLLOWING):
         month.played.airflow.unpause(month.dag(dag))
     month.backfill("ingest_labels", WEEK)
-    month.went_through(WEEK, "ingest_labels")
+    month.went_through(WEEK, "ingest_labels", "monitor_model")
     month.backfill("build_features", WEEK)
     month.went_through(WEEK, *FOLLOWING)
     assert {run.partition for run in month.runs("build_features")} == month.keys(WEEK)

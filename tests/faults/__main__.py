@@ -40,7 +40,7 @@ JOBS = (
     "features.materialize_features",
     "scoring.score_rows",
 )
-DEMO_DAYS = 2
+DEMO_DAYS = 3
 
 
 def main() -> int:
@@ -74,7 +74,7 @@ def demo(running: Running, draw: random.Random) -> None:
 
     def kill_each() -> None:
         for name in draw.sample(COMPONENTS, len(COMPONENTS)):
-            if over.wait(draw.uniform(15, 40)):
+            if over.wait(draw.uniform(8, 18)):
                 break
             print(f"     {name}: {'killed' if kill(running, name, draw) else 'none runs'}", flush=True)
 

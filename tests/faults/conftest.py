@@ -83,6 +83,7 @@ def started(folder: Path) -> Iterator[Running]:
         wait_for(lambda: len(airflow.dag_ids(spec.name)) == loop.DAGS, "the DAGs to be listed")
         for dag in airflow.dag_ids(spec.name):
             airflow.unpause(dag)
-        yield Running(stack, airflow, spec, replay.fetch(spec, folder / "cache").path)
+        cache = stack.home / "landing" / replay.CACHE  # another file is not played
+        yield Running(stack, airflow, spec, replay.keep(replay.fetch(spec, cache), cache).path)
     finally:
         stack.down()

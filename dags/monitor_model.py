@@ -1,17 +1,19 @@
 """
 Measures drift and performance of what was served for a partition, and decides what follows from them.
 
-**Runs when:** a partition's `predictions` are there (drift alone), and again when its `labels` are; or
-backfilled over a range.
+**Runs when:** a partition's `predictions` are there (drift alone), again when its `labels` are, or when it is
+`reopened` (a window that it was decided by has changed); or backfilled over a range.
 
-**Reads:** the partition's features, labels and served predictions; the training set of the version that was served; the
-profiles of the partition's batch and of those that version was trained on; the last windows and requests.
+**Reads:** the partition's features, labels and served predictions; training set and reference profile of the version
+that was served; the profiles of the partition's batch and of those that version was trained on; the last windows and
+requests.
 
 **Writes:** that partition of `metrics_<model>`, and a row in `decisions` (the run's tab *Report*).
 
-**Safe to re-run:** yes. The same tables give the same metrics and the same branch; the trainings that several runs ask
-for after one partition are one. A partition that another version scored again keeps its own, and no version is
-measured on rows that it was trained on.
+**Safe to re-run:** yes, in any order. The same tables give the same metrics and the same branch; a window that comes
+late has those that look back on it decided on again; the trainings that several runs ask for after one partition are
+one. A partition that another version scored again keeps its own, and no version is measured on rows that it was
+trained on.
 
 **When it fails:** a table of the partition is missing; the message says which DAG writes it.
 `alert_root_cause` fails on purpose: performance fell and no feature drifted, so a person has to look.
@@ -37,7 +39,9 @@ def monitor_model(model: str) -> None:
 
     @dag(
         **dag_defaults(spec, "monitor_model", Tag.MONITORING),
-        schedule=EachAssetPartition(assets=assets.predictions | assets.labels, partitions=each_partition(spec)),
+        schedule=EachAssetPartition(
+            assets=assets.predictions | assets.labels | assets.reopened, partitions=each_partition(spec)
+        ),
         doc_md=__doc__,
     )
     def build() -> None:
@@ -48,14 +52,15 @@ def monitor_model(model: str) -> None:
             return asdict(steps.measure_window(run_of(context)))
 
         @task.branch
-        def decide(**context) -> str:
+        def decide(**context) -> list[str]:
             from include.monitoring import steps
             from include.orchestration import notes
 
             run = run_of(context)
             verdict = steps.decide(run)
             note(context, notes.of_window(run, verdict))
-            return verdict.outcome.value
+            outdated = ["reopen_windows"] if steps.outdated_windows(run) else []
+            return [verdict.outcome.value, *outdated]
 
         @task
         def no_action() -> None:
@@ -79,12 +84,22 @@ def monitor_model(model: str) -> None:
 
             steps.alert(run_of(context))
 
+        @task(outlets=[assets.reopened])
+        def reopen_windows(outlet_events=None, **context) -> list:
+            from include.monitoring import steps
+
+            if not (outdated := steps.outdated_windows(run_of(context))):
+                raise AirflowSkipException("They were decided on again meanwhile")
+            outlet_events[assets.reopened].add_partitions(*outdated)
+            return outdated
+
         decision = decide()
         measure_window() >> decision
         decision >> Label("no harm, no drift") >> no_action()
         decision >> Label("drift, no harm (yet)") >> record_drift()
         decision >> Label("harm and drift") >> request_retraining()
         decision >> Label("harm without drift") >> alert_root_cause()
+        decision >> Label("later windows looked back on this one as it was") >> reopen_windows()
 
     build()
 

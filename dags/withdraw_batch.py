@@ -9,7 +9,8 @@ the reason that the trigger form asks for. Without a reason it only says what wo
 **Writes:** that partition of `quarantine_` (all rows), `clean_` and `features_<model>` (none); the online store, where
 each key gets back what it had before; `predictions_<model>`: what was served stays, marked as withdrawn, and nothing
 is measured on it; `metrics_<model>`: a window in which nothing was served; the tag `withdrawn` of each version that
-learned from it; rows in `decisions` (the run's tab *Report*). A later training set leaves it out.
+learned from it; rows in `decisions` (the run's tab *Report*). A later training set leaves it out. `reopened` has the
+windows that were decided by this one decided on again.
 
 **Safe to re-run:** yes. A delivery of that partition that is accepted later brings it back, also the same one; so does
 `reprocess_quarantine`.
@@ -23,6 +24,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from airflow.sdk import Label, Param, PartitionedAssetTimetable, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.core import catalogue
 from include.orchestration import models
@@ -96,6 +98,15 @@ def withdraw_batch(model: str) -> None:
 
             steps.withdraw_window(run_of(context))
 
+        @task(outlets=[assets.reopened])
+        def reopen_windows(outlet_events=None, **context) -> list:
+            from include.monitoring import steps
+
+            if not (outdated := steps.outdated_windows(run_of(context))):
+                raise AirflowSkipException("No later window was decided by this one")
+            outlet_events[assets.reopened].add_partitions(*outdated)
+            return outdated
+
         @task
         def name_versions(**context) -> list:
             from include.orchestration import notes
@@ -110,7 +121,8 @@ def withdraw_batch(model: str) -> None:
         action, rows = choose_action(found), withdraw_rows()
         action >> Label("accepted, and no reason given") >> report_only()
         action >> Label("rejected, or a reason given") >> rows
-        rows >> withdraw_features() >> withdraw_predictions() >> withdraw_window() >> name_versions()
+        window = withdraw_window()
+        rows >> withdraw_features() >> withdraw_predictions() >> window >> [reopen_windows(), name_versions()]
 
     build()
 

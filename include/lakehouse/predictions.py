@@ -62,21 +62,6 @@ def mark(rows: pa.Table, *, withdrawn: bool) -> pa.Table:
     return rows.set_column(place, WITHDRAWN, pa.repeat(withdrawn, rows.num_rows))
 
 
-def first_served_rows(spec: ModelSpec, lake: Lakehouse, version: str, before: Partition) -> pa.Table | None:
-    """Of the partitions before one, the predictions of the first that a version was served for; None without one.
-
-    Only partitions are looked into of which the table's own record says that the version may be there.
-    """
-    for key in lake.partitions_with(PREDICTIONS.of(spec), [(MODEL_VERSION, "=", version), (SERVED, "=", True)]):
-        found = Partition.parse(key, spec.grain)
-        if found >= before:
-            break
-        rows = served_rows(spec, lake, found)
-        if rows is not None and rows[MODEL_VERSION][0].as_py() == version:
-            return rows
-    return None
-
-
 def _rows(spec: ModelSpec, lake: Lakehouse, partition: Partition, chosen: tuple[str, str, object]) -> pa.Table | None:
     where: Where = [*within(partition), chosen]
     columns = [*spec.entity.keys, PREDICTION, MODEL_VERSION, FEATURES_VERSION, WITHDRAWN]

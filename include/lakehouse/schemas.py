@@ -298,6 +298,16 @@ TRAINING_SETS = Table(
     has_features=True,
     retention_days=FOR_GOOD,
 )
+REFERENCE_PROFILES = Table(
+    "reference_profiles",
+    _fixed(**{MODEL_VERSION: _TEXT, "column": _TEXT, "quantiles": pa.list_(_NUMBER)}),
+    _named("column"),
+    (MODEL_VERSION,),
+    writer="registry.register_candidate",
+    promise="Of every registered version the distribution of each feature in its training set, and of its predictions "
+    "for the test rows, weighted as the training was: sorted, at most 10,000 evenly spaced quantiles, null first.",
+    retention_days=FOR_GOOD,
+)
 PREDICTIONS = Table(
     "predictions",
     _predictions,
@@ -379,6 +389,7 @@ TABLES: tuple[Table, ...] = (
     FEATURES,
     SKEW,
     TRAINING_SETS,
+    REFERENCE_PROFILES,
     PREDICTIONS,
     METRICS,
     DECISIONS,

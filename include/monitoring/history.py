@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.lakehouse import decisions, windows
 from include.lakehouse.decisions import Kind, Outcome
+from include.lakehouse.schemas import METRICS
 from include.lakehouse.tables import Lakehouse
 from include.lakehouse.windows import WindowMetrics
 from include.monitoring.policy import Request
@@ -29,6 +31,39 @@ def labelled_windows(spec: ModelSpec, lake: Lakehouse, before: Partition, count:
         found = [item for item in windows.read(spec, lake, first, last) if item.labelled] + found
         last, step = first.shift(-1), 2 * step
     return found[-count:] if count else []
+
+
+def looked_back(past: Sequence[WindowMetrics]) -> dict[str, float | None]:
+    """What a decision takes of the windows before its own: the model's metric by partition, oldest first."""
+    return {item.partition.key: item.metric for item in past}
+
+
+def outdated(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> list[Partition]:
+    """The labelled windows after one whose last decision looked back on other windows than are there now, oldest first.
+
+    So it is where a partition, or its labels, came later than the next ones', or was withdrawn.
+    """
+    count = spec.monitoring.retraining.of_windows - 1
+    found = []
+    for item in _labelled_windows_after(spec, lake, partition, count):
+        decided = decisions.history(lake, spec.name, Kind.RETRAINING_POLICY, subject=item.partition.key)
+        last = max(decided, key=lambda decision: decision.recorded_at, default=None)
+        there = looked_back(labelled_windows(spec, lake, item.partition, count))
+        if last is not None and last.inputs.get("looked_back") != there:
+            found.append(item.partition)
+    return found
+
+
+def _labelled_windows_after(spec: ModelSpec, lake: Lakehouse, partition: Partition, count: int) -> list[WindowMetrics]:
+    """The next labelled windows, oldest first: at most ``count``, among the next partitions of which there are any."""
+    keys = sorted(key for key in lake.rows_by_partition(METRICS.of(spec)) if key > partition.key)[: LOOK_BACK * count]
+    found: list[WindowMetrics] = []
+    step = count
+    while len(found) < count and keys:
+        first, last = (Partition.parse(key, spec.grain) for key in (keys[0], keys[:step][-1]))
+        found += [item for item in windows.read(spec, lake, first, last) if item.labelled]
+        keys, step = keys[step:], 2 * step
+    return found[:count]
 
 
 def requests(spec: ModelSpec, lake: Lakehouse, at: datetime) -> list[Request]:

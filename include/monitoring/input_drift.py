@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from include.core.partition import Partition
@@ -19,7 +20,6 @@ from include.evaluation import drift
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
 from include.lakehouse.schemas import CLEAN, PARTITION, PROFILES
 from include.lakehouse.tables import Lakehouse
-from include.monitoring.reference import spread
 
 REFERENCE_PARTITIONS = 16
 """Of the partitions that a model was trained on: so many, evenly spread, first and last among them, are compared with.
@@ -98,6 +98,11 @@ def detect(spec: ModelSpec, lake: Lakehouse, partition: Partition, trained_on: S
         if now[name].categories or before[name].categories:
             samples.append(_samples(name, ColumnKind.CATEGORY, _categories(before[name], now[name])))
     return drift.compare(samples, spec.monitoring.drift)
+
+
+def spread(count: int, most: int) -> npt.NDArray[np.int_]:
+    """Places of at most so many of ``count`` items, evenly spread, first and last among them."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def _counts(spec: ModelSpec, lake: Lakehouse, key: str, reference: Sequence[str]) -> Sequence[dict[str, _Counts]]:

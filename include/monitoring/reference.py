@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION, SPLIT
+from include.lakehouse import reference_profiles
+from include.lakehouse.reference_profiles import Floats
+from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION, PREDICTION, SPLIT
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions
 from include.training import training_set
 
 FITTED_PARTS = ("train", "validation")
-REFERENCE_ROWS = 20_000
-"""So many rows of a larger training set, evenly spread, are compared with. For a window of 400 rows more are worth
-nothing: what counts is the harmonic mean of the two."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The training set of a version, as it was when the version was fitted."""
+    """What a version was fitted to, as it was then, and what it predicted of what it was not."""
 
     version: str
     features: pd.DataFrame
-    """Of its rows, whatever their part, at most `REFERENCE_ROWS`; a column a feature, those of the version alone."""
+    """Quantiles of those of its training set, a column a feature, those of the version alone. A row is no row."""
+    predictions: Floats
+    """Quantiles of its predictions for its test rows."""
     partitions: tuple[str, ...]
     """Keys of those whose rows are in it, oldest first."""
     fitted: pd.DataFrame
@@ -45,10 +44,10 @@ class Reference:
 
 
 def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
-    """Read the training set that a version's tags name, at the table version that they name.
+    """Read the profile of a version, and the keys of the training set that its tags name, at the table version there.
 
     Raises:
-        DataError: there is no such version, or its training set is gone.
+        DataError: there is no such version, it has no profile, or its training set is gone.
         TamperedError: its tags are not those that were registered.
     """
     found = versions.get(spec, version)
@@ -59,16 +58,13 @@ def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
         lake,
         found.tag("training_set"),
         int(found.tag("training_set.version")),
-        columns=list(dict.fromkeys([*named, SPLIT, PARTITION, *features])),
+        columns=list(dict.fromkeys([*named, SPLIT, PARTITION])),
     )
+    profile = reference_profiles.read(spec, lake, version)
     return Reference(
         version=version,
-        features=rows[features].iloc[spread(len(rows), REFERENCE_ROWS)],
+        features=pd.DataFrame({name: profile[name] for name in features}),
+        predictions=profile[PREDICTION],
         partitions=tuple(sorted(rows[PARTITION].unique())),
         fitted=rows.loc[rows[SPLIT].isin(FITTED_PARTS), named],
     )
-
-
-def spread(count: int, most: int) -> npt.NDArray[np.int_]:
-    """Places of at most so many of ``count`` items, evenly spread, first and last among them."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -60,21 +61,39 @@ def withdraw_window(run: Run) -> WindowMetrics:
 
 
 def decide(run: Run) -> Verdict:
-    """Apply the retraining policy to the measured window, and record what it says.
+    """Apply the retraining policy to the measured window, and record what it says and all that it took.
+
+    Where a window that it looked back on changes meanwhile, it is applied again: what is recorded last is of what is
+    there, or `outdated_windows` of the run that changed it finds this one.
 
     Raises:
         UsageError: there is no batch of the partition, nor labels.
     """
     run.require_batch(LABELS, PREDICTIONS)
+    count = run.spec.monitoring.retraining.of_windows - 1
+
+    def past() -> list[WindowMetrics]:
+        return history.labelled_windows(run.spec, run.lake, run.partition, count)
+
+    seen = past()
+    while True:
+        verdict = _decide(run, seen)
+        if (now := past()) == seen:
+            return verdict
+        seen = now
+
+
+def _decide(run: Run, past: Sequence[WindowMetrics]) -> Verdict:
     spec, lake, at = run.spec, run.lake, run.labels_available_at()
     current, serving = _current(run), alias_history.current(lake, spec.name)
+    production, requests = serving.version if serving else None, history.requests(spec, lake, at)
     verdict = policy.decide(
         spec.monitoring,
         metrics.of(spec),
         current,
-        production=serving.version if serving else None,
-        history=history.labelled_windows(spec, lake, run.partition, spec.monitoring.retraining.of_windows - 1),
-        requests=history.requests(spec, lake, at),
+        production=production,
+        history=past,
+        requests=requests,
         at=at,
     )
     run.decide(
@@ -82,11 +101,22 @@ def decide(run: Run) -> Verdict:
         verdict.outcome,
         verdict.reasons,
         at=at,
-        inputs={"window": current, "verdict": verdict},
+        inputs={
+            "window": current,
+            "looked_back": history.looked_back(past),
+            "production": production,
+            "requests": requests,
+            "verdict": verdict,
+        },
         follows=[spec.monitoring],
     )
     log.info(report.of_verdict(spec, current, verdict, at))
     return verdict
+
+
+def outdated_windows(run: Run) -> list[str]:
+    """Keys of the later windows that are to be decided on again, for they looked back on what was before this one."""
+    return [item.key for item in history.outdated(run.spec, run.lake, run.partition)]
 
 
 def request_retraining(run: Run) -> str | None:

@@ -15,7 +15,6 @@ from include.core.partition import Partition
 from include.core.spec import ModelSpec, Task
 from include.evaluation import drift
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
-from include.lakehouse import predictions
 from include.lakehouse.schemas import (
     FEATURES,
     FEATURES_VERSION,
@@ -55,8 +54,8 @@ def measure(
     """Measure what was served of a partition.
 
     A function of the tables and the arguments alone. A partition of which nothing was served (no version in
-    production, batch rejected) is a window of 0 rows. Drift of the predictions is measured against the first partition
-    that the same version was served for.
+    production, batch rejected) is a window of 0 rows. Features and predictions are compared with what the version that
+    was served was trained on and made of its test rows: it does not matter which partitions were measured before.
 
     Args:
         served: `lakehouse.predictions.served_rows` of the partition.
@@ -76,7 +75,7 @@ def measure(
     return Measured(
         version=reference.version,
         values=performance.measure(spec, lake, partition, rows, reference, as_of),
-        features=(*features, *_prediction_drift(spec, lake, partition, rows, reference.version)),
+        features=(*features, *_prediction_drift(spec, reference, rows)),
         inputs=input_drift.detect(spec, lake, partition, reference.partitions),
     )
 
@@ -143,13 +142,8 @@ def _features(
     return scored
 
 
-def _prediction_drift(
-    spec: ModelSpec, lake: Lakehouse, partition: Partition, predicted: pd.DataFrame, version: str
-) -> list[ColumnDrift]:
-    before = predictions.first_served_rows(spec, lake, version, before=partition)
-    if before is None:
-        return []
-    sides = [side.to_numpy(dtype=np.float64) for side in (before[PREDICTION].to_pandas(), predicted[PREDICTION])]
+def _prediction_drift(spec: ModelSpec, reference: Reference, predicted: pd.DataFrame) -> list[ColumnDrift]:
+    sides = [reference.predictions, predicted[PREDICTION].to_numpy(dtype=np.float64)]
     if spec.task is not Task.MULTICLASS:
         return drift.compare([Samples(PREDICTION, ColumnKind.NUMBER, *sides)], spec.monitoring.drift)
     classes = np.union1d(*sides)

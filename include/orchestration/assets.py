@@ -24,6 +24,9 @@ class ModelAssets:
     """Features offline and online. From build_features, to score_batch."""
     predictions: Asset
     """Predictions of a day's rows. From score_batch, to monitor_model."""
+    reopened: Asset
+    """A day is to be decided on again: one that its decision looked back on has changed. From monitor_model and
+    withdraw_batch, to monitor_model."""
     retraining_requested: Asset
     """A training is wanted on the data known after a day. From monitor_model and request_training, to train_model."""
     candidate: Asset
@@ -42,6 +45,7 @@ def assets_of(model: str) -> ModelAssets:
         labels=asset("labels", "data"),
         features=asset("features", "features"),
         predictions=asset("predictions", "predictions"),
+        reopened=asset("reopened", "decisions"),
         retraining_requested=asset("retraining_requested", "decisions"),
         candidate=asset("candidate", "models"),
         production=asset("production", "models"),

@@ -21,6 +21,7 @@ from include.lakehouse.schemas import (
     QUARANTINE,
     QUARANTINE_LABELS,
     RAW,
+    REFERENCE_PROFILES,
     SKEW,
     TABLES,
     TRAINING_SETS,
@@ -80,7 +81,9 @@ STEPS: Mapping[str, Step] = {
     "training.fit_baseline": Step(("train_model.train_baseline",), (TRAINING_SETS,)),
     "training.fit_tuned": Step(("train_model.tune",), (TRAINING_SETS,)),
     "training.choose_candidate": Step(("train_model.choose_candidate",)),
-    "registry.register_candidate": Step(("train_model.register_candidate",)),
+    "registry.register_candidate": Step(
+        ("train_model.register_candidate",), reads_all=(TRAINING_SETS,), writes=(REFERENCE_PROFILES,)
+    ),
     "registry.name_versions": Step(("withdraw_batch.name_versions",), reads_all=(TRAINING_SETS,)),
     "registry.check_staging": Step(("promote_model.check_staging_gate",)),
     "registry.move_to_staging": Step(("promote_model.move_to_staging",)),
@@ -100,11 +103,14 @@ STEPS: Mapping[str, Step] = {
     "monitoring.measure_window": Step(
         ("monitor_model.measure_window",),
         (PREDICTIONS, LABELS, FEATURES, PROFILES),
-        (TRAINING_SETS,),
+        (TRAINING_SETS, REFERENCE_PROFILES),
         writes=(METRICS,),
     ),
     "monitoring.withdraw_window": Step(("withdraw_batch.withdraw_window",), writes=(METRICS,)),
     "monitoring.decide": Step(("monitor_model.decide",), reads_all=(METRICS,)),
+    "monitoring.outdated_windows": Step(
+        ("monitor_model.reopen_windows", "withdraw_batch.reopen_windows"), reads_all=(METRICS,)
+    ),
     "monitoring.request_retraining": Step(("monitor_model.request_retraining",)),
     "monitoring.alert": Step(("monitor_model.alert_root_cause",), (METRICS,)),
     "orchestration.maintain_tables": Step(

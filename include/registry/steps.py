@@ -19,7 +19,7 @@ from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, PREDICTIONS
-from include.registry import gates, promotion, registration, saved_dataset, versions, withdrawal
+from include.registry import gates, promotion, reference_profile, registration, saved_dataset, versions, withdrawal
 from include.registry.evidence import stored_rows
 from include.registry.gates import Gate, Verdict
 from include.registry.promotion import Transition
@@ -50,8 +50,12 @@ class SmokeScore:
 
 
 def register_candidate(run: Run, candidate: RunRef, training_set: TrainingSetRef) -> str:
-    """Make the model of a training run a version, with its training set in Feast's registry; its number."""
+    """Make the model of a training run a version; its number.
+
+    Its training set is in Feast's registry then, and what its windows are compared with in the lakehouse.
+    """
     version = registration.register(run, candidate, training_set)
+    reference_profile.record(run.spec, run.lake, version)
     saved_dataset.record(store.open_store(), run.spec, version, training_set)
     withdrawal.name_one(run.spec, run.lake, version, training_set)
     return version.version

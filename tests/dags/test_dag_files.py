@@ -49,7 +49,8 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "withdraw_rows": ["withdraw_features"],
         "withdraw_features": ["withdraw_predictions"],
         "withdraw_predictions": ["withdraw_window"],
-        "withdraw_window": ["name_versions"],
+        "withdraw_window": ["name_versions", "reopen_windows"],
+        "reopen_windows": [],
         "name_versions": [],
     },
     "ingest_labels": {"wait_for_labels": ["load_labels"], "load_labels": []},
@@ -88,11 +89,12 @@ SHAPES: dict[str, dict[str, list[str]]] = {
     },
     "monitor_model": {
         "measure_window": ["decide"],
-        "decide": ["alert_root_cause", "no_action", "record_drift", "request_retraining"],
+        "decide": ["alert_root_cause", "no_action", "record_drift", "reopen_windows", "request_retraining"],
         "no_action": [],
         "record_drift": [],
         "request_retraining": [],
         "alert_root_cause": [],
+        "reopen_windows": [],
     },
     "roll_back_model": {
         "smoke_score": ["choose_action", "report_only"],
@@ -113,7 +115,8 @@ EMITS = {
     "train_model": {"candidate"},
     "promote_model": {"production"},
     "score_batch": {"predictions"},
-    "monitor_model": {"retraining_requested"},
+    "monitor_model": {"retraining_requested", "reopened"},
+    "withdraw_batch": {"reopened"},
     "roll_back_model": {"production"},
 }
 STARTED_BY = {
@@ -122,7 +125,7 @@ STARTED_BY = {
     "train_model": {"retraining_requested"},
     "promote_model": {"candidate"},
     "score_batch": {"features"},
-    "monitor_model": {"predictions", "labels"},
+    "monitor_model": {"predictions", "labels", "reopened"},
 }
 FILES_WITHOUT_DAG = {"check_models"}
 

@@ -28,6 +28,7 @@ from include.demo import loop
 from include.lakehouse import alias_history
 from include.lakehouse.schemas import CLEAN, FEATURES, PARTITION, PREDICTIONS, QUARANTINE, RAW
 from include.lakehouse.tables import Lakehouse
+from include.runtime.airflow_api import Run
 from include.runtime.stack import COMPONENTS
 from tests.faults.conftest import Running, started
 from tests.played import wait_for
@@ -40,7 +41,10 @@ JOBS = (
     "features.materialize_features",
     "scoring.score_rows",
 )
-DEMO_DAYS = 3
+DEMO_DAYS, LAST_DAY = 3, 20
+"""The batches of the demo; and of those days that are delivered after it: few, so that each has rows enough for the
+budget of the quarantine, and run again and again."""
+KILLS_A_RUN = 3
 
 
 def main() -> int:
@@ -88,12 +92,12 @@ def demo(running: Running, draw: random.Random) -> None:
 
 
 def play(running: Running, draw: random.Random, kills: int) -> int:
-    """Deliver day after day, and kill something every few seconds. Returns the number of the last day."""
+    """Deliver day after day, then run old ones again, and kill something every few seconds. Returns the last day."""
     days = DEMO_DAYS
     for number in range(kills):
-        if number % 10 == 0:
-            days += 1
-            deliver(running, days)
+        if number % KILLS_A_RUN == 0:
+            known, days = days, min(days + 1, LAST_DAY)
+            ingest(running, days if days > known else draw.randint(DEMO_DAYS + 1, days))
         time.sleep(draw.uniform(1, 12))
         victim = draw.choice([*COMPONENTS, TASK, TASK, TASK, JOB, JOB, JOB])
         done = kill_job(running, days, draw) if victim == JOB else kill(running, victim, draw)
@@ -101,10 +105,11 @@ def play(running: Running, draw: random.Random, kills: int) -> int:
     return days
 
 
-def deliver(running: Running, day: int) -> None:
-    conf = {"file": str(running.file), "batch": day, "labels": None, "days": 60, "drift_day": None}
+def ingest(running: Running, day: int) -> Run:
+    """Deliver a day, and start its ingestion: both wait for no end, since something is killed meanwhile."""
+    conf = {"file": str(running.file), "batch": day, "labels": None, "days": LAST_DAY, "drift_day": None}
     running.trigger("replay_source", conf=conf)
-    running.trigger("ingest_batch", partition=key(running, day))
+    return running.trigger("ingest_batch", partition=key(running, day))
 
 
 def kill(running: Running, victim: str, draw: random.Random) -> bool:
@@ -147,11 +152,20 @@ def _is_task(process: psutil.Process, scheduler: int) -> bool:
 
 
 def settle(running: Running, days: int) -> None:
-    """No more kills: a day whose tasks were killed more often than they are tried is run again, as a person would."""
-    for day in range(DEMO_DAYS + 1, days + 1):
-        running.deliver(day, days=60)
-        running.finish(running.trigger("ingest_batch", partition=key(running, day)))
-    wait_for(lambda: all(run.finished for run in running.airflow.runs("~")), "what follows to end", 3600)
+    """No more kills: what runs comes to its end; then each day is run again, as a person would whose run failed."""
+    wait_for_all(running)
+    for run in [ingest(running, day) for day in range(DEMO_DAYS + 1, days + 1)]:
+        running.finish(run, 3600)
+    wait_for_all(running)
+
+
+def wait_for_all(running: Running) -> None:
+    """Wait until nothing runs any more, nor starts."""
+    airflow = running.airflow
+    for _ in range(2):
+        for dag in airflow.dag_ids(running.spec.name):
+            wait_for(lambda dag=dag: all(run.finished for run in airflow.runs(dag)), f"what runs of {dag} to end", 3600)
+        time.sleep(20)
 
 
 def check(running: Running, day: int) -> list[str]:

@@ -19,8 +19,9 @@ from include.core import catalogue
 from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
-from include.lakehouse import alias_history
+from include.lakehouse import alias_history, reference_profiles
 from include.lakehouse.decisions import Kind, Outcome
+from include.lakehouse.reference_profiles import quantiles
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
     ARRIVED_AT,
@@ -64,13 +65,26 @@ class Scene:
         return steps.measure_window(self.run(partition))
 
     def train(
-        self, rows: pd.DataFrame, features: Sequence[str] = NAMES, training_set: str = "2025-01-02", **more: str
+        self,
+        rows: pd.DataFrame,
+        features: Sequence[str] = NAMES,
+        training_set: str = "2025-01-02",
+        predictions: pd.Series | None = None,
+        **more: str,
     ) -> str:
-        """Write a training set and register a version that was trained on it; its number."""
+        """Write a training set, and register a version that was trained on it; its number.
+
+        Args:
+            predictions: the version's, for those rows.
+        """
         table = TRAINING_SETS.of(self.spec, _features_of(rows, self.spec, SPLIT, self.spec.target))
         written = put(self.lake, table, rows, {TRAINING_SET: training_set})
         tags = {"features": json.dumps(list(features)), "training_set": training_set, **more}
-        return self.register(tags | {"training_set.version": str(written)})
+        made = self.register(tags | {"training_set.version": str(written)})
+        known = {PREDICTION: predicted(rows) if predictions is None else predictions, **rows[list(features)]}
+        profile = {name: quantiles(values.to_numpy(float), np.ones(len(rows))) for name, values in known.items()}
+        reference_profiles.write(self.spec, self.lake, made, profile)
+        return made
 
     def register(self, tags: dict[str, str]) -> str:
         client = MlflowClient()
@@ -105,7 +119,7 @@ class Scene:
         features = change(features) if change else features
         stored = extra(features) if extra else features
         put(self.lake, FEATURES.of(self.spec, _features_of(stored, self.spec)), stored, partition)
-        return self.score(partition, features, features["income"] * 100, version)
+        return self.score(partition, features, predicted(features), version)
 
     def score(
         self, partition: Partition, rows: pd.DataFrame, predicted: pd.Series, version: str, *, served: bool = True
@@ -130,6 +144,10 @@ class Scene:
         )
         put(self.lake, LABELS.of(self.spec), labels.sample(frac=1, random_state=1), partition)
         return errors
+
+
+def predicted(rows: pd.DataFrame) -> pd.Series:
+    return rows["income"] * 100
 
 
 def rows_of(seed: int, partition: Partition = HISTORY, rows: int = ROWS) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from include.evaluation.drift import ColumnDrift, ColumnKind, Samples, compare
 from include.lakehouse.schemas import PROFILES
 from include.lakehouse.tables import Lakehouse
 from include.monitoring import input_drift
-from include.monitoring.reference import spread
+from include.monitoring.input_drift import spread
 from tests.tables import day, put
 
 DAY = day("2025-01-05")

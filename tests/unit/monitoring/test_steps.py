@@ -67,6 +67,59 @@ def test_deciding_again_is_the_same_row(scene: Scene) -> None:
     assert len(decisions.history(scene.lake, scene.spec.name, Kind.RETRAINING_POLICY)) == 3
 
 
+@pytest.mark.parametrize("order", [(4, 3, 2, 1, 0), (2, 4, 0, 3, 1), (0, 1, 2, 4, 3)])
+def test_in_whatever_order_days_come_they_are_decided_on_as_in_order(scene: Scene, order: tuple[int, ...]) -> None:
+    for place in order:
+        play(scene, DAY.shift(place), noise=(20, 200)[place % 2], seed=place + 1)
+        waiting = [DAY.shift(place)]
+        while waiting:  # what the asset `reopened` starts
+            again = steps.outdated_windows(scene.run(waiting.pop()))
+            for key in again:
+                waiting.append(Partition.parse(key, scene.spec.grain))
+                steps.decide(scene.run(waiting[-1], run_id=f"{order} {place} {len(waiting)}"))
+    found = said(scene)
+    for place in range(5):
+        steps.decide(scene.run(DAY.shift(place), run_id="in order"))
+    assert said(scene) == found
+    assert [steps.outdated_windows(scene.run(DAY.shift(place))) for place in range(5)] == [[]] * 5
+
+
+def said(scene: Scene) -> dict[str, tuple[object, ...]]:
+    """The last word on each day."""
+    found = decisions.history(scene.lake, scene.spec.name, Kind.RETRAINING_POLICY)
+    found.sort(key=lambda item: item.recorded_at)
+    return {item.subject: (item.outcome, item.reasons, item.inputs) for item in found}
+
+
+def test_a_day_before_that_comes_while_one_is_decided_on_counts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever commits last sees the other one: the decision that is recorded last, or the run of the day before."""
+    play(scene, DAY.shift(2), noise=20, seed=3)
+    decide, came = steps._decide, []
+
+    def overtaken(*given: object) -> object:
+        verdict = decide(*given)  # type: ignore[arg-type]
+        if not came:
+            came.append(scene.label(scene.deliver(), noise=20))
+            scene.measure()
+        return verdict
+
+    monkeypatch.setattr(steps, "_decide", overtaken)
+    steps.decide(scene.run(DAY.shift(2)))
+    assert [*said(scene)[DAY.shift(2).key][2]["looked_back"]] == [DAY.key]  # type: ignore[index]
+    assert steps.outdated_windows(scene.run()) == []
+
+
+def test_days_that_looked_back_on_a_withdrawn_one_are_decided_on_again(scene: Scene) -> None:
+    for place in range(5):
+        play(scene, DAY.shift(place), noise=20, seed=place + 1)
+    predictions.withdraw(scene.spec, scene.lake, NEXT)
+    steps.withdraw_window(scene.run(NEXT))
+    assert steps.outdated_windows(scene.run(NEXT)) == [DAY.shift(2).key, DAY.shift(3).key]
+    alone = scene.spec.monitoring.model_dump()
+    alone["retraining"] |= {"of_windows": 1, "below_windows": 1}
+    assert steps.outdated_windows(scene.changed(monitoring=alone).run(NEXT)) == []
+
+
 def test_a_withdrawn_window_counts_for_nothing(scene: Scene) -> None:
     for number, seed in ((0, 2), (1, 3)):
         play(scene, DAY.shift(number), noise=200, drifted=True, seed=seed)

@@ -1,0 +1,31 @@
+"""The profile that a version's windows are compared with, from its training set and what it makes of that."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from include.core.spec import ModelSpec
+from include.lakehouse import reference_profiles
+from include.lakehouse.reference_profiles import quantiles
+from include.lakehouse.schemas import PREDICTION, SPLIT, WEIGHT
+from include.lakehouse.tables import Lakehouse
+from include.registry import registration
+from include.registry.evidence import stored_rows
+from include.registry.versions import Version
+from include.training.splits import TEST
+
+
+def record(spec: ModelSpec, lake: Lakehouse, version: Version) -> None:
+    """Write how the version's features and its predictions are distributed; again, the same.
+
+    Of the features all rows count: none of them knows its part. Of the predictions the test rows: of what it was fitted
+    to a version predicts another distribution than of what it is served for.
+
+    Raises:
+        TamperedError: the version's files are not those that were registered.
+    """
+    rows = stored_rows(spec, lake, version)
+    weights, is_test = rows[WEIGHT].to_numpy(dtype=np.float64), (rows[SPLIT] == TEST).to_numpy()
+    columns = {name: quantiles(rows[name].to_numpy(dtype=np.float64), weights) for name in version.features}
+    columns[PREDICTION] = quantiles(registration.predict(spec, lake, version, rows[is_test]), weights[is_test])
+    reference_profiles.write(spec, lake, version.version, columns)

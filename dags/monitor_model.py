@@ -59,8 +59,7 @@ def monitor_model(model: str) -> None:
             run = run_of(context)
             verdict = steps.decide(run)
             note(context, notes.of_window(run, verdict))
-            outdated = ["reopen_windows"] if steps.outdated_windows(run) else []
-            return [verdict.outcome.value, *outdated]
+            return [verdict.outcome.value, *(["reopen_windows"] if verdict.outdated else [])]
 
         @task
         def no_action() -> None:

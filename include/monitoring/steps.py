@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -96,6 +97,7 @@ def _decide(run: Run, past: Sequence[WindowMetrics]) -> Verdict:
         requests=requests,
         at=at,
     )
+    verdict = replace(verdict, outdated=tuple(outdated_windows(run)))
     run.decide(
         Kind.RETRAINING_POLICY,
         verdict.outcome,

@@ -88,7 +88,8 @@ def said(scene: Scene) -> dict[str, tuple[object, ...]]:
     """The last word on each day."""
     found = decisions.history(scene.lake, scene.spec.name, Kind.RETRAINING_POLICY)
     found.sort(key=lambda item: item.recorded_at)
-    return {item.subject: (item.outcome, item.reasons, item.inputs) for item in found}
+    taken = {item.subject: {**item.inputs, "verdict": item.inputs["verdict"] | {"outdated": None}} for item in found}
+    return {item.subject: (item.outcome, item.reasons, taken[item.subject]) for item in found}
 
 
 def test_a_day_before_that_comes_while_one_is_decided_on_counts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def monitor_model(model: str) -> None:
 
             if not (outdated := steps.outdated_windows(run_of(context))):
                 raise AirflowSkipException("They were decided on again meanwhile")
-            outlet_events[assets.reopened].add_partitions(*outdated)
+            outlet_events[assets.reopened].add_partitions(outdated)
             return outdated
 
         decision = decide()

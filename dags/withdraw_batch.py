@@ -104,7 +104,7 @@ def withdraw_batch(model: str) -> None:
 
             if not (outdated := steps.outdated_windows(run_of(context))):
                 raise AirflowSkipException("No later window was decided by this one")
-            outlet_events[assets.reopened].add_partitions(*outdated)
+            outlet_events[assets.reopened].add_partitions(outdated)
             return outdated
 
         @task

@@ -40,7 +40,7 @@ class WindowMetrics:
     drifted_features: tuple[str, ...]
     """Sorted by name."""
     prediction_drifted: bool | None
-    """None where there is no earlier window of the same version to compare with."""
+    """None where nothing was scored."""
     drifted_columns: tuple[str, ...] = ()
     """Delivered columns whose nulls or categories are not what they were, sorted by name."""
     in_training: int = 0

@@ -52,18 +52,18 @@ def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
     """
     found = versions.get(spec, version)
     registration.of(spec, lake, found)
-    features, named = list(found.features), [*spec.entity.keys, EVENT_TIMESTAMP]
+    named = [*spec.entity.keys, EVENT_TIMESTAMP]
     rows = training_set.stored(
         spec,
         lake,
         found.tag("training_set"),
         int(found.tag("training_set.version")),
-        columns=list(dict.fromkeys([*named, SPLIT, PARTITION])),
+        columns=[*named, SPLIT, PARTITION],
     )
     profile = reference_profiles.read(spec, lake, version)
     return Reference(
         version=version,
-        features=pd.DataFrame({name: profile[name] for name in features}),
+        features=pd.DataFrame({name: profile[name] for name in found.features}),
         predictions=profile[PREDICTION],
         partitions=tuple(sorted(rows[PARTITION].unique())),
         fitted=rows.loc[rows[SPLIT].isin(FITTED_PARTS), named],

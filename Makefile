@@ -15,8 +15,8 @@ MODEL ?= california_housing
 SBOM ?= var/sbom.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status clean test test-unit faults dag-test dag-test-clean check-delivery bench check format lock docs \
-  sbom
+.PHONY: help demo up down status clean test test-unit faults dag-test dag-test-clean check-delivery replay-decisions bench check format \
+  lock docs sbom
 
 help: ## What can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,9 @@ check: $(VENV)/.ready ## Lint, layering and types
 check-delivery: $(VENV)/.ready ## What would become of a delivery, before it is delivered (FILE=batch.csv PARTITION=… MODEL=…)
 	@[ ! -e var/env ] || . var/env; $(BIN)/python -m include.jobs.check_delivery "$(FILE)" --model "$(MODEL)" \
 	  --partition "$(PARTITION)"
+
+replay-decisions: $(VENV)/.ready ## The retraining policy's decisions, taken again: the same, and which today's model.yaml would change (MODEL=…)
+	@[ ! -e var/env ] || . var/env; $(BIN)/python -m include.jobs.replay_decisions --model "$(MODEL)"
 
 bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion|growth|parsing)
 	@$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)

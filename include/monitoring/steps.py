@@ -15,7 +15,7 @@ from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import LABELS, MODEL_VERSION, PREDICTIONS
 from include.lakehouse.windows import WindowMetrics
-from include.monitoring import history, policy, reference, report, window
+from include.monitoring import history, policy, reference, replay, report, window
 from include.monitoring.policy import Verdict
 from include.monitoring.window import Measured
 
@@ -103,13 +103,14 @@ def _decide(run: Run, past: Sequence[WindowMetrics]) -> Verdict:
         verdict.outcome,
         verdict.reasons,
         at=at,
-        inputs={
-            "window": current,
-            "looked_back": history.looked_back(past),
-            "production": production,
-            "requests": requests,
-            "verdict": verdict,
-        },
+        inputs=replay.recorded(
+            spec,
+            window=current,
+            looked_back=history.looked_back(past),
+            production=production,
+            requests=requests,
+            verdict=verdict,
+        ),
         follows=[spec.monitoring],
     )
     log.info(report.of_verdict(spec, current, verdict, at))

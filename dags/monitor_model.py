@@ -10,10 +10,10 @@ requests.
 
 **Writes:** that partition of `metrics_<model>`, and a row in `decisions` (the run's tab *Report*).
 
-**Safe to re-run:** yes, in any order. The same tables give the same metrics and the same branch; a window that comes
-late has those that look back on it decided on again; the trainings that several runs ask for after one partition are
-one. A partition that another version scored again keeps its own, and no version is measured on rows that it was
-trained on.
+**Safe to re-run:** yes, in any order. The same tables give the same metrics and the same branch. A window that comes
+late reopens those that looked back on it, which are decided on again. The trainings that several runs ask for after one
+partition are one, and of days that come backwards no more are asked for than cool-down and budget allow. A partition
+that another version scored again keeps its own, and no version is measured on rows that it was trained on.
 
 **When it fails:** a table of the partition is missing; the message says which DAG writes it.
 `alert_root_cause` fails on purpose: performance fell and no feature drifted, so a person has to look.
@@ -31,7 +31,7 @@ from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults, each_partition
-from include.orchestration.runs import note, run_of
+from include.orchestration.runs import emit_each, note, run_of, started_by
 
 
 def monitor_model(model: str) -> None:
@@ -49,17 +49,19 @@ def monitor_model(model: str) -> None:
         def measure_window(**context) -> dict:
             from include.monitoring import steps
 
+            if started_by(context) == {assets.reopened.name}:
+                raise AirflowSkipException("Nothing of this window has changed; it is decided on again")
             return asdict(steps.measure_window(run_of(context)))
 
-        @task.branch
-        def decide(**context) -> list[str]:
+        @task.branch(trigger_rule="none_failed")
+        def decide(**context) -> str:
             from include.monitoring import steps
             from include.orchestration import notes
 
             run = run_of(context)
             verdict = steps.decide(run)
             note(context, notes.of_window(run, verdict))
-            return [verdict.outcome.value, *(["reopen_windows"] if verdict.outdated else [])]
+            return verdict.outcome.value
 
         @task
         def no_action() -> None:
@@ -73,8 +75,8 @@ def monitor_model(model: str) -> None:
         def request_retraining(**context) -> None:
             from include.monitoring import steps
 
-            if other := steps.request_retraining(run_of(context)):
-                raise AirflowSkipException(f"{other} asked for this training: one is enough")
+            if why_not := steps.request_retraining(run_of(context)):
+                raise AirflowSkipException(why_not)
             print("A training is asked for, with the data known after this partition.")
 
         @task(retries=0)
@@ -87,18 +89,16 @@ def monitor_model(model: str) -> None:
         def reopen_windows(outlet_events=None, **context) -> list:
             from include.monitoring import steps
 
-            if not (outdated := steps.outdated_windows(run_of(context))):
-                raise AirflowSkipException("They were decided on again meanwhile")
-            outlet_events[assets.reopened].add_partitions(outdated)
+            outdated = steps.find_outdated(run_of(context))
+            emit_each(context, outlet_events[assets.reopened], outdated, "decided on again")
             return outdated
 
         decision = decide()
-        measure_window() >> decision
+        measure_window() >> [decision, reopen_windows()]
         decision >> Label("no harm, no drift") >> no_action()
         decision >> Label("drift, no harm (yet)") >> record_drift()
         decision >> Label("harm and drift") >> request_retraining()
         decision >> Label("harm without drift") >> alert_root_cause()
-        decision >> Label("later windows looked back on this one as it was") >> reopen_windows()
 
     build()
 

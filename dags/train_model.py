@@ -7,13 +7,14 @@ Fits a baseline and a tuned candidate on all labels known by then, and registers
 **Reads:** `labels_<model>` that had arrived, joined point in time to their features through Feast.
 
 **Writes:** `training_sets_<model>`; two runs in the MLflow experiment `<model>/training`; a registered version, with a
-digest of each of its files in `decisions`; the training set as a dataset in Feast's registry.
+digest of each of its files in `decisions`; the training set as a dataset in Feast's registry;
+`reference_profiles_<model>`, which the version's windows are compared with.
 
 **Safe to re-run:** yes. The same run replaces its own training set and its own MLflow runs.
 
 **When it fails:** `wait_for_features`: the features of that partition never came; `build_training_set`: no
 labels yet, a feature that is the label, or rows that cannot be split as model.yaml wants; `train_baseline`: too few
-rows.
+rows; `register_candidate`: a file of the model is not the one that was fitted.
 """
 
 from __future__ import annotations

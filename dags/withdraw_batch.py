@@ -9,8 +9,7 @@ the reason that the trigger form asks for. Without a reason it only says what wo
 **Writes:** that partition of `quarantine_` (all rows), `clean_` and `features_<model>` (none); the online store, where
 each key gets back what it had before; `predictions_<model>`: what was served stays, marked as withdrawn, and nothing
 is measured on it; `metrics_<model>`: a window in which nothing was served; the tag `withdrawn` of each version that
-learned from it; rows in `decisions` (the run's tab *Report*). A later training set leaves it out. `reopened` has the
-windows that were decided by this one decided on again.
+learned from it; rows in `decisions` (the run's tab *Report*). A later training set leaves it out.
 
 **Safe to re-run:** yes. A delivery of that partition that is accepted later brings it back, also the same one; so does
 `reprocess_quarantine`.
@@ -24,13 +23,12 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from airflow.sdk import Label, Param, PartitionedAssetTimetable, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from include.core import catalogue
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import note, partition_param, run_of
+from include.orchestration.runs import emit_each, note, partition_param, run_of
 
 
 def withdraw_batch(model: str) -> None:
@@ -102,9 +100,8 @@ def withdraw_batch(model: str) -> None:
         def reopen_windows(outlet_events=None, **context) -> list:
             from include.monitoring import steps
 
-            if not (outdated := steps.outdated_windows(run_of(context))):
-                raise AirflowSkipException("No later window was decided by this one")
-            outlet_events[assets.reopened].add_partitions(outdated)
+            outdated = steps.find_outdated(run_of(context))
+            emit_each(context, outlet_events[assets.reopened], outdated, "decided on again")
             return outdated
 
         @task

@@ -15,15 +15,13 @@ from include.lakehouse.schemas import MODEL_VERSION, REFERENCE_PROFILES
 from include.lakehouse.tables import Lakehouse
 
 Floats = npt.NDArray[np.float64]
-MOST_QUANTILES = 10_000
-"""For a window of 400 rows more are worth nothing: what counts is the harmonic mean of the two."""
 
 
 def write(spec: ModelSpec, lake: Lakehouse, version: str, columns: Mapping[str, Floats]) -> None:
     """Replace the profile of a version.
 
     Args:
-        columns: by name its `quantiles`.
+        columns: by name its quantiles.
     """
     content = [{MODEL_VERSION: version, "column": name, "quantiles": values} for name, values in columns.items()]
     table = REFERENCE_PROFILES.of(spec)
@@ -42,29 +40,7 @@ def read(spec: ModelSpec, lake: Lakehouse, version: str) -> dict[str, Floats]:
         raise DataError(
             f"version {version} has no reference profile to compare a window with",
             where=table.name,
-            fix=f"Clear register_candidate in the run of {spec.name}.train_model that registered it",
+            fix=f"python -m include.jobs registry.record_profile --model {spec.name} --version {version}",
         )
     named = zip(rows["column"].to_pylist(), rows["quantiles"].combine_chunks(), strict=True)
     return {name: values.values.to_numpy() for name, values in named}
-
-
-def quantiles(values: Floats, weights: Floats) -> Floats:
-    """As many evenly spaced quantiles of weighted values as these are worth, at most `MOST_QUANTILES`.
-
-    Worth is Kish's effective sample size, (sum of weights)^2 / sum of squared weights (Survey Sampling, 1965): a test
-    that takes the quantiles for a sample is told how many there are. Of equal weights, and no more values than that,
-    they are the values. Null is below all others.
-
-    Args:
-        weights: finite and positive, one a value.
-
-    Returns:
-        Sorted; of no value none.
-    """
-    if not len(values):
-        return np.empty(0)
-    order = np.argsort(np.where(np.isnan(values), -np.inf, values), kind="stable")
-    total = weights[order].cumsum()
-    count = min(MOST_QUANTILES, max(1, round(total[-1] ** 2 / (weights**2).sum())))
-    at = (np.arange(count) + 0.5) / count * total[-1]
-    return values[order][np.minimum(np.searchsorted(total, at), len(values) - 1)]

@@ -305,7 +305,7 @@ REFERENCE_PROFILES = Table(
     (MODEL_VERSION,),
     writer="registry.register_candidate",
     promise="Of every registered version the distribution of each feature in its training set, and of its predictions "
-    "for the test rows, weighted as the training was: sorted, at most 10,000 evenly spaced quantiles, null first.",
+    "for the test rows: sorted, at most 10,000 evenly spaced quantiles, null first.",
     retention_days=FOR_GOOD,
 )
 PREDICTIONS = Table(

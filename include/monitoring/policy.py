@@ -72,8 +72,6 @@ class Verdict:
     requests_in_budget: int = 0
     """Earlier requests within the days of the budget."""
     last_request: datetime | None = None
-    outdated: tuple[str, ...] = ()
-    """Later partitions that were decided on by this window as it was before: they are to be decided on again."""
 
     def explain(self, metric: Metric) -> str:
         """The reasons in words, one sentence each."""

@@ -23,7 +23,7 @@ class Reference:
 
     version: str
     features: pd.DataFrame
-    """Quantiles of those of its training set, a column a feature, those of the version alone. A row is no row."""
+    """Quantiles of those of its training set, a column a feature, those of the version alone. Its rows say nothing."""
     predictions: Floats
     """Quantiles of its predictions for its test rows."""
     partitions: tuple[str, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -67,9 +67,7 @@ def replay(spec: ModelSpec, decision: Decision) -> Replayed | None:
     if "policy" not in decision.inputs:
         return None
     followed = Monitoring.model_validate(decision.inputs["policy"])
-    outdated = tuple(decision.inputs["verdict"]["outdated"])  # of the tables, not of the policy
-    again, now = (replace(_decide(spec, rules, decision), outdated=outdated) for rules in (followed, spec.monitoring))
-    return Replayed(decision, again, now)
+    return Replayed(decision, *(_decide(spec, rules, decision) for rules in (followed, spec.monitoring)))
 
 
 def _decide(spec: ModelSpec, rules: Monitoring, decision: Decision) -> Verdict:

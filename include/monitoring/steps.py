@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from datetime import timedelta
 
 import pyarrow as pa
 
@@ -64,8 +64,8 @@ def withdraw_window(run: Run) -> WindowMetrics:
 def decide(run: Run) -> Verdict:
     """Apply the retraining policy to the measured window, and record what it says and all that it took.
 
-    Where a window that it looked back on changes meanwhile, it is applied again: what is recorded last is of what is
-    there, or `outdated_windows` of the run that changed it finds this one.
+    Where the window, or one that it looked back on, changes meanwhile, it is applied again: what is recorded last is of
+    what is there, or `find_outdated` of the run that changed it finds this one.
 
     Raises:
         UsageError: there is no batch of the partition, nor labels.
@@ -73,20 +73,20 @@ def decide(run: Run) -> Verdict:
     run.require_batch(LABELS, PREDICTIONS)
     count = run.spec.monitoring.retraining.of_windows - 1
 
-    def past() -> list[WindowMetrics]:
-        return history.labelled_windows(run.spec, run.lake, run.partition, count)
+    def look() -> tuple[WindowMetrics | None, list[WindowMetrics]]:
+        return _current(run), history.labelled_windows(run.spec, run.lake, run.partition, count)
 
-    seen = past()
+    seen = look()
     while True:
-        verdict = _decide(run, seen)
-        if (now := past()) == seen:
+        verdict = _decide(run, *seen)
+        if (now := look()) == seen:
             return verdict
         seen = now
 
 
-def _decide(run: Run, past: Sequence[WindowMetrics]) -> Verdict:
+def _decide(run: Run, current: WindowMetrics | None, past: Sequence[WindowMetrics]) -> Verdict:
     spec, lake, at = run.spec, run.lake, run.labels_available_at()
-    current, serving = _current(run), alias_history.current(lake, spec.name)
+    serving = alias_history.current(lake, spec.name)
     production, requests = serving.version if serving else None, history.requests(spec, lake, at)
     verdict = policy.decide(
         spec.monitoring,
@@ -97,7 +97,6 @@ def _decide(run: Run, past: Sequence[WindowMetrics]) -> Verdict:
         requests=requests,
         at=at,
     )
-    verdict = replace(verdict, outdated=tuple(outdated_windows(run)))
     run.decide(
         Kind.RETRAINING_POLICY,
         verdict.outcome,
@@ -117,8 +116,8 @@ def _decide(run: Run, past: Sequence[WindowMetrics]) -> Verdict:
     return verdict
 
 
-def outdated_windows(run: Run) -> list[str]:
-    """Keys of the later windows that are to be decided on again, for they looked back on what was before this one."""
+def find_outdated(run: Run) -> list[str]:
+    """Keys of the later windows to be decided on again: what they looked back on is not what is measured now."""
     return [item.key for item in history.outdated(run.spec, run.lake, run.partition)]
 
 
@@ -126,21 +125,28 @@ def request_retraining(run: Run) -> str | None:
     """Record that the policy asks for a training with the data known after the partition.
 
     A window is decided on when it is scored, again when its labels are there, and in a backfill: one training answers
-    all of them.
+    all of them. The policy's word on a day knows what was asked for before that day; where days come backwards, later
+    ones have asked already, and cool-down and budget hold on both sides.
 
     Returns:
-        The other run that asked for it before; then nothing is recorded.
+        Why it is not asked for; then nothing is recorded.
     """
-    known = decisions.history(run.lake, run.spec.name, Kind.TRAINING_REQUEST, subject=run.partition.key)
-    others = [item.run_id for item in known if item.actor == Actor.POLICY and item.run_id != run.run_id]
-    if others:
-        return others[0]
+    at, rules = run.labels_available_at(), run.spec.monitoring.retraining
+    reach = timedelta(days=max(rules.budget_days, rules.cooldown_days))
+    asked = [
+        item
+        for item in decisions.history(run.lake, run.spec.name, Kind.TRAINING_REQUEST, since=at - reach)
+        if item.actor == Actor.POLICY and item.run_id != run.run_id
+    ]
+    if same := [item for item in asked if item.subject == run.partition.key]:
+        return f"{same[0].run_id} asked for this training: one is enough"
+    apart = [abs(at - item.decided_at) for item in asked]
+    if any(gap < timedelta(days=rules.cooldown_days) for gap in apart):
+        return f"a training was asked for within {rules.cooldown_days} days of this window, by a later one"
+    if sum(gap < timedelta(days=rules.budget_days) for gap in apart) >= rules.budget_requests:
+        return f"{rules.budget_requests} trainings were asked for within {rules.budget_days} days of this window"
     run.decide(
-        Kind.TRAINING_REQUEST,
-        Outcome.REQUEST_RETRAINING,
-        [Reason.ASKED_FOR],
-        at=run.labels_available_at(),
-        follows=[run.spec.training],
+        Kind.TRAINING_REQUEST, Outcome.REQUEST_RETRAINING, [Reason.ASKED_FOR], at=at, follows=[run.spec.training]
     )
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
@@ -107,6 +108,25 @@ def version_of(context: Any) -> str:
 def note(context: Any, sentence: str) -> None:
     """Say something of the run where people see it: in its note."""
     context["ti"].xcom_push(NOTE, sentence)
+
+
+def started_by(context: Any) -> set[str]:
+    """Names of the assets whose events started the run; none of one that was triggered or backfilled."""
+    return {asset.name for asset in context["triggering_asset_events"]}
+
+
+def emit_each(context: Any, event: Any, keys: Sequence[str], what: str) -> None:
+    """Emit an event for each of some partitions, and say so in the run's note; without any, the task is skipped.
+
+    Raises:
+        AirflowSkipException: there is none.
+    """
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    if not keys:
+        raise AirflowSkipException(f"No other partition is {what}")
+    event.add_partitions(list(keys))
+    note(context, f"{what}: {', '.join(keys)}")
 
 
 def note_failure(context: Any) -> None:

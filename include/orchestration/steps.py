@@ -84,6 +84,7 @@ STEPS: Mapping[str, Step] = {
     "registry.register_candidate": Step(
         ("train_model.register_candidate",), reads_all=(TRAINING_SETS,), writes=(REFERENCE_PROFILES,)
     ),
+    "registry.record_profile": Step((), reads_all=(TRAINING_SETS,), writes=(REFERENCE_PROFILES,)),
     "registry.name_versions": Step(("withdraw_batch.name_versions",), reads_all=(TRAINING_SETS,)),
     "registry.check_staging": Step(("promote_model.check_staging_gate",)),
     "registry.move_to_staging": Step(("promote_model.move_to_staging",)),
@@ -108,7 +109,7 @@ STEPS: Mapping[str, Step] = {
     ),
     "monitoring.withdraw_window": Step(("withdraw_batch.withdraw_window",), writes=(METRICS,)),
     "monitoring.decide": Step(("monitor_model.decide",), reads_all=(METRICS,)),
-    "monitoring.outdated_windows": Step(
+    "monitoring.find_outdated": Step(
         ("monitor_model.reopen_windows", "withdraw_batch.reopen_windows"), reads_all=(METRICS,)
     ),
     "monitoring.request_retraining": Step(("monitor_model.request_retraining",)),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from include.core.spec import ModelSpec
+from include.evaluation.drift import quantiles
 from include.lakehouse import reference_profiles
-from include.lakehouse.reference_profiles import quantiles
-from include.lakehouse.schemas import PREDICTION, SPLIT, WEIGHT
+from include.lakehouse.schemas import PREDICTION, SPLIT
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration
 from include.registry.evidence import stored_rows
@@ -19,13 +19,13 @@ def record(spec: ModelSpec, lake: Lakehouse, version: Version) -> None:
     """Write how the version's features and its predictions are distributed; again, the same.
 
     Of the features all rows count: none of them knows its part. Of the predictions the test rows: of what it was fitted
-    to a version predicts another distribution than of what it is served for.
+    to a version predicts another distribution than of what it is served for. Nothing is weighted: a version whose few
+    drifted days weighed more in the training would else find every ordinary day drifted.
 
     Raises:
         TamperedError: the version's files are not those that were registered.
     """
     rows = stored_rows(spec, lake, version)
-    weights, is_test = rows[WEIGHT].to_numpy(dtype=np.float64), (rows[SPLIT] == TEST).to_numpy()
-    columns = {name: quantiles(rows[name].to_numpy(dtype=np.float64), weights) for name in version.features}
-    columns[PREDICTION] = quantiles(registration.predict(spec, lake, version, rows[is_test]), weights[is_test])
+    columns = {name: quantiles(rows[name].to_numpy(dtype=np.float64)) for name in version.features}
+    columns[PREDICTION] = quantiles(registration.predict(spec, lake, version, rows[rows[SPLIT] == TEST]))
     reference_profiles.write(spec, lake, version.version, columns)

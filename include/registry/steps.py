@@ -61,6 +61,11 @@ def register_candidate(run: Run, candidate: RunRef, training_set: TrainingSetRef
     return version.version
 
 
+def record_profile(run: Run, version: str) -> None:
+    """Write what a version's windows are compared with, where its registration did not come so far."""
+    reference_profile.record(run.spec, run.lake, versions.get(run.spec, version))
+
+
 def name_versions(run: Run) -> list[str]:
     """Name the versions that learned from the partition, which is withdrawn: in the decisions, then in MLflow.
 

@@ -88,8 +88,8 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "skip_scoring": [],
     },
     "monitor_model": {
-        "measure_window": ["decide"],
-        "decide": ["alert_root_cause", "no_action", "record_drift", "reopen_windows", "request_retraining"],
+        "measure_window": ["decide", "reopen_windows"],
+        "decide": ["alert_root_cause", "no_action", "record_drift", "request_retraining"],
         "no_action": [],
         "record_drift": [],
         "request_retraining": [],

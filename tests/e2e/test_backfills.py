@@ -319,6 +319,5 @@ def said(month: Month, *, in_order: bool) -> dict[str, str]:
     words = {}
     for item in sorted(history, key=lambda item: item.recorded_at):
         if in_order == (item.run_id == "reference"):
-            taken = {**item.inputs, "verdict": item.inputs["verdict"] | {"outdated": None}}
-            words[item.subject] = json.dumps([item.outcome, item.reasons, taken])
+            words[item.subject] = json.dumps([item.outcome, item.reasons, item.inputs])
     return words

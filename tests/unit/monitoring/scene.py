@@ -19,9 +19,9 @@ from include.core import catalogue
 from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
+from include.evaluation.drift import quantiles
 from include.lakehouse import alias_history, reference_profiles
 from include.lakehouse.decisions import Kind, Outcome
-from include.lakehouse.reference_profiles import quantiles
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
     ARRIVED_AT,
@@ -82,7 +82,7 @@ class Scene:
         tags = {"features": json.dumps(list(features)), "training_set": training_set, **more}
         made = self.register(tags | {"training_set.version": str(written)})
         known = {PREDICTION: predicted(rows) if predictions is None else predictions, **rows[list(features)]}
-        profile = {name: quantiles(values.to_numpy(float), np.ones(len(rows))) for name, values in known.items()}
+        profile = {name: quantiles(values.to_numpy(float)) for name, values in known.items()}
         reference_profiles.write(self.spec, self.lake, made, profile)
         return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow as pa
@@ -73,7 +74,7 @@ def test_in_whatever_order_days_come_they_are_decided_on_as_in_order(scene: Scen
         play(scene, DAY.shift(place), noise=(20, 200)[place % 2], seed=place + 1)
         waiting = [DAY.shift(place)]
         while waiting:  # what the asset `reopened` starts
-            again = steps.outdated_windows(scene.run(waiting.pop()))
+            again = steps.find_outdated(scene.run(waiting.pop()))
             for key in again:
                 waiting.append(Partition.parse(key, scene.spec.grain))
                 steps.decide(scene.run(waiting[-1], run_id=f"{order} {place} {len(waiting)}"))
@@ -81,15 +82,14 @@ def test_in_whatever_order_days_come_they_are_decided_on_as_in_order(scene: Scen
     for place in range(5):
         steps.decide(scene.run(DAY.shift(place), run_id="in order"))
     assert said(scene) == found
-    assert [steps.outdated_windows(scene.run(DAY.shift(place))) for place in range(5)] == [[]] * 5
+    assert [steps.find_outdated(scene.run(DAY.shift(place))) for place in range(5)] == [[]] * 5
 
 
 def said(scene: Scene) -> dict[str, tuple[object, ...]]:
     """The last word on each day."""
     found = decisions.history(scene.lake, scene.spec.name, Kind.RETRAINING_POLICY)
     found.sort(key=lambda item: item.recorded_at)
-    taken = {item.subject: {**item.inputs, "verdict": item.inputs["verdict"] | {"outdated": None}} for item in found}
-    return {item.subject: (item.outcome, item.reasons, taken[item.subject]) for item in found}
+    return {item.subject: (item.outcome, item.reasons, item.inputs) for item in found}
 
 
 def test_a_day_before_that_comes_while_one_is_decided_on_counts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,52 @@ def test_a_day_before_that_comes_while_one_is_decided_on_counts(scene: Scene, mo
     monkeypatch.setattr(steps, "_decide", overtaken)
     steps.decide(scene.run(DAY.shift(2)))
     assert [*said(scene)[DAY.shift(2).key][2]["looked_back"]] == [DAY.key]  # type: ignore[index]
-    assert steps.outdated_windows(scene.run()) == []
+    assert steps.find_outdated(scene.run()) == []
+
+
+def test_a_window_that_changes_while_it_is_decided_on_is_decided_on_as_it_is(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run of the predictions is overtaken by that of the labels, and by a withdrawal."""
+    predicted = scene.deliver()
+    scene.measure()
+    decide, change = steps._decide, [lambda: scene.label(predicted, noise=200), lambda: withdraw(scene)]
+
+    def overtaken(*given: object) -> object:
+        verdict = decide(*given)  # type: ignore[arg-type]
+        if change:
+            change.pop(0)()
+            scene.measure()
+        return verdict
+
+    monkeypatch.setattr(steps, "_decide", overtaken)
+    assert steps.decide(scene.run()).reasons == (Reason.NOTHING_SCORED,)
+    assert said(scene)[DAY.key][1] == ["nothing_scored"]
+    assert not change
+
+
+def withdraw(scene: Scene) -> None:
+    predictions.withdraw(scene.spec, scene.lake, DAY)
+
+
+@pytest.mark.parametrize("order", [range(9), range(8, -1, -1), (4, 0, 8, 2, 6, 1, 3, 5, 7)])
+def test_no_more_trainings_are_asked_for_than_the_budget_has_in_whatever_order_days_come(
+    scene: Scene, order: Sequence[int]
+) -> None:
+    """Nine days that are all drifted and degraded: the policy has four requests in thirty days, one a day."""
+    words, asked = {}, []
+    for place in order:
+        partition = DAY.shift(place)
+        play(scene, partition, noise=200, drifted=True, seed=place + 1)
+        waiting = [partition.key, *steps.find_outdated(scene.run(partition))]
+        for key in waiting:
+            run = scene.run(Partition.parse(key, scene.spec.grain), run_id=f"{place} {key}")
+            words[key] = steps.decide(run).outcome
+            if words[key] is Outcome.REQUEST_RETRAINING and steps.request_retraining(run) is None:
+                asked.append(run.partition)
+    assert 1 <= len(asked) <= scene.spec.monitoring.retraining.budget_requests
+    assert len(set(asked)) == len(asked)
+    assert words.keys() == {DAY.shift(place).key for place in range(9)}
 
 
 def test_days_that_looked_back_on_a_withdrawn_one_are_decided_on_again(scene: Scene) -> None:
@@ -115,10 +160,10 @@ def test_days_that_looked_back_on_a_withdrawn_one_are_decided_on_again(scene: Sc
         play(scene, DAY.shift(place), noise=20, seed=place + 1)
     predictions.withdraw(scene.spec, scene.lake, NEXT)
     steps.withdraw_window(scene.run(NEXT))
-    assert steps.outdated_windows(scene.run(NEXT)) == [DAY.shift(2).key, DAY.shift(3).key]
+    assert steps.find_outdated(scene.run(NEXT)) == [DAY.shift(2).key, DAY.shift(3).key]
     alone = scene.spec.monitoring.model_dump()
     alone["retraining"] |= {"of_windows": 1, "below_windows": 1}
-    assert steps.outdated_windows(scene.changed(monitoring=alone).run(NEXT)) == []
+    assert steps.find_outdated(scene.changed(monitoring=alone).run(NEXT)) == []
 
 
 def test_a_withdrawn_window_counts_for_nothing(scene: Scene) -> None:
@@ -228,9 +273,10 @@ def test_one_training_answers_all_runs_that_ask_for_it_after_a_window(scene: Sce
     scene = scene.changed(monitoring=monitoring)
     scene.deliver(DAY, seed=4, change=lambda rows: rows.assign(income=rows["income"] * 1.5))
     scene.measure()
-    for run_id, other in (("predictions", None), ("labels", "predictions"), ("predictions", None)):
+    once = "predictions asked for this training: one is enough"
+    for run_id, why_not in (("predictions", None), ("labels", once), ("predictions", None)):
         run = scene.run(DAY, run_id)
         assert steps.decide(run).outcome is Outcome.REQUEST_RETRAINING
-        assert steps.request_retraining(run) == other
+        assert steps.request_retraining(run) == why_not
     assert len(decisions.history(scene.lake, scene.spec.name, Kind.TRAINING_REQUEST)) == 1
     assert steps.request_retraining(scene.run(NEXT, "labels")) is None

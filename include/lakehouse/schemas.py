@@ -303,7 +303,7 @@ REFERENCE_PROFILES = Table(
     _fixed(**{MODEL_VERSION: _TEXT, "column": _TEXT, "quantiles": pa.list_(_NUMBER)}),
     _named("column"),
     (MODEL_VERSION,),
-    writer="registry.register_candidate",
+    writer="registry.register_candidate, registry.record_profile",
     promise="Of every registered version the distribution of each feature in its training set, and of its predictions "
     "for the test rows: sorted, at most 10,000 evenly spaced quantiles, null first.",
     retention_days=FOR_GOOD,

@@ -40,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         subject = options.partition or getattr(options, "version", None) or ""
         run_id = options.run_id or f"job__{step}__{subject}__{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         run = open_run(options.model, run_id=run_id, partition=options.partition)
-        if run.partition:
-            run.partition.require_begun(datetime.now(UTC), where="--partition")
+        if run.asked_for:
+            run.asked_for.require_begun(datetime.now(UTC), where="--partition")
         refs = {name: getattr(options, name) for name in _parameters(function)}
         result = function(run, **_converted(function, {name: text for name, text in refs.items() if text is not None}))
     except FlightlineError as error:

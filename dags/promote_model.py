@@ -102,7 +102,7 @@ def promote_model(model: str) -> None:
 
         @task(outlets=[assets.production])
         def announce_production(moved: dict) -> None:
-            if not moved["by_this_decision"]:
+            if not moved["changed"]:
                 raise AirflowSkipException(f"Nothing changed: version {moved['version']} is in production.")
 
         @task(trigger_rule=any_branch)

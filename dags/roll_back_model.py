@@ -74,7 +74,7 @@ def roll_back_model(model: str) -> None:
 
         @task(outlets=[assets.production])
         def announce_production(moved: dict) -> None:
-            if not moved["by_this_decision"]:
+            if not moved["changed"]:
                 raise AirflowSkipException(f"Nothing changed: version {moved['version']} is in production.")
 
         found, action, rolled_back = smoke_score(), choose_action(), roll_back()

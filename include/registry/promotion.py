@@ -27,11 +27,9 @@ class Transition:
     version: str
     """In production now."""
     former: str | None
-    """In production before; None if none was, or nothing changed."""
+    """Whose place it took; None if there was none, or nothing changed."""
     changed: bool
-    """Whether the alias was moved."""
-    by_this_decision: bool
-    """Whether the version is in production by the decision that asked: also where an earlier attempt had moved it."""
+    """Whether it is in production by the decision that asked: also where an earlier attempt had put it there."""
 
 
 def in_production(spec: ModelSpec, lake: Lakehouse) -> Version | None:
@@ -69,9 +67,9 @@ def put_in_production(
         DataError: no such version.
         TamperedError: it is not what was registered.
     """
-    found, former = versions.get(spec, version), versions.production(spec)
+    found = versions.get(spec, version)
     if _superseded(lake, spec.name, decision_id):
-        return Transition(follow_history(spec, lake), None, changed=False, by_this_decision=False)
+        return Transition(follow_history(spec, lake), None, changed=False)
     registration.require(spec, lake, found)
     alias_history.begin(
         lake,
@@ -82,9 +80,10 @@ def put_in_production(
         require=lambda running: require(_number(_found(spec, running))),
     )
     follow_history(spec, lake)
-    changed = former is None or former.version != found.version
-    ours = any(period.decision_id == decision_id for period in alias_history.periods(lake, spec.name))
-    return Transition(found.version, former.version if former and changed else None, changed, ours)
+    periods = alias_history.periods(lake, spec.name)
+    place = next((number for number, period in enumerate(periods) if period.decision_id == decision_id), None)
+    former = periods[place - 1].version if place else None
+    return Transition(found.version, former, changed=place is not None)
 
 
 def served(spec: ModelSpec, lake: Lakehouse) -> list[str]:

@@ -362,7 +362,7 @@ def _record_move(
     if moved.version != version.version:
         log.info("Nothing changed: version %s took its place since, and stays", moved.version)
         return
-    if not moved.by_this_decision:
+    if not moved.changed:
         outcome, reason = Outcome.NO_ACTION, Reason.ALREADY_IN_PRODUCTION
         log.info("Nothing changed: version %s is in production already", moved.version)
     else:

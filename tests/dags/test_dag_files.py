@@ -248,9 +248,9 @@ def test_every_task_that_may_be_joined_from_branches_runs_after_one_of_them(dag_
 @pytest.mark.parametrize("name", ["promote_model", "roll_back_model"])
 def test_what_changed_nothing_is_no_event(dag_bag, name):
     announce = dag_bag.dags[f"{MODEL}.{name}"].get_task("announce_production").python_callable
-    assert announce({"version": "2", "by_this_decision": True}) is None
+    assert announce({"version": "2", "changed": True}) is None
     with pytest.raises(AirflowSkipException, match="version 2 is in production"):
-        announce({"version": "2", "by_this_decision": False})
+        announce({"version": "2", "changed": False})
 
 
 @pytest.mark.parametrize("file", sorted(DAGS.glob("*.py")), ids=lambda file: file.stem)

@@ -26,7 +26,7 @@ def state(run: Run) -> tuple[str | None, list[str], list[str]]:
 def test_there_and_back(scene: Scene) -> None:
     run = registered(scene, "promoted")
     versions.set_stage(run.spec, "1", "Staging")
-    assert put(run, "1", "d1") == promotion.Transition("1", None, changed=True, by_this_decision=True)
+    assert put(run, "1", "d1") == promotion.Transition("1", None, changed=True)
     assert versions.by_alias(run.spec, "staging") is None
     assert put(run, "2", "d2").former == "1"
     assert versions.get(run.spec, "1").stage == "Archived"
@@ -43,13 +43,21 @@ def test_there_and_back(scene: Scene) -> None:
 def test_repetition_changes_nothing_and_undoes_nothing(scene: Scene) -> None:
     run = registered(scene, "repeated")
     put(run, "1", "d1")
-    assert put(run, "1", "d1") == promotion.Transition("1", None, changed=False, by_this_decision=True)
-    assert put(run, "1", "d9") == promotion.Transition("1", None, changed=False, by_this_decision=False)
-    put(run, "2", "d2")
+    assert put(run, "1", "d1") == promotion.Transition("1", None, changed=True)
+    assert put(run, "1", "d9") == promotion.Transition("1", None, changed=False)
+    assert [put(run, "2", "d2") for _ in range(2)] == [promotion.Transition("2", "1", changed=True)] * 2
     put(run, "1", "d3")
     cleared = put(run, "2", "d2")
-    assert cleared == promotion.Transition("1", None, changed=False, by_this_decision=False)
+    assert cleared == promotion.Transition("1", None, changed=False)
     assert state(run) == ("1", ["1"], ["1", "2", "1"])
+
+
+def test_what_was_moved_by_hand_in_between_is_not_whose_place_is_taken(scene: Scene) -> None:
+    run = registered(scene, "moved_between")
+    put(run, "1", "d1")
+    MlflowClient().set_registered_model_alias(run.spec.name, versions.PRODUCTION, "2")
+    assert put(run, "2", "d2") == promotion.Transition("2", "1", changed=True)
+    assert state(run) == ("2", ["2"], ["1", "2"])
 
 
 def test_a_crash_at_any_call_leaves_one_version_and_a_retry_completes(
@@ -78,7 +86,7 @@ def test_a_crash_at_any_call_leaves_one_version_and_a_retry_completes(
             with pytest.raises(ConnectionError):
                 put(run, "2", "d2")
         assert state(run)[0] in ("1", "2")
-        assert put(run, "2", "d2").by_this_decision
+        assert put(run, "2", "d2").changed
         assert state(run) == ("2", ["2"], ["1", "2"])
         assert versions.get(run.spec, "1").stage == "Archived"
 
@@ -97,6 +105,6 @@ def test_of_two_at_once_the_alias_names_the_one_that_the_history_has_last(
         real(*args)
 
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", overtaken)
-    assert put(run, "2", "d1").by_this_decision
+    assert put(run, "2", "d1").changed
     assert state(run) == ("1", ["1"], ["1", "2", "1"])
     assert versions.get(run.spec, "2").stage == "Archived"

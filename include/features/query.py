@@ -18,6 +18,8 @@ from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, FEATURES, PARTITIO
 from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
 
+TIMESTAMP_SUFFIX = "__ts"
+"""Of the names under which `store.read_online` gives event times."""
 FEATURE_TYPES = (pa.bool_(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string())
 
 
@@ -121,9 +123,12 @@ def _check_schema(spec: ModelSpec, schema: pa.Schema) -> None:
     for name in (spec.target, PARTITION):
         if name in schema.names:
             raise refuse(f"selects {name}, which is no feature", f"Remove {name} from the SELECT")
-    repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    folded = [name.casefold() for name in schema.names]  # tables do not tell cases apart
+    repeated = sorted({name for name in schema.names if folded.count(name.casefold()) > 1})
     if repeated:
         raise refuse(f"selects {', '.join(repeated)} more than once", "Give every column a name of its own")
+    if reserved := [name for name in schema.names if name.endswith(TIMESTAMP_SUFFIX)]:
+        raise refuse(f"selects {', '.join(reserved)}, named as an event time is online", "Give it another name")
     if len(schema) == len(spec.entity.keys) + 1:
         raise refuse("selects no feature", "Add at least one column")
     for field in schema:

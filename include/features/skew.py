@@ -17,7 +17,8 @@ from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.features import query
-from include.features.store import TIMESTAMP_SUFFIX, answering, read_online
+from include.features.query import TIMESTAMP_SUFFIX
+from include.features.store import answering, read_online
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import EVENT_TIMESTAMP, FEATURES, PARTITION, SKEW

@@ -30,8 +30,6 @@ from include.lakehouse.tables import Lakehouse
 REPOSITORY = PROJECT_ROOT / "feature_repo"
 NEEDED = ("lakehouse_uri", "feast_registry", "feast_online_store")
 ONLINE_STORE = "FLIGHTLINE_FEAST_ONLINE_STORE"
-TIMESTAMP_SUFFIX = "__ts"
-"""Of the event times of a feature, in what ``read_online`` returns."""
 MICROSECOND = timedelta(microseconds=1)
 REGISTRY_LOCK, OPENING_LOCK = 4_210_000_001, 4_210_000_003  # any numbers, the same in every process
 

@@ -13,7 +13,8 @@ from feast import FeatureStore
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.evaluation.metrics import Floats
-from include.features.store import TIMESTAMP_SUFFIX, read_online
+from include.features.query import TIMESTAMP_SUFFIX
+from include.features.store import read_online
 from include.lakehouse.schemas import EVENT_TIMESTAMP, MODEL_VERSION, PREDICTION
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions

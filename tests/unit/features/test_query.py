@@ -65,6 +65,8 @@ def test_null_stays_null(make_spec, lake, put_clean):
         (f"SELECT listing_id, event_timestamp, 1e0 AS median_house_value {FROM}", "selects median_house"),
         (f"SELECT * {FROM}", "selects partition_key"),
         (f"SELECT listing_id, event_timestamp, population, population {FROM}", "population more than once"),
+        (f"SELECT listing_id, event_timestamp, 1 AS rooms, 2 AS Rooms {FROM}", "selects Rooms, rooms more than once"),
+        (f"SELECT listing_id, event_timestamp, 1 AS rooms__ts {FROM}", "selects rooms__ts, named as an event time"),
         (f"SELECT listing_id, event_timestamp {FROM}", "selects no feature"),
         (f"SELECT listing_id, event_timestamp, 1.5 AS half {FROM}", "half is of type decimal128(2, 1)"),
         (

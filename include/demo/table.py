@@ -121,14 +121,16 @@ def _row_counts(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> dict[
 
 
 def _versions(stack: Stack, spec: ModelSpec, lake: Lakehouse) -> list[dict[str, Any]]:
-    """Every registered version with its scores and the verdict on it, oldest first."""
+    """Every version that a training registered, with its scores and the verdict on it, oldest first."""
     client = MlflowClient(stack.mlflow_url)
     verdicts = decisions.history(lake, spec.name)
     found = []
     for registered in client.search_model_versions(f"name='{spec.name}'"):
-        run = client.get_run(str(registered.run_id))
         number = str(registered.version)
         own = [item for item in verdicts if item.subject == f"version {number}"]
+        if not any(item.kind == Kind.REGISTRATION for item in own):
+            continue  # by hand
+        run = client.get_run(str(registered.run_id))
         outcome = next((item for item in reversed(own) if item.kind in (Kind.PROMOTION, Kind.REJECTION)), None)
         found.append(
             {

@@ -36,7 +36,7 @@ settings.load_profile("flightline")
 from tests.played import played as played  # noqa: E402  one stack for several folders, which imports Airflow
 
 STACKS = ("tests/e2e", "tests/faults")
-ON_THE_PLAYED_STACK = "tests/faults/test_production.py"
+ON_THE_PLAYED_STACK = ("tests/faults/test_production.py", "tests/faults/test_time_to_live.py")
 
 
 @dataclass
@@ -140,7 +140,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _group(nodeid: str) -> str:
     file = nodeid.partition("::")[0]
-    if file == ON_THE_PLAYED_STACK:
+    if file in ON_THE_PLAYED_STACK:
         return "tests/e2e"
     if (folder := "/".join(file.split("/")[:2])) in STACKS:
         return folder  # one running stack, whose state its tests build on

@@ -29,7 +29,7 @@ from include.runtime.ports import free_port
 from include.runtime.stack import Stack
 
 LATE_MODEL = "late_housing"
-"""A second model in the same stack, the same but for its name and a deadline of seconds."""
+"""A second model in the same stack, the same but for its name, a deadline of seconds, and features of a few weeks."""
 BACKFILLED_MODEL = "backfilled_housing"
 """A third one, whose source still delivers: small days that begin some weeks ago, and gates that any version passes."""
 BACKFILLED_DAYS = 40
@@ -125,7 +125,10 @@ def add_models(models: Path) -> Path:
     """A folder of models: the package's own, and two that differ from it in a few lines of model.yaml."""
     edits = {
         loop.MODEL: {},
-        LATE_MODEL: {"deadline_minutes: 720": "deadline_minutes: 0.4\n  warn_minutes: 0.1"},
+        LATE_MODEL: {
+            "deadline_minutes: 720": "deadline_minutes: 0.4\n  warn_minutes: 0.1",
+            "ttl_days: 400": "ttl_days: 40",
+        },
         BACKFILLED_MODEL: {
             "first_day: 2025-01-01": f"first_day: {datetime.now(UTC).date() - timedelta(days=BACKFILLED_DAYS)}",
             "  last_day: 2025-12-31": "  #",

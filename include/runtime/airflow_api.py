@@ -16,6 +16,8 @@ from include.runtime.ports import require_ours
 
 FINISHED = ("success", "failed")
 TOKEN_SECONDS = 1800
+TIMEOUT_SECONDS = 30
+"""For one answer."""
 PATIENCE_SECONDS = 240
 """Longer than a component that died takes to be back on a busy machine."""
 
@@ -50,7 +52,7 @@ class AirflowApi:
         self.url = url
         self.patience = patience
         self._login = {"username": user, "password": password}
-        self._client = httpx.Client(base_url=url, timeout=30)
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS)
         self._token_since = float("-inf")
 
     def dag_ids(self, tag: str) -> list[str]:

@@ -107,7 +107,7 @@ def play(running: Running, draw: random.Random, kills: int) -> int:
 
 def ingest(running: Running, day: int) -> Run:
     """Deliver a day, and start its ingestion: both wait for no end, since something is killed meanwhile."""
-    conf = {"file": str(running.file), "batch": day, "labels": None, "days": LAST_DAY, "drift_day": None}
+    conf = {"file": running.file, "batch": day, "labels": None, "days": LAST_DAY, "drift_day": None}
     running.trigger("replay_source", conf=conf)
     return running.trigger("ingest_batch", partition=key(running, day))
 

@@ -30,7 +30,7 @@ class Running:
     stack: Stack
     airflow: AirflowApi
     spec: ModelSpec
-    file: Path
+    file: str
 
     def service(self, name: str) -> Service:
         return next(service for service in self.stack.status() if service.name == name)
@@ -53,7 +53,7 @@ class Running:
         return self.airflow.task_states(run).get(task)
 
     def deliver(self, number: int, days: int = 30) -> None:
-        conf = {"file": str(self.file), "batch": number, "labels": None, "days": days, "drift_day": None}
+        conf = {"file": self.file, "batch": number, "labels": None, "days": days, "drift_day": None}
         self.finish(self.trigger("replay_source", conf=conf))
 
     def finish(self, run: Run, seconds: float = 600) -> None:

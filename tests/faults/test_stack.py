@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import psutil
 import pytest
@@ -14,7 +16,7 @@ from include.ingestion.delivery import Delivery
 from include.lakehouse.schemas import CLEAN, FEATURES
 from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
-from include.runtime.airflow_api import Run
+from include.runtime.airflow_api import TIMEOUT_SECONDS, Run
 from include.runtime.stack import COMPONENTS
 from tests.faults.conftest import Running
 from tests.played import wait_for
@@ -100,6 +102,23 @@ def test_a_batch_that_is_rejected_after_it_was_accepted_is_withdrawn_by_an_event
     assert running.state(withdrawn, "name_versions") == "success"
     assert running.airflow.run(rejected.dag_id, rejected.run_id).state == "failed"
     assert lake.count(features, where=within(day)) == lake.count(CLEAN.of(running.spec), where=within(day)) == 0
+
+
+def test_an_answer_of_airflow_that_does_not_come_is_asked_for_again(running: Running) -> None:
+    """As on a machine that is busy for a while: the server takes the question, and is longer silent than one waits."""
+    silent_seconds = TIMEOUT_SECONDS + 5
+    server = psutil.Process(running.service("api-server").pid)
+    family = [server, *server.children(recursive=True)]
+    for process in family:
+        process.suspend()
+    resume = threading.Timer(silent_seconds, lambda: [process.resume() for process in family])
+    resume.start()
+    asked_at = time.monotonic()
+    try:
+        assert running.airflow.dag_ids(running.spec.name)
+    finally:
+        resume.join()
+    assert time.monotonic() - asked_at >= silent_seconds
 
 
 def test_status_says_how_often_and_why(running: Running) -> None:

@@ -66,7 +66,7 @@ def read_yaml(path: Path) -> object:
         mark = error.problem_mark
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError(f"not valid YAML{place}: {error.problem}", where=short_path(path)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # as a tag's reader has it
         raise ConfigError(f"not valid YAML: {str(error).splitlines()[0]}", where=short_path(path)) from None
 
 

@@ -20,6 +20,8 @@ from include.lakehouse.tables import Lakehouse
 
 TIMESTAMP_SUFFIX = "__ts"
 """Of the names under which `store.read_online` gives event times."""
+IN_NO_NAME = '",:[]{}'
+"""LightGBM keeps names as JSON."""
 FEATURE_TYPES = (pa.bool_(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string())
 
 
@@ -123,10 +125,12 @@ def _check_schema(spec: ModelSpec, schema: pa.Schema) -> None:
     for name in (spec.target, PARTITION):
         if name in schema.names:
             raise refuse(f"selects {name}, which is no feature", f"Remove {name} from the SELECT")
-    folded = [name.casefold() for name in schema.names]  # tables do not tell cases apart
-    repeated = sorted({name for name in schema.names if folded.count(name.casefold()) > 1})
+    folded = [_folded(name) for name in schema.names]
+    repeated = sorted({name for name in schema.names if folded.count(_folded(name)) > 1})
     if repeated:
         raise refuse(f"selects {', '.join(repeated)} more than once", "Give every column a name of its own")
+    if unfit := [name for name in schema.names if set(IN_NO_NAME).intersection(name)]:
+        raise refuse(f"selects {unfit[0]!r}", f"A feature has none of {' '.join(IN_NO_NAME)} in its name")
     if reserved := [name for name in schema.names if name.endswith(TIMESTAMP_SUFFIX)]:
         raise refuse(f"selects {', '.join(reserved)}, named as an event time is online", "Give it another name")
     if len(schema) == len(spec.entity.keys) + 1:
@@ -136,6 +140,11 @@ def _check_schema(spec: ModelSpec, schema: pa.Schema) -> None:
         if field.type not in expected:
             types = ", ".join(str(item) for item in expected)
             raise refuse(f"{field.name} is of type {field.type}", f"CAST it to one of: {types}")
+
+
+def _folded(name: str) -> str:
+    """Names that are one to tables, or to LightGBM."""
+    return name.casefold().replace(" ", "_")
 
 
 def _check_rows(spec: ModelSpec, features: pa.Table, partition: Partition) -> None:

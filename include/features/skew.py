@@ -21,11 +21,12 @@ from include.features.query import TIMESTAMP_SUFFIX
 from include.features.store import answering, read_online
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import EVENT_TIMESTAMP, FEATURES, PARTITION, SKEW
+from include.lakehouse.schemas import EVENT_TIMESTAMP, FEATURES, PARTITION, SKEW, WORKING
 from include.lakehouse.tables import Lakehouse
 
 SAMPLED_PARTITIONS = 30
 """Earlier partitions from which the gate takes keys: what it reads does not grow with the table."""
+ORDER, NEWEST = f"{WORKING}order", f"{WORKING}newest"
 RELATIVE_TOLERANCE = {pa.float32(): 1e-6, pa.float64(): 1e-12}
 
 
@@ -180,9 +181,10 @@ def _sample(spec: ModelSpec, lake: Lakehouse, partition: Partition, keys: int) -
     chosen = [partition.key, *(earlier[place] for place in np.argsort(order)[:SAMPLED_PARTITIONS])]
     rows = lake.read(table, where=[(PARTITION, "in", chosen)], columns=[*named, PARTITION])
     newest = rows.group_by(named).aggregate([(PARTITION, "max")]).to_pandas()
-    newest["order"] = pd.util.hash_pandas_object(newest[named].astype(str), index=False)
-    newest = newest.sort_values(["order", *named])
-    own = newest[f"{PARTITION}_max"] == partition.key
+    newest.columns = pd.Index([*named, NEWEST])
+    newest[ORDER] = pd.util.hash_pandas_object(newest[named].astype(str), index=False)
+    newest = newest.sort_values([ORDER, *named])
+    own = newest[NEWEST] == partition.key
     if not own.any():
         raise DataError(f"{table.name} has no rows of {partition}", fix="Build the features of that partition first")
     before, of_partition = (newest.loc[chosen, named].to_dict("records") for chosen in (~own, own))

@@ -24,7 +24,7 @@ from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.ingestion.expectations import RuleOutcome
 from include.ingestion.files import Flag
-from include.ingestion.rows import NO_ROWS, RowReasons, Rows, cast
+from include.ingestion.rows import NO_ROWS, POSITION, RowReasons, Rows, cast
 from include.ingestion.verdict import BatchHistory, Reprocessing, RowVerdicts
 from include.lakehouse.decisions import Reason
 from include.lakehouse.run import Run
@@ -217,14 +217,14 @@ def known_keys(run: Run, keys: pa.Table) -> Rows:
     names = list(run.spec.entity.keys)
     quoted = ", ".join(f'"{name}"' for name in names)
     with duckdb.connect() as connection:
-        connection.register("mine", keys.append_column("_position", pa.array(np.arange(keys.num_rows))))
+        connection.register("mine", keys.append_column(POSITION, pa.array(np.arange(keys.num_rows))))
         # DuckDB opens a file five times faster than a Delta reader does, but only one of this machine.
         known = f"read_parquet({files})"
         if "://" in run.lake.uri(clean):
             connection.register("others", run.lake.reader(clean, where=others, columns=names))
             known = "others"
-        found = connection.sql(f"SELECT _position FROM mine SEMI JOIN {known} USING ({quoted}) ORDER BY _position")
-        return found.to_arrow_table()["_position"].to_numpy()
+        found = connection.sql(f"SELECT {POSITION} FROM mine SEMI JOIN {known} USING ({quoted}) ORDER BY {POSITION}")
+        return found.to_arrow_table()[POSITION].to_numpy()
 
 
 def write_quarantine(
@@ -276,6 +276,12 @@ def clear(run: Run) -> None:
         table = run.table(declared)
         run.lake.replace(table, table.schema.empty_table(), _replaced(run))
     write_metrics(run, (), 0)
+
+
+def files(run: Run) -> dict[str, list[str]]:
+    """The files of the partition that a validation has left, by table."""
+    tables = [run.table(declared) for declared in (RAW, QUARANTINE)]
+    return {table.name: sorted(run.lake.paths(table, within(run.partition))) for table in tables}
 
 
 def load(run: Run) -> BatchCounts:

@@ -15,7 +15,7 @@ from include.core.spec import ModelSpec
 from include.ingestion import batch, expectations
 from include.ingestion.delivery import Delivery
 from include.ingestion.files import BadFile, position
-from include.ingestion.rows import Cast, RowReasons, cast, error_reason
+from include.ingestion.rows import POSITION, Cast, RowReasons, cast, error_reason
 from include.ingestion.verdict import BatchVerdict, RowVerdicts, sort_out
 from include.lakehouse.decisions import Outcome, Reason
 from include.lakehouse.run import Run
@@ -175,7 +175,7 @@ def _add_repeated(reasons: RowReasons, spec: ModelSpec, labels: pa.Table) -> Non
     """Add the rows that repeat an earlier label, and all rows of a key whose labels differ."""
     keys = list(spec.entity.keys)
     # Without nulls integers stay exact.
-    complete = labels.append_column("_position", pa.array(np.arange(labels.num_rows))).drop_null().to_pandas()
+    complete = labels.append_column(POSITION, pa.array(np.arange(labels.num_rows))).drop_null().to_pandas()
     contradicts = complete.groupby(keys)[spec.target].transform("nunique").gt(1)
-    reasons.add(Reason.DUPLICATE_ROW, complete["_position"][complete.duplicated([*keys, spec.target])])
-    reasons.add(Reason.DUPLICATE_KEY.about(",".join(keys)), complete["_position"][contradicts])
+    reasons.add(Reason.DUPLICATE_ROW, complete[POSITION][complete.duplicated([*keys, spec.target])])
+    reasons.add(Reason.DUPLICATE_KEY.about(",".join(keys)), complete[POSITION][contradicts])

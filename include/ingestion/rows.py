@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +12,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.lakehouse.decisions import Reason
+from include.lakehouse.schemas import WORKING
 
 Rows = npt.NDArray[np.int64]
 """Positions of rows in a batch, from 0, ascending."""
+POSITION = f"{WORKING}position"
+"""The column of them, where rows go through an engine."""
 NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 
 _REASONS = {pa.int64(): Reason.NOT_AN_INTEGER, pa.float64(): Reason.NOT_A_NUMBER}
 
 # Plain decimal notation. Not taken: inf, nan, hexadecimal, thousands separators.
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-# At most 18 digits, so that it fits 64 bits. Some tools write 7.0 for 7 where a column has nulls.
-_INTEGER = r"^[+-]?\d{1,18}(\.0*)?$"
+# Some tools write 7.0 for 7 where a column has nulls.
+_INTEGER = r"^[+-]?\d{1,19}(\.0*)?$"
+_LEAST, _MOST = (pa.scalar(Decimal(bound), pa.decimal128(38)) for bound in (-(2**63), 2**63 - 1))
 
 
 class RowReasons:
@@ -125,7 +130,8 @@ def _typed(strings: pa.Array, type_: pa.DataType) -> pa.Array:
     fits = pc.match_substring_regex(trimmed, _INTEGER if pa.types.is_integer(type_) else _NUMBER)
     plain = pc.replace_substring_regex(pc.if_else(fits, trimmed, None), r"^\+", "")
     if pa.types.is_integer(type_):
-        return pc.replace_substring_regex(plain, r"\..*$", "").cast(type_)
+        whole = pc.replace_substring_regex(plain, r"\..*$", "").cast(pa.decimal128(38))  # 19 digits may not fit 64 bits
+        return pc.if_else(pc.and_(pc.less_equal(_LEAST, whole), pc.less_equal(whole, _MOST)), whole, None).cast(type_)
     numbers = plain.cast(type_)
     return pc.if_else(pc.is_finite(numbers), numbers, None)
 
@@ -137,7 +143,7 @@ def _all_plain(strings: pa.Array, type_: pa.DataType) -> pa.Array | None:
             numbers = strings.cast(type_)
             return numbers if pc.all(pc.is_finite(numbers)).as_py() in (True, None) else None
         longest = pc.max(pc.binary_length(strings)).as_py() or 0
-        # Arrow also reads hexadecimal integers, and those of 19 digits.
+        # Arrow also reads hexadecimal integers.
         if longest > 18 or _may_be_hexadecimal(strings):
             return None
         return strings.cast(type_)

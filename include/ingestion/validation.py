@@ -25,7 +25,7 @@ from include.core.spec import ModelSpec
 from include.ingestion import expectations, suite
 from include.ingestion.expectations import EXAMPLES, KINDS, Failure, Rule, RuleOutcome
 from include.ingestion.files import Flag
-from include.ingestion.rows import NO_ROWS, Rows, cast
+from include.ingestion.rows import NO_ROWS, POSITION, Rows, cast
 from include.ingestion.scan import BatchScan
 from include.lakehouse.schemas import EXTRA_COLUMNS, ROW_NUMBER, SOURCE_FILE, typed_columns
 
@@ -57,10 +57,10 @@ _STEERING = ("mostly", "row_condition", "condition_parser")
 _INT64 = (-(2**63), 2**63 - 1)
 
 _DUPLICATES = """
-    SELECT position FROM (
-        SELECT position, row_number() OVER (PARTITION BY {columns} ORDER BY position) AS n
+    SELECT {position} FROM (
+        SELECT {position}, row_number() OVER (PARTITION BY {columns} ORDER BY {position}) AS n
         FROM raw JOIN candidates USING ({row})
-    ) WHERE n > 1 ORDER BY position
+    ) WHERE n > 1 ORDER BY {position}
 """
 
 
@@ -194,12 +194,12 @@ class ChunkedValidator:
             connection.execute(f"SET memory_limit = '{MEMORY}'")
             connection.execute(f"SET temp_directory = '{self._folder.name}'")
             connection.execute(
-                "CREATE TEMP VIEW staged AS SELECT file_row_number AS position, * "
+                f"CREATE TEMP VIEW staged AS SELECT file_row_number AS {POSITION}, * "
                 f"FROM read_parquet('{self._stage}', file_row_number = true)"
             )
             duplicates = self._duplicates(connection, raw, offsets)
-            connection.register("duplicates", pa.table({"position": duplicates}))
-            connection.execute("CREATE TEMP VIEW kept AS FROM staged ANTI JOIN duplicates USING (position)")
+            connection.register("duplicates", pa.table({POSITION: duplicates}))
+            connection.execute(f"CREATE TEMP VIEW kept AS FROM staged ANTI JOIN duplicates USING ({POSITION})")
             outcomes = []
             if not shape:
                 outcomes = [self._outcome(n, connection, duplicates) for n in range(len(self._rules))]
@@ -245,7 +245,7 @@ class ChunkedValidator:
             (name,) = rule.columns
             statistic = f'SELECT {STATISTICS[rule.type]}("{name}")::DOUBLE AS "{name}" FROM kept'
             return self._check(rule, connection.sql(statistic).to_arrow_table().to_pandas(), cast_errors)
-        text = f"SELECT {', '.join(['position', *_quoted(_needed(rule, self._staged))])} FROM kept"
+        text = f"SELECT {', '.join([POSITION, *_quoted(_needed(rule, self._staged))])} FROM kept"
         if is_plain(rule) and rule.type in UNIQUE:
             if not self._keys_repeat and set(self._spec.entity.keys) <= set(rule.columns):
                 return RuleOutcome(rule)
@@ -255,10 +255,10 @@ class ChunkedValidator:
             )
             same = " AND ".join(f"k.{name} IS NOT DISTINCT FROM repeated.{name}" for name in _quoted(rule.columns))
             text = f"SELECT k.* FROM ({text}) k WHERE EXISTS (FROM repeated WHERE {same})"
-        table = connection.sql(f"{text} ORDER BY position").to_arrow_table()
+        table = connection.sql(f"{text} ORDER BY {POSITION}").to_arrow_table()
         if table.num_columns > 1:
-            typed = suite.frame(table.drop_columns(["position"]))
-            typed.index = pd.Index(table["position"].to_numpy())
+            typed = suite.frame(table.drop_columns([POSITION]))
+            typed.index = pd.Index(table[POSITION].to_numpy())
         else:  # a rule on the columns of the table: all of them, and no row
             typed = suite.frame(pa.schema(list(self._types.items())).empty_table())
         return self._check(rule, typed, cast_errors)
@@ -284,16 +284,18 @@ class ChunkedValidator:
         listed, without = ", ".join(keys), " OR ".join(f"{key} IS NULL" for key in keys)
         repeated = f"SELECT ({listed}) FROM staged WHERE NOT ({without}) GROUP BY {listed} HAVING count(*) > 1"
         candidates = connection.sql(
-            f"SELECT position FROM staged WHERE {without} OR ({listed}) IN ({repeated}) ORDER BY position"
-        ).to_arrow_table()["position"]
+            f"SELECT {POSITION} FROM staged WHERE {without} OR ({listed}) IN ({repeated}) ORDER BY {POSITION}"
+        ).to_arrow_table()[POSITION]
         self._keys_repeat = bool(len(candidates))
         if not self._keys_repeat:
             return NO_ROWS
         connection.register("candidates", _named(candidates.to_numpy(), offsets))
         connection.register("raw", raw)
         columns = ", ".join(_quoted([*self._spec.columns, EXTRA_COLUMNS]))
-        found = connection.sql(_DUPLICATES.format(columns=columns, row=f"{SOURCE_FILE}, {ROW_NUMBER}"))
-        return found.to_arrow_table()["position"].to_numpy().astype(np.int64)
+        found = connection.sql(
+            _DUPLICATES.format(position=POSITION, columns=columns, row=f"{SOURCE_FILE}, {ROW_NUMBER}")
+        )
+        return found.to_arrow_table()[POSITION].to_numpy().astype(np.int64)
 
 
 def checks_rows_alone(rule: Rule) -> bool:
@@ -378,7 +380,7 @@ def _named(positions: Rows, offsets: Mapping[str, int]) -> pa.Table:
     place = np.clip(np.searchsorted(starts, positions, side="left") - 1, 0, len(files) - 1)
     names = pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), pa.array(files))
     numbers = pa.array(positions - starts[place])
-    return pa.table({SOURCE_FILE: names.cast(pa.string()), ROW_NUMBER: numbers, "position": pa.array(positions)})
+    return pa.table({SOURCE_FILE: names.cast(pa.string()), ROW_NUMBER: numbers, POSITION: pa.array(positions)})
 
 
 def _needed(rule: Rule, columns: Iterable[str]) -> list[str]:

@@ -34,6 +34,11 @@ PREDICTION, MODEL_VERSION, FEATURE_SERVICE, RUN_ID, SERVED, FEATURES_VERSION, WI
 )
 SPLIT, WEIGHT, DRIFTED = "split", "weight", "drifted"
 
+WORKING = "__"
+"""Begins the name of a column that is put beside a model's own while something is made of them."""
+TAKEN = ("all", "file_row_number")
+"""Names that no column of a model can have: what `metrics_` says of a whole window, and DuckDB's number of a row."""
+
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 COLUMN_TYPES: Mapping[str, pa.DataType] = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
 """By the type of a column in model.yaml."""
@@ -122,11 +127,19 @@ def typed_columns(spec: ModelSpec) -> Columns:
 
 
 def check(spec: ModelSpec, features: Mapping[str, pa.DataType]) -> None:
-    """No table has two columns of one name: the second would be read for the first.
+    """No table, and nothing made of one meanwhile, has two columns of one name: one would be read for the other.
 
     Raises:
-        ConfigError: a column, the target or a feature has the name of one that a table of the package has anyway.
+        ConfigError: a column, the target or a feature has the name of one that the package has anyway.
     """
+    named = {**dict.fromkeys((*spec.columns, spec.target), "model.yaml"), **dict.fromkeys(features, "features.sql")}
+    for name, file in named.items():
+        if name.startswith(WORKING) or name.lower() in TAKEN:
+            raise ConfigError(
+                f"{name}: the package uses that name itself, as it does all that begin with {WORKING}",
+                where=spec.file(file),
+                fix="Choose another name",
+            )
     for table in TABLES:
         table.of(spec, features if table.has_features else None)
     predicted: Columns = {PREDICTION: pa.float64()}  # a monitored window has it beside the label and the features

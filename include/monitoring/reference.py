@@ -9,11 +9,12 @@ import pandas as pd
 from include.core.spec import ModelSpec
 from include.lakehouse import reference_profiles
 from include.lakehouse.reference_profiles import Floats
-from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION, PREDICTION, SPLIT
+from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION, PREDICTION, SPLIT, WORKING
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions
 from include.training import training_set
 
+SEEN = f"{WORKING}seen"
 FITTED_PARTS = ("train", "validation")
 
 
@@ -39,8 +40,8 @@ class Reference:
         """Of rows with the entity's key and event time: whether the version has seen their labels."""
         named = list(self.fitted.columns)
         near = self.fitted[self.fitted[EVENT_TIMESTAMP].isin(rows[EVENT_TIMESTAMP].unique())]
-        matched = rows[named].merge(near, on=named, how="left", indicator="seen")
-        return pd.Series(matched["seen"].eq("both").to_numpy(), index=rows.index)
+        matched = rows[named].merge(near, on=named, how="left", indicator=SEEN)
+        return pd.Series(matched[SEEN].eq("both").to_numpy(), index=rows.index)
 
 
 def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:

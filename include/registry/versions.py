@@ -37,6 +37,8 @@ from include.training.training_set import TrainingSetRef
 
 Stage = Literal["None", "Staging", "Production", "Archived", "Rejected"]
 STAGING, PRODUCTION = "staging", "production"
+LARGEST = 2**31 - 1
+"""Number of a version that MLflow's database holds."""
 Predictor = Callable[[pd.DataFrame], Floats]
 """From rows of a version's features to one prediction a row, by the task's convention (`evaluation.metrics`)."""
 DETAILS = "details"
@@ -143,6 +145,8 @@ def get(spec: ModelSpec, version: str | int) -> Version:
 
 def find(spec: ModelSpec, version: str | int) -> Version | None:
     """One version; None if there is none, or no more."""
+    if not str(version).isdecimal() or int(version) > LARGEST:
+        return None
     try:
         return _version(MlflowClient().get_model_version(spec.name, str(version)))
     except MlflowException as error:

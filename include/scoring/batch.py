@@ -28,12 +28,15 @@ from include.lakehouse.schemas import (
     RUN_ID,
     SERVED,
     WITHDRAWN,
+    WORKING,
 )
 from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse, Reader
 from include.scoring import feature_lookup
 from include.scoring.choice import Choice
 from include.scoring.feature_lookup import KeyedModel
+
+WAS = f"{WORKING}was"
 
 
 @dataclass
@@ -127,9 +130,9 @@ class _Answers:
         if self._served is None:
             return predicted.assign(**{SERVED: True})
         former = predicted[self._keys].merge(
-            self._served, on=self._keys, how="left", validate="many_to_one", indicator="was"
+            self._served, on=self._keys, how="left", validate="many_to_one", indicator=WAS
         )
-        was_served = (former["was"] == "both").to_numpy()
+        was_served = (former[WAS] == "both").to_numpy()
         same = was_served & np.equal(former[PREDICTION].to_numpy(), predicted[PREDICTION].to_numpy())
         return predicted.assign(**{SERVED: ~was_served})[~same]
 

@@ -119,9 +119,10 @@ class KeyedModel:
         if len(without):
             example = ", ".join(f"{name} {without[name].iloc[0]}" for name in self.spec.entity.keys)
             raise DataError(
-                f"{len(without)} of {len(keys)} keys have no features {when}, e.g. {example}",
+                f"{len(without)} of {len(keys)} keys have no features {when}, or none that is not null, e.g. {example}",
                 where=self.feature_service,
-                fix=f"Run {self.spec.name}.build_features for the partition of these keys",
+                fix=f"Run {self.spec.name}.build_features for the partition of these keys; where it has run, let "
+                "features.sql give each row a value",
             )
 
 

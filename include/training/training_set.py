@@ -33,6 +33,9 @@ from include.lakehouse.schemas import (
 from include.lakehouse.tables import Lakehouse
 from include.training import leakage, splits
 
+MOST_CLASSES = 1_000
+"""Each takes its trees, those below the largest label that no row has, too."""
+
 
 @dataclass(frozen=True)
 class TrainingSetRef:
@@ -265,13 +268,14 @@ def _check_classes(spec: ModelSpec, labels: pd.Series) -> None:
     """Refuse labels that are no classes, where the task has classes."""
     if spec.task is Task.REGRESSION:
         return
-    most = 1 if spec.task is Task.BINARY else np.inf
+    most = 1 if spec.task is Task.BINARY else MOST_CLASSES - 1
+    classes = "0 and 1" if most == 1 else f"whole numbers from 0 to {most}"
     wrong = labels[(labels < 0) | (labels > most) | (labels % 1 != 0)]
     if len(wrong):
         raise DataError(
             f"{len(wrong)} labels are no class of a {spec.task} task, e.g. {wrong.iloc[0]:g}",
             where=spec.table("labels"),
-            fix="Classes are " + ("0 and 1" if spec.task is Task.BINARY else "whole numbers from 0"),
+            fix=f"Classes are {classes}. Have `labels` in expectations.yaml say so",
         )
 
 

@@ -205,6 +205,19 @@ TAKEN: dict[str, tuple[str, str, str, str]] = {
         "  source_file: {type: text, description: x}\n  population:",
         "model.yaml: source_file: raw_broken has",
     ),
+    "working": (
+        "features.sql",
+        "median_income,",
+        "median_income, 1 AS __was,",
+        "features.sql: __was: the package",
+    ),
+    "DuckDB's": (
+        "model.yaml",
+        "  population:",
+        "  file_row_number: {type: text, description: x}\n  population:",
+        "model.yaml: file_row_number: the package uses that name itself",
+    ),
+    "slice": ("features.sql", "median_income,", 'median_income, 1 AS "all",', "features.sql: all: the package uses"),
     "target": ("model.yaml", "target: median_house_value", "target: split", "split: training_sets_broken has"),
     "feature": ("features.sql", "median_income,", "median_income, 1 AS weight,", "features.sql: weight: training_sets"),
 }

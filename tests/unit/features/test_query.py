@@ -66,6 +66,8 @@ def test_null_stays_null(make_spec, lake, put_clean):
         (f"SELECT * {FROM}", "selects partition_key"),
         (f"SELECT listing_id, event_timestamp, population, population {FROM}", "population more than once"),
         (f"SELECT listing_id, event_timestamp, 1 AS rooms, 2 AS Rooms {FROM}", "selects Rooms, rooms more than once"),
+        (f'SELECT listing_id, event_timestamp, 1 AS "a b", 2 AS a_b {FROM}', "selects a b, a_b more than once"),
+        (f'SELECT listing_id, event_timestamp, 1 AS "a:b" {FROM}', "selects 'a:b'"),
         (f"SELECT listing_id, event_timestamp, 1 AS rooms__ts {FROM}", "selects rooms__ts, named as an event time"),
         (f"SELECT listing_id, event_timestamp {FROM}", "selects no feature"),
         (f"SELECT listing_id, event_timestamp, 1.5 AS half {FROM}", "half is of type decimal128(2, 1)"),

@@ -39,12 +39,15 @@ def test_what_is_no_number_is_null_and_an_error(text: str) -> None:
     assert cast_one(text, "number") == (None, True)
 
 
-@pytest.mark.parametrize(("text", "value"), [("1", 1), ("+12", 12), ("7.0", 7), ("-3.", -3), ("9" * 18, int("9" * 18))])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", 1), ("+12", 12), ("7.0", 7), ("-3.", -3), (str(2**63 - 1), 2**63 - 1), (f"{-(2**63)}.0", -(2**63))],
+)
 def test_integers(text: str, value: int) -> None:
     assert cast_one(text, "integer") == (value, False)
 
 
-@pytest.mark.parametrize("text", ["1.5", "1e3", "9" * 19, "one"])
+@pytest.mark.parametrize("text", ["1.5", "1e3", str(2**63), str(-(2**63) - 1), "9" * 20, "one"])
 def test_what_is_no_integer_is_null_and_an_error(text: str) -> None:
     assert cast_one(text, "integer") == (None, True)
 
@@ -67,7 +70,24 @@ def test_absent_column_is_null() -> None:
     assert found.errors == {}
 
 
-CELLS = st.sampled_from([None, "", "1", " 7 ", "7.0", "+3", "0x10", "X", "1e3", "many", "123456789012345678", "-2"])
+CELLS = st.sampled_from(
+    [
+        None,
+        "",
+        "1",
+        " 7 ",
+        "7.0",
+        "+3",
+        "0x10",
+        "X",
+        "1e3",
+        "many",
+        "123456789012345678",
+        "-2",
+        str(2**63 - 1),
+        "9" * 19,
+    ]
+)
 
 
 @given(

@@ -11,11 +11,11 @@ from include.ingestion.scan import Profile
 from include.lakehouse.schemas import typed_columns
 from tests.tables import day
 
-LARGEST = 10**18 - 1
-"""What casting admits: 18 digits."""
+LEAST, MOST = -(2**63), 2**63 - 1
+"""What casting admits."""
 
 
-@given(st.lists(st.integers(-LARGEST, LARGEST), min_size=1, max_size=5))
+@given(st.lists(st.integers(LEAST, MOST), min_size=1, max_size=5))
 def test_every_integer_that_casting_admits_is_profiled(numbers: list[int]) -> None:
     spec = catalogue.load("california_housing")
     delivered = pa.table({"listing_id": [str(number) for number in numbers]})
@@ -25,4 +25,4 @@ def test_every_integer_that_casting_admits_is_profiled(numbers: list[int]) -> No
     found = {line["statistic"]: line["value"] for line in lines if line["column"] == "listing_id"}
     assert found["count"] == len(numbers)
     assert (found["min"], found["max"]) == (float(min(numbers)), float(max(numbers)))
-    assert found["mean"] == pytest.approx(sum(numbers) / len(numbers), abs=1e3)
+    assert found["mean"] == pytest.approx(sum(numbers) / len(numbers), abs=1e4)

@@ -162,6 +162,7 @@ def test_labels_of_a_task_with_classes_are_classes(small: world.World) -> None:
             {"median_house_value": 2.0},
             "500 labels are no class of a binary task, e.g. 2. Classes are 0 and 1",
         ),
+        (Task.MULTICLASS, {"median_house_value": 1_000.0}, "e.g. 1000. Classes are whole numbers from 0 to 999"),
         (Task.MULTICLASS, {"median_house_value": 0.5}, "no class of a multiclass task, e.g. 0.5. Classes are whole"),
     ):
         for partition in (HISTORY, SECOND, THIRD):

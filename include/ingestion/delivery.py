@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -95,7 +96,7 @@ class Delivery:
         """The rows as ``read`` returns them, in tables of a bounded size, at least one for each file.
 
         Raises:
-            DeliveryError: no marker.
+            DeliveryError: no marker, or a file grew or went while it was read.
             BadFile: no file, or one that cannot be read; known only when its place is reached.
         """
         if not self.is_complete():
@@ -105,6 +106,18 @@ class Delivery:
                 fix=f"The sender writes the file there first, and an empty file {MARKER} last",
             )
         names = self._file_names()
+        before, is_whole = self._sizes(names), False
+        with suppress(FileNotFoundError):
+            yield from self._chunks_of(names)
+            is_whole = before == self._sizes(names)
+        if not is_whole:
+            raise DeliveryError(
+                f"the delivery of {self.kind} for {self.partition} was changed while it was read",
+                where=self.folder,
+                fix=f"The sender writes {MARKER} last, once no file changes any more. Clear this task then",
+            )
+
+    def _chunks_of(self, names: Sequence[str]) -> Iterator[pa.Table]:
         first: list[str] | None = None
         for name in names:
             number = 0
@@ -122,6 +135,17 @@ class Delivery:
                 number += rows.num_rows
             self.flags.extend((self.source_file(name), flag) for flag in file.flags)
             self.types.update(file.retyped)
+
+    def _sizes(self, names: Sequence[str]) -> list[int | None]:
+        """How long each file is now; None where it cannot be told."""
+        self._files.invalidate_cache(self._path())
+        found: list[int | None] = []
+        for name in names:
+            try:
+                found.append(self._files.size(self._path(name)))
+            except OSError:
+                found.append(None)
+        return found
 
     def write(self, name: str, content: bytes) -> None:
         """Deliver one file, the way a careful sender does: file first, in one step, marker last.

@@ -216,7 +216,7 @@ class DeliveredFile:
                     "Deliver it in smaller row groups",
                 )
             bytes_a_row = group.total_byte_size // max(group.num_rows, 1) + _NUMBER_BYTES * metadata.num_columns
-            rows = min(rows, CHUNK_BYTES // bytes_a_row)
+            rows = min(rows, CHUNK_BYTES // max(bytes_a_row, 1))
         return max(rows, 1)
 
     def _check_text(self, head: bytes) -> None:

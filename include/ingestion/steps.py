@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pyarrow as pa
 
-from include.core.errors import FlightlineError, RejectedError, UsageError
+from include.core.errors import DataError, FlightlineError, RejectedError, UsageError
 from include.ingestion import batch, expectations, labels, verdict
 from include.ingestion.batch import BatchCounts, Waiting
 from include.ingestion.delivery import Delivery
@@ -96,7 +96,7 @@ def validate_batch(run: Run) -> BatchVerdict:
         Kind.BATCH_VERDICT,
         summary.outcome,
         [*summary.batch_reasons, *summary.reasons],
-        inputs={"verdict": summary, "expectations": told},
+        inputs={"verdict": summary, "expectations": told, "files": batch.files(run)},
         follows=[spec.ingestion],
     )
     return summary
@@ -131,9 +131,25 @@ def load_batch(run: Run) -> BatchCounts:
     """Write ``clean_``: the raw rows of the partition that are not quarantined, typed.
 
     Raises:
-        DataError: the partition was never validated, or rows in = accepted + quarantined does not hold.
+        DataError: the partition was never validated, or rows in = accepted + quarantined does not hold; or two
+            validations at once have left the rows of one delivery and the verdict on another.
     """
-    return batch.load(run)
+    _require_one_validation(run)
+    counts = batch.load(run)
+    _require_one_validation(run)
+    return counts
+
+
+def _require_one_validation(run: Run) -> None:
+    """`raw_` and `quarantine_` are two commits: what is there has to be what one validation has left."""
+    verdicts = decisions.history(run.lake, run.spec.name, Kind.BATCH_VERDICT, subject=run.partition.key)
+    left = [item.inputs["files"] for item in verdicts if "files" in item.inputs]
+    if left and batch.files(run) not in left:
+        raise DataError(
+            "what is in raw_ and quarantine_ is not what one validation has left: another run came in between",
+            where=f"{run.spec.name}, batch of {run.partition}",
+            fix="Clear validate_batch of the delivery that is to count",
+        )
 
 
 def reject_batch(run: Run, reasons: Sequence[str]) -> BatchCounts:

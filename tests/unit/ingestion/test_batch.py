@@ -229,7 +229,7 @@ def test_load_refuses_rows_that_do_not_add_up(run: Run, deliver: Deliver, good_r
     other = quarantine.drop_columns(["row_number"]).append_column("row_number", pa.array([99]))
     put(run.lake, run.table(QUARANTINE), pa.concat_tables([quarantine, other.select(quarantine.column_names)]), DAY)
     with pytest.raises(DataError, match=r"batch of 2025-01-02: 40 rows in = 39 accepted \+ 2 quarantined: not so"):
-        steps.load_batch(run)
+        batch.load(run)
 
 
 def test_load_refuses_a_bad_row_that_left_quarantine(run: Run, deliver: Deliver, good_rows: Rows) -> None:
@@ -237,7 +237,24 @@ def test_load_refuses_a_bad_row_that_left_quarantine(run: Run, deliver: Deliver,
     nothing = run.lake.read(run.table(QUARANTINE)).slice(0, 0)
     put(run.lake, run.table(QUARANTINE), nothing, DAY)
     with pytest.raises(DataError, match="do not fit total_rooms"):
+        batch.load(run)
+
+
+def test_the_rows_of_one_delivery_are_not_loaded_by_the_verdict_on_another(
+    run: Run, deliver: Deliver, good_rows: Rows
+) -> None:
+    """What two validations at once leave: each replaces raw_ and quarantine_, in two commits."""
+    steps.validate_batch(deliver(changed(good_rows, 3, "total_rooms", "")))
+    of_the_first = run.lake.read(run.table(QUARANTINE))
+    steps.validate_batch(deliver(changed(good_rows, 5, "total_rooms", "")))
+    of_the_second = run.lake.read(run.table(QUARANTINE))
+    put(run.lake, run.table(QUARANTINE), of_the_first, DAY)
+    with pytest.raises(DataError, match="is not what one validation has left"):
         steps.load_batch(run)
+    assert not run.lake.exists(run.table(CLEAN))
+    put(run.lake, run.table(QUARANTINE), of_the_second, DAY)
+    steps.validate_batch(run)
+    assert steps.load_batch(run) == BatchCounts(40, 39, 1)
 
 
 def test_loading_does_without_great_expectations() -> None:

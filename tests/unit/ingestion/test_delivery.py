@@ -131,3 +131,18 @@ def test_fsspec_url_works_like_a_folder(spec: ModelSpec) -> None:
     delivery.write("california_housing.csv", b"a\n1\n")
     assert delivery.is_complete()
     assert delivery.read()["a"].to_pylist() == ["1"]
+
+
+@pytest.mark.parametrize("change", ["grows", "vanishes"])
+def test_what_changes_while_it_is_read_is_not_taken_in_part(delivery: Delivery, change: str) -> None:
+    delivery.write("california_housing.csv", b"a\n1\n2\n")
+    first, second = (Path(delivery.folder) / name for name in ("a_first.csv", "california_housing.csv"))
+    first.write_bytes(b"a\n3\n")
+    chunks = delivery.chunks()
+    next(chunks)
+    if change == "grows":
+        first.write_bytes(b"a\n3\n4\n")
+    else:
+        second.unlink()
+    with pytest.raises(DeliveryError, match="was changed while it was read"):
+        list(chunks)

@@ -84,10 +84,22 @@ def decide(run: Run) -> Verdict:
         seen = now
 
 
+def _in_production(run: Run, current: WindowMetrics | None) -> str | None:
+    """The version in production; for a window that has asked for the one that replaced its own, still its own.
+
+    Else a window that is decided on again would take back what it asked for, because it was answered.
+    """
+    serving = alias_history.current(run.lake, run.spec.name)
+    if serving is None:
+        return None
+    asked = decisions.history(run.lake, run.spec.name, Kind.TRAINING_REQUEST, subject=run.partition.key)
+    answered = any(item.actor == Actor.POLICY for item in asked)
+    return current.version if answered and current and current.version else serving.version
+
+
 def _decide(run: Run, current: WindowMetrics | None, past: Sequence[WindowMetrics]) -> Verdict:
     spec, lake, at = run.spec, run.lake, run.labels_available_at()
-    serving = alias_history.current(lake, spec.name)
-    production, requests = serving.version if serving else None, history.requests(spec, lake, at)
+    production, requests = _in_production(run, current), history.requests(spec, lake, at)
     verdict = policy.decide(
         spec.monitoring,
         metrics.of(spec),

@@ -68,6 +68,18 @@ def test_deciding_again_is_the_same_row(scene: Scene) -> None:
     assert len(decisions.history(scene.lake, scene.spec.name, Kind.RETRAINING_POLICY)) == 3
 
 
+def test_a_window_stands_by_what_it_asked_for_once_that_has_replaced_its_version(scene: Scene) -> None:
+    for number, seed in ((0, 2), (1, 3), (2, 4)):
+        play(scene, DAY.shift(number), noise=200, drifted=True, seed=seed)
+    asked = steps.decide(scene.run(NEXT))
+    assert asked.outcome is Outcome.REQUEST_RETRAINING
+    assert steps.request_retraining(scene.run(NEXT)) is None
+    scene.promote(scene.train(trained(), training_set="2025-01-06"))
+    assert steps.decide(scene.run(NEXT, run_id="again")) == asked
+    assert steps.request_retraining(scene.run(NEXT, run_id="again")) == "run asked for this training: one is enough"
+    assert steps.decide(scene.run(NEXT.shift(1), run_id="again")).reasons == (Reason.VERSION_REPLACED,)
+
+
 @pytest.mark.parametrize("order", [(4, 3, 2, 1, 0), (2, 4, 0, 3, 1), (0, 1, 2, 4, 3)])
 def test_in_whatever_order_days_come_they_are_decided_on_as_in_order(scene: Scene, order: tuple[int, ...]) -> None:
     for place in order:

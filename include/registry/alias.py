@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from include.core.errors import TamperedError
 from include.lakehouse import alias_history, decisions
 from include.lakehouse.alias_history import AliasPeriod
 from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.registry import promotion, versions
+
+IN_FLIGHT = timedelta(hours=1)
+"""Longer than a promotion takes."""
 
 
 def require(run: Run) -> None:
@@ -69,6 +74,11 @@ def _record(run: Run, outcome: Outcome, reason: Reason, named: str | None, runni
 
 
 def _is_complete(run: Run, period: AliasPeriod) -> bool:
-    """Whether the promotion or roll-back that began a period came to its end: it records itself last."""
+    """Whether the promotion or roll-back that began a period came to its end: it records itself last.
+
+    One whose process ended in between never does, and is at its end once no task runs that long.
+    """
+    if period.valid_from < datetime.now(UTC) - IN_FLIGHT:
+        return True
     decided = decisions.history(run.lake, run.spec.name, since=period.model_time)
     return any(item.decision_id == period.decision_id for item in decided)

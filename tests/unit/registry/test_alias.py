@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from mlflow import MlflowClient
@@ -129,6 +130,25 @@ def test_a_promotion_that_stopped_half_way_is_completed_and_not_reported(scene: 
     alias.require(run)
     assert aliased(run) == "2"
     assert outcomes(run, Kind.ALIAS_CHECK) == []
+
+
+def test_a_roll_back_whose_process_ended_before_it_was_recorded_hides_no_hand_for_long(
+    scene: Scene, monkeypatch
+) -> None:
+    run = promoted(scene, "unrecorded", "1", "2")
+
+    def stops(*args: object, **more: object) -> None:
+        raise ConnectionError("the process ends here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "_record_move", stops)
+        with pytest.raises(ConnectionError):
+            steps.roll_back(another(run, "back"), "1")
+    steps.roll_back(another(run, "once more"), "1")
+    monkeypatch.setattr(alias, "IN_FLIGHT", timedelta(0))
+    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
+    with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
+        alias.require(another(run, "scoring"))
 
 
 def test_a_promotion_at_the_same_moment_is_no_hand_at_work(scene: Scene, monkeypatch) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from include.core.errors import StackError
 
@@ -23,20 +24,19 @@ def write_private(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def read_json(path: Path, say: Callable[[str], None] | None = None) -> dict[str, Any]:
+def read_json(path: Path, shape: TypeAdapter[Any], say: Callable[[str], None] | None = None) -> dict[str, Any]:
     """The content of a JSON file; empty where there is none.
 
-    A file that is no JSON object was cut off or edited: it is kept beside as ``.broken``, and said.
+    A file of another shape was cut off or edited, or another release wrote it: it is kept beside as ``.broken``, and
+    said.
     """
     try:
-        found = json.loads(path.read_text())
-        if isinstance(found, dict):
-            return found
+        return dict(shape.validate_json(path.read_bytes()))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise StackError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     kept = path.with_name(f"{path.name}.broken")
     path.replace(kept)

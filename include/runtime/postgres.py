@@ -25,6 +25,7 @@ from urllib.parse import quote
 import psutil
 import psycopg2
 from psycopg2 import sql
+from pydantic import TypeAdapter
 
 from include.core.errors import StackError
 from include.runtime.files import read_json, write_private
@@ -54,6 +55,7 @@ listen_addresses = ''
 unix_socket_permissions = 0700
 password_encryption = 'scram-sha-256'
 """
+PASSWORDS = TypeAdapter(dict[str, str])
 _VARIABLES = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 _LOG_INS = f"local all {SUPERUSER} scram-sha-256\nlocal sameuser all scram-sha-256\n"
 """Over the socket only, with a password only, and each role to the database of its name only."""
@@ -211,7 +213,7 @@ class Postgres:
         )
 
     def _read_secrets(self) -> dict[str, str]:
-        return read_json(self._secrets, self._say)
+        return read_json(self._secrets, PASSWORDS, self._say)
 
     def _password(self, role: str) -> str:
         found = self._read_secrets()

@@ -20,6 +20,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import psutil
+from pydantic import TypeAdapter
 
 from include.core.errors import StackError
 from include.runtime import processes
@@ -35,6 +36,7 @@ MIN_FREE_BYTES = 2_000_000_000
 TRIES = 3
 """A component that ends as often while it is started will not come up by itself."""
 DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "feast": 8888}
+SETTINGS = TypeAdapter(dict[str, str | dict[str, int | str]])
 COMPONENTS = ("postgres", "mlflow", "feast-ui", *AIRFLOW)
 
 
@@ -255,7 +257,7 @@ class Stack:
 
     def _settings(self, say: Say = print) -> dict[str, Any]:
         """Generated once per folder: secrets; and of the last start: ports, and what the caller named."""
-        found = read_json(self.home / "stack.json", say)
+        found = read_json(self.home / "stack.json", SETTINGS, say)
         return {name: made() for name, made in SECRETS.items() if name not in found} | found
 
     def _write_settings(self, settings: dict) -> None:

@@ -21,6 +21,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic asks for it on Python 3.11
+
 from include.core.settings import PROJECT_ROOT
 from include.runtime import processes
 from include.runtime.files import read_json, write_private
@@ -76,6 +79,17 @@ class Health:
         return self.session is not None and self.session.leader() is not None
 
 
+class State(TypedDict):
+    """What the supervisor notes in ``run/state.json``."""
+
+    supervisor: Session | None
+    wanted_at: int
+    components: dict[str, Health]
+
+
+STATE = TypeAdapter(State)
+
+
 class Folder:
     """What the supervisor and those who ask it share: who is wanted, how they are, and who supervises."""
 
@@ -111,14 +125,14 @@ class Folder:
         return bool(self._read().get("wanted_at") == self.wanted_at())
 
     def health(self) -> dict[str, Health]:
-        return {name: Health(**found) for name, found in self._read().get("components", {}).items()}
+        return dict(self._read().get("components", {}))
 
     def supervisor(self) -> Session | None:
         """The supervisor while it runs."""
         if not self.is_supervised():
             return None
-        found = self._read().get("supervisor")
-        return Session(**found) if found else None
+        found: Session | None = self._read().get("supervisor")
+        return found
 
     def is_supervised(self) -> bool:
         try:
@@ -140,11 +154,11 @@ class Folder:
             yield
 
     def _read(self) -> dict[str, Any]:
-        state = read_json(self._state)
+        state = read_json(self._state, STATE)
         until = time.monotonic() + 5
         while not state and self.is_supervised() and time.monotonic() < until:  # it writes a lost one anew
             time.sleep(POLL_SECONDS)
-            state = read_json(self._state)
+            state = read_json(self._state, STATE)
         return state
 
 

@@ -56,6 +56,31 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch) -> None:
         Stack(tmp_path).up(print)
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        *(("stack.json", text) for text in ('{"ports": null}', '{"ports": [1]}', '{"ports": 1}', "[" * 100_000)),
+        ("run/state.json", '{"supervisor": null, "wanted_at": 0, "components": []}'),
+        ("run/state.json", '{"supervisor": null, "wanted_at": 0, "components": {"mlflow": {"pid": "many"}}}'),
+        ("run/state.json", '{"supervisor": [], "wanted_at": 0, "components": {}}'),
+    ],
+)
+def test_a_file_of_another_shape_is_kept_beside_and_said(tmp_path: Path, capsys, file: str, content: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    assert not any(service.pid for service in Stack(tmp_path).status())
+    assert "was broken: it is made anew" in capsys.readouterr().out
+    assert path.with_name(f"{path.name}.broken").read_text() == content
+
+
+def test_what_another_release_noted_beside_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    noted = {"supervisor": None, "wanted_at": 0, "components": {"mlflow": {"restarts": 2, "colour": "red"}}}
+    (tmp_path / "run" / "state.json").write_text(json.dumps(noted))
+    assert {service.restarts for service in Stack(tmp_path).status() if service.name == "mlflow"} == {2}
+
+
 def test_secrets_are_made_once_and_are_nobody_elses(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
     stack._write_settings(stack._settings())

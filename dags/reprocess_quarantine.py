@@ -46,8 +46,9 @@ def reprocess_quarantine(model: str) -> None:
         @task
         def list_partitions(**context) -> None:
             from include.ingestion import steps
+            from include.orchestration import notes
 
-            steps.list_quarantine(model_run_of(context))
+            note(context, notes.of_waiting(steps.list_quarantine(model_run_of(context))))
 
         @task
         def judge_again(**context) -> dict:

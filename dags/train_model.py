@@ -42,7 +42,7 @@ def train_model(model: str) -> None:
     )
     def build() -> None:
         wait_for_features = FeatureFreshnessSensor(
-            task_id="wait_for_features", model=model, deadline=timedelta(hours=6)
+            task_id="wait_for_features", model=model, deadline=timedelta(hours=6), delivered=True
         )
 
         @task

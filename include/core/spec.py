@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from include.core.errors import UsageError
 from include.core.files import short_path
 from include.core.partition import CRONS, Grain, Partition
 
@@ -335,6 +336,22 @@ class ModelSpec(Section):
         """That of the last delivery: all of the last day's, where it has several. None where no end is known."""
         last = self.deliveries.last_day
         return Partition.of(datetime.combine(last, time.max), self.grain) if last else None
+
+    def require_delivered(self, partition: Partition, at: datetime, where: str) -> None:
+        """Refuse what is asked of a partition that no delivery is for.
+
+        Raises:
+            UsageError: it has not begun, or is before the first delivery or after the last one.
+        """
+        partition.require_begun(at, where)
+        first, last = self.first_partition, self.last_partition
+        if partition < first or (last is not None and partition > last):
+            end = f"to {last}" if last else "on"
+            raise UsageError(
+                f"the partition key is {partition.key!r}, and deliveries are from {first} {end}",
+                where=where,
+                fix=f"Take one of them, or change deliveries in {self.file()}",
+            )
 
     @property
     def cron(self) -> str:

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         run_id = options.run_id or f"job__{step}__{subject}__{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         run = open_run(options.model, run_id=run_id, partition=options.partition)
         if run.asked_for:
-            run.asked_for.require_begun(datetime.now(UTC), where="--partition")
+            run.spec.require_delivered(run.asked_for, datetime.now(UTC), where="--partition")
         refs = {name: getattr(options, name) for name in _parameters(function)}
         result = function(run, **_converted(function, {name: text for name, text in refs.items() if text is not None}))
     except FlightlineError as error:

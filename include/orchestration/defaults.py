@@ -54,6 +54,7 @@ def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
             "retry_policy": ExceptionRetryPolicy([RetryRule([*NOT_RETRIED], RetryAction.FAIL)]),
             "on_failure_callback": note_failure,
             "execution_timeout": TASK_TIMEOUT,
+            "show_return_value_in_logs": False,  # for who reads the log the step has said it in words
         },
     }
 

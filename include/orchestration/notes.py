@@ -106,16 +106,24 @@ def of_candidate(run: Run, version: str, candidate: RunRef) -> str:
 
 def of_gate(verdict: gates.Verdict) -> str:
     """The gate's answer, with what its failed checks have found."""
-    failed = "".join(f"; {check.name}: {check.detail}" for check in verdict.failed)
+    failed = "".join(f"; {check.name}: {check.detail.rstrip('.')}" for check in verdict.failed)
     return f"{verdict.gate} gate {'passed' if verdict.passed else 'failed'}{failed}"
 
 
 def of_rejection(reasons: Sequence[str]) -> str:
-    return f"rejected ({_some(reasons)})"
+    return f"rejected ({_some([reason.removeprefix('check:') for reason in reasons])})"
 
 
 def of_drift_check(drifted: Sequence[str]) -> str:
     return f"{_some(drifted)} drifted since the history" if drifted else "no drift since the history"
+
+
+def of_waiting(rows: Mapping[str, int]) -> str:
+    """``5 rows of 2 partitions are in quarantine (2025-01-02 3, 2025-01-04 2)``."""
+    if not rows:
+        return "no row is in quarantine"
+    some = _some([f"{key} {count}" for key, count in rows.items()])
+    return f"{sum(rows.values())} rows of {len(rows)} partitions are in quarantine ({some})"
 
 
 def of_dry_run(spec: ModelSpec, found: SmokeScore) -> str:

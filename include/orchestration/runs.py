@@ -71,10 +71,11 @@ def partition_of(context: Any) -> Partition:
 
     Raises:
         UsageError: the run was triggered without a partition key, with one that is none of the model's grain, or with
-            that of a partition that had not begun.
+            that of a partition that had not begun, or that is none of the deliveries.
     """
     dag_id, dag_run = context["dag"].dag_id, context["dag_run"]
-    grain = catalogue.load(dag_id.split(".")[0]).grain
+    spec = catalogue.load(dag_id.split(".")[0])
+    grain = spec.grain
     key, at = key_of(context), dag_run.start_date or dag_run.run_after
     try:
         partition = Partition.parse(str(key), grain)
@@ -85,7 +86,7 @@ def partition_of(context: Any) -> Partition:
             fix=f"Trigger it with one such as {EXAMPLES[grain]}, in the form's "
             + ("field Partition" if "partition" in context["dag"].params else "Advanced Options: Partition Key"),
         ) from None
-    partition.require_begun(at, where=dag_id)
+    spec.require_delivered(partition, at, where=dag_id)
     return partition
 
 

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from flightline.triggers import ConditionTrigger
 from include.core.errors import DeliveryError
-from include.orchestration.runs import partition_of
+from include.orchestration.runs import partition_of, run_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -96,10 +96,20 @@ class FeatureFreshnessSensor(ConditionSensor):
 
     fix = "Run build_features for that partition, then clear this task"
 
-    def __init__(self, *, poll_seconds: float = 5, **kwargs: Any) -> None:
+    def __init__(self, *, delivered: bool = False, poll_seconds: float = 5, **kwargs: Any) -> None:
+        """
+        Args:
+            delivered: whether the batch has to be accepted already, so that a wrong key fails at once.
+        """
         super().__init__(
             condition="include.features.freshness:is_fresh",
             expected="include.features.freshness:describe",
             poll_seconds=poll_seconds,
             **kwargs,
         )
+        self.delivered = delivered
+
+    def execute(self, context: Context) -> None:
+        if self.delivered:
+            run_of(context).require_accepted()
+        super().execute(context)

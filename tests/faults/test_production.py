@@ -106,7 +106,7 @@ def test_of_eight_roll_backs_at_once_no_tenure_is_lost_and_the_alias_names_the_l
 ) -> None:
     before = alias_history.periods(played.lake, played.spec.name)
     jobs = [job(played, "registry.roll_back", "--version", "1" if number % 2 else serving) for number in range(AT_ONCE)]
-    said = [job.communicate(timeout=300) for job in jobs]
+    said = [job.communicate(timeout=900) for job in jobs]
     assert [job.returncode for job in jobs] == [0] * AT_ONCE, said
     moves = [json.loads(text.splitlines()[-1]) for text, _ in said]
     after = alias_history.periods(played.lake, played.spec.name)
@@ -116,7 +116,7 @@ def test_of_eight_roll_backs_at_once_no_tenure_is_lost_and_the_alias_names_the_l
     assert all(one.version != next_one.version for one, next_one in pairwise(after))
     assert named(played) == after[-1].version
     last = job(played, "registry.roll_back", "--version", serving)
-    assert last.wait(300) == 0
+    assert last.wait(900) == 0
     assert named(played) == serving
 
 
@@ -156,9 +156,9 @@ def test_what_was_served_of_a_batch_that_is_rejected_later_is_withdrawn_too(play
 def test_a_job_does_not_promote_what_a_person_has_to_approve_and_says_so(played: Played, serving: str) -> None:
     for gate in ("registry.check_staging", "registry.check_production"):
         asked = job(played, gate, "--version", serving, environment="prod")
-        assert json.loads(asked.communicate(timeout=300)[0].splitlines()[-1])["passed"]
+        assert json.loads(asked.communicate(timeout=900)[0].splitlines()[-1])["passed"]
     refused = job(played, "registry.promote", "--version", serving, environment="prod")
-    _, said = refused.communicate(timeout=300)
+    _, said = refused.communicate(timeout=900)
     assert refused.returncode == 1
     assert "Traceback" not in said
     assert f"error: {played.spec.name}: a person has to approve version {serving} in prod" in said.splitlines()[-1]

@@ -36,7 +36,7 @@ def test_of_eight_days_that_are_validated_at_once_in_an_empty_lakehouse_none_is_
         )
         for day in days
     ]
-    said = [job.communicate(timeout=300)[0] for job in jobs]
+    said = [job.communicate(timeout=900)[0] for job in jobs]
     assert [job.returncode for job in jobs] == [0] * AT_ONCE, said
     lake = Lakehouse(str(lakehouse))
     raw, waiting = (lake.rows_by_partition(table.of(spec)) for table in (RAW, QUARANTINE))

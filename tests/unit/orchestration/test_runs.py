@@ -22,7 +22,7 @@ MODEL = "california_housing"
 
 def context(dag: str, key: str | None, asked: str | None = None, **more: Any) -> dict[str, Any]:
     run = SimpleNamespace(
-        partition_key=key, run_id="manual", conf={"partition": asked}, start_date=datetime(2026, 1, 1, tzinfo=UTC)
+        partition_key=key, run_id="manual", conf={"partition": asked}, start_date=datetime(2025, 12, 1, tzinfo=UTC)
     )
     params = {"partition": None} if dag == "reprocess_quarantine" else {}
     return {"dag": SimpleNamespace(dag_id=f"{MODEL}.{dag}", params=params), "dag_run": run, **more}
@@ -37,9 +37,17 @@ def test_a_key_that_is_no_day_says_what_one_looks_like(key: str | None) -> None:
 
 
 def test_a_day_that_has_not_begun_is_refused_by_the_time_of_the_run() -> None:
-    with pytest.raises(UsageError, match="'2026-01-02': that day has not begun on 2026-01-01 00:00 UTC"):
-        runs.partition_of(context("ingest_batch", "2026-01-02"))
-    assert runs.partition_of(context("ingest_batch", "2026-01-01")).key == "2026-01-01"
+    with pytest.raises(UsageError, match="'2025-12-02': that day has not begun on 2025-12-01 00:00 UTC"):
+        runs.partition_of(context("ingest_batch", "2025-12-02"))
+    assert runs.partition_of(context("ingest_batch", "2025-12-01")).key == "2025-12-01"
+
+
+@pytest.mark.parametrize("day", ["2024-12-31", "2026-01-01"])
+def test_a_day_that_no_delivery_is_for_is_refused_and_not_waited_for(day: str) -> None:
+    late = context("ingest_batch", day)
+    late["dag_run"].start_date = datetime(2026, 3, 1, tzinfo=UTC)
+    with pytest.raises(UsageError, match=f"is '{day}', and deliveries are from 2025-01-01 to 2025-12-31. Take one"):
+        runs.partition_of(late)
 
 
 @pytest.mark.parametrize("key", ["2025-01-02", "three", None])

@@ -22,7 +22,10 @@ def test_warning_names_the_marker_and_comes_before_the_deadline(
     assert alert.callback.path == f"{alerts.__name__}.{alerts.warn_of_late_delivery.__name__}"
     assert alert.interval.total_seconds() == spec.deliveries.deadline_minutes * 60 / 2
     with caplog.at_level(logging.WARNING):
-        context = {"dag_run": {"partition_key": "2025-01-04T00:00:00"}}
+        context = {"dag_run": {"partition_key": "2025-01-04T00:00:00", "state": "failed"}}
+        asyncio.run(alerts.warn_of_late_delivery(**alert.callback.kwargs, context=context))
+        assert not caplog.text, "nobody waits any more"
+        context["dag_run"]["state"] = "running"
         asyncio.run(alerts.warn_of_late_delivery(**alert.callback.kwargs, context=context))
     assert f"{tmp_path}/california_housing/batches/batch_date=2025-01-04/_SUCCESS" in caplog.text
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from flightline.sensors import DeliverySensor
+from flightline.sensors import DeliverySensor, FeatureFreshnessSensor
 from flightline.triggers import ConditionTrigger
 
 from include.core import catalogue
@@ -34,7 +34,13 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def context(partition: str | None = DAY.key) -> Any:
     return {
         "dag": SimpleNamespace(dag_id=f"{MODEL}.ingest_batch", params={}),
-        "dag_run": SimpleNamespace(partition_key=partition, conf=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)),
+        "dag_run": SimpleNamespace(
+            partition_key=partition,
+            conf=None,
+            start_date=datetime(2026, 1, 1, tzinfo=UTC),
+            run_id="a run",
+            triggering_user_name=None,
+        ),
     }
 
 
@@ -64,6 +70,13 @@ def test_a_missing_delivery_is_waited_for_without_a_slot() -> None:
 def test_a_run_without_a_partition_says_what_to_do() -> None:
     with pytest.raises(UsageError, match="Trigger it with one such as 2025-01-31"):
         sensor().execute(context(None))
+
+
+def test_features_of_a_day_that_was_never_delivered_are_not_waited_for_by_a_training() -> None:
+    """It would keep every other one from running for as long."""
+    wait = FeatureFreshnessSensor(task_id="wait", model=MODEL, deadline=timedelta(hours=1), delivered=True)
+    with pytest.raises(UsageError, match="there is nothing to do: no rows of 2025-01-05 are in clean_california_hous"):
+        wait.execute(context())
 
 
 def trigger(deadline: datetime) -> ConditionTrigger:

@@ -245,6 +245,12 @@ def test_every_task_that_may_be_joined_from_branches_runs_after_one_of_them(dag_
         assert promote.get_task(name).trigger_rule == "none_failed_min_one_success"
 
 
+def test_no_task_log_ends_in_a_repr(dag_bag):
+    tasks = [task for dag in dag_bag.dags.values() for task in dag.tasks if hasattr(task, "show_return_value_in_logs")]
+    assert tasks
+    assert not [task.task_id for task in tasks if task.show_return_value_in_logs]
+
+
 @pytest.mark.parametrize("name", ["promote_model", "roll_back_model"])
 def test_what_changed_nothing_is_no_event(dag_bag, name):
     announce = dag_bag.dags[f"{MODEL}.{name}"].get_task("announce_production").python_callable

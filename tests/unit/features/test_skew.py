@@ -40,6 +40,19 @@ def test_it_counts_and_names_what_differs(store, spec, build, lake):
     assert found.features == ("median_income", "rooms_per_household", "inland")
 
 
+@on_one_store
+def test_a_key_may_be_named_order(store, make_spec, lake, put_clean):
+    sql = 'SELECT "order", event_timestamp, median_income FROM clean_california_housing'
+    spec = make_spec(sql, **{"keys: [listing_id]": "keys: [order]", "  listing_id:": "  order:"})
+    feature_store.apply(store, spec)
+    for income, materialize in ((5.0, True), (5.5, False)):
+        put_clean(spec, [1, 2, 3], DAY, median_income=[income] * 3)
+        query.write(spec, lake, DAY)
+        if materialize:
+            feature_store.materialize(store, spec, DAY)
+    assert skew.check_skew(store, spec, lake, DAY).mismatches == 3
+
+
 def test_it_counts_keys_that_are_served_beyond_their_time(store, make_spec, build, lake):
     build(DAY, [1, 2], 5.0)
     build(LATER.shift(-1), [1, 2], 5.0, materialize=False)

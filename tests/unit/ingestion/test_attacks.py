@@ -395,6 +395,14 @@ def test_parquet_whose_pages_swell_is_refused_by_its_metadata(
     assert verdict.batch_reasons == ("too_large",)
 
 
+def test_parquet_without_a_column_is_a_verdict(run: Run, deliver: Deliver) -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({}), file)
+    verdict: BatchVerdict = steps.validate_batch(deliver(file.getvalue(), file="a.parquet"))
+    assert verdict.batch_reasons
+    assert verdict.rows == 0
+
+
 def long_cells(rows: int, length: int) -> bytes:
     """A delivery of few bytes: one text of that length in every row, once in the file's dictionary."""
     columns = {name: pa.array(["1"] * rows) for name in ("longitude", "latitude", "total_rooms")}

@@ -126,3 +126,19 @@ def test_a_rejected_batch_is_an_alert_that_names_its_reasons(
         BatchRejected, match=r"batch of 2025-01-02: the batch is rejected: missing_column:total_rooms\. "
     ):
         steps.alert(rejected)
+
+
+@pytest.mark.parametrize("rows_in_memory", [200_000, 5])
+def test_a_column_may_be_named_position(
+    run: Run, deliver: Callable[..., Run], good_rows: Rows, rows_in_memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the number of a row was, where rows go through an engine."""
+    monkeypatch.setattr(raw_loader, "WHOLE_ROWS", rows_in_memory)
+    columns = {**run.spec.columns, "position": run.spec.columns["latitude"]}
+    mean = {"type": "expect_column_mean_to_be_between", "column": "position", "min_value": 4, "max_value": 6}
+    run = replace(run, spec=run.spec.model_copy(update={"columns": columns}))
+    run = with_rules(run, mean | {"severity": "reject_batch"})
+    rows = [[*good_rows[0], "position"], *([*row, "5"] for row in good_rows[1:])]
+    verdict, counts = ingest(deliver([*rows, rows[3]], of=run))
+    assert verdict.reasons == {"duplicate_row": 1}
+    assert counts == BatchCounts(41, 40, 1)

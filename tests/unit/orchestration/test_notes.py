@@ -78,3 +78,9 @@ def test_a_batch_and_its_scoring() -> None:
     assert notes.of_scoring(Scored("1", True, 413, 7)) == (
         "413 rows scored by version 1, 7 of them beside what was served"
     )
+
+
+def test_rows_that_wait_are_told_by_partition() -> None:
+    assert notes.of_waiting({}) == "no row is in quarantine"
+    found = notes.of_waiting({"2025-01-02": 3, "2025-01-04": 2})
+    assert found == "5 rows of 2 partitions are in quarantine (2025-01-02 3, 2025-01-04 2)"

@@ -142,7 +142,10 @@ def load_batch(run: Run) -> BatchCounts:
 
 def _require_one_validation(run: Run) -> None:
     """`raw_` and `quarantine_` are two commits: what is there has to be what one validation has left."""
-    verdicts = decisions.history(run.lake, run.spec.name, Kind.BATCH_VERDICT, subject=run.partition.key)
+    partition = run.partition
+    verdicts = decisions.history(
+        run.lake, run.spec.name, Kind.BATCH_VERDICT, since=partition.end, subject=partition.key
+    )
     left = [item.inputs["files"] for item in verdicts if "files" in item.inputs]
     if left and batch.files(run) not in left:
         raise DataError(

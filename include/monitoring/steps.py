@@ -92,7 +92,9 @@ def _in_production(run: Run, current: WindowMetrics | None) -> str | None:
     serving = alias_history.current(run.lake, run.spec.name)
     if serving is None:
         return None
-    asked = decisions.history(run.lake, run.spec.name, Kind.TRAINING_REQUEST, subject=run.partition.key)
+    asked = decisions.history(
+        run.lake, run.spec.name, Kind.TRAINING_REQUEST, since=run.labels_available_at(), subject=run.partition.key
+    )
     answered = any(item.actor == Actor.POLICY for item in asked)
     return current.version if answered and current and current.version else serving.version
 

@@ -3,8 +3,6 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 FLIGHTLINE := $(BIN)/python -m include.runtime
-DAYS ?= 10
-DRIFT_DAY ?= 4
 export PYTHONPATH := .:plugins
 export PYTHONUNBUFFERED := 1
 export AIRFLOW_HOME := $(CURDIR)/var/airflow
@@ -15,8 +13,8 @@ MODEL ?= california_housing
 SBOM ?= var/sbom.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status clean test test-unit faults dag-test dag-test-clean check-delivery replay-decisions bench check format \
-  lock docs sbom
+.PHONY: help demo up down status clean test test-unit faults dag-test dag-test-clean new-model check-model check-delivery replay-decisions \
+  bench check format lock docs schema sbom
 
 help: ## What can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,8 +22,8 @@ help: ## What can be run
 $(VENV)/.ready: requirements.txt include/runtime/bootstrap.sh
 	@bash include/runtime/bootstrap.sh $(VENV)
 
-demo: $(VENV)/.ready ## Set everything up, run the whole loop in Airflow, leave the web UIs open (DAYS=10 DRIFT_DAY=4|none)
-	@$(BIN)/python -m include.demo --days $(DAYS) --drift-day $(DRIFT_DAY)
+demo: $(VENV)/.ready ## Set everything up, run the whole loop in Airflow, leave the web UIs open (MODEL=… DAYS=10 DRIFT_DAY=4|none)
+	@$(BIN)/python -m include.demo --model "$(MODEL)" --days "$(DAYS)" --drift-day "$(DRIFT_DAY)"
 
 up: $(VENV)/.ready ## Start PostgreSQL, MLflow, Feast's pages and Airflow on this machine
 	@$(FLIGHTLINE) up
@@ -66,10 +64,17 @@ check-delivery: $(VENV)/.ready ## What would become of a delivery, before it is 
 	@[ ! -e var/env ] || . var/env; $(BIN)/python -m include.jobs.check_delivery "$(FILE)" --model "$(MODEL)" \
 	  --partition "$(PARTITION)"
 
+new-model: $(VENV)/.ready ## Draft a model's folder from a file (NAME=sales DATA=sales.csv; TARGET=… KEYS=a,b TIME=… GRAIN=… TASK=…)
+	@$(BIN)/python -m include.scaffold new "$(NAME)" "$(DATA)" --target "$(TARGET)" --keys "$(KEYS)" --time "$(TIME)" \
+	  --grain "$(GRAIN)" --task "$(TASK)"
+
+check-model: $(VENV)/.ready ## All of a model's folder on a sample, in a minute, without a stack (NAME=sales DATA=sales.csv TIME=…)
+	@$(BIN)/python -m include.scaffold check "$(or $(NAME),$(MODEL))" --data "$(DATA)" --time "$(TIME)"
+
 replay-decisions: $(VENV)/.ready ## The retraining policy's decisions, taken again: the same, and which today's model.yaml would change (MODEL=…)
 	@[ ! -e var/env ] || . var/env; $(BIN)/python -m include.jobs.replay_decisions --model "$(MODEL)"
 
-bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion|growth|parsing)
+bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion|growth|parsing|promotion|retraining)
 	@$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)
 
 format: $(VENV)/.ready ## Format the code and sort its imports
@@ -78,6 +83,9 @@ format: $(VENV)/.ready ## Format the code and sort its imports
 
 docs: $(VENV)/.ready ## Write docs/dags.md anew from the DAGs
 	@$(BIN)/python -m include.orchestration.dag_docs docs/dags.md
+
+schema: $(VENV)/.ready ## Write the JSON Schemas of model.yaml and expectations.yaml, for editors, anew
+	@$(BIN)/python -m include.scaffold schema docs/schema
 
 lock: $(VENV)/.ready ## Resolve pyproject.toml into requirements.txt, for Python 3.11 and 3.12, with the hashes of all files
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --index-strategy unsafe-best-match \

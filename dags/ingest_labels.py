@@ -4,7 +4,8 @@ Takes the labels of a partition's rows into the lakehouse. They arrive later tha
 **Runs when:** once a partition, `deliveries.label_delay` partitions later; or backfilled, or triggered with a
 partition key.
 
-**Reads:** `<landing>/<model>/labels/batch_date=<key>/`, once its `_SUCCESS` marker is there.
+**Reads:** `<landing>/<model>/labels/batch_date=<key>/`, once its `_SUCCESS` marker is there, and the keys of the
+partition's batch, where that is there: a label of no delivered row waits in quarantine.
 
 **Writes:** that partition of `labels_` and `quarantine_labels_<model>`, a row in `decisions` (the run's tab *Report*).
 

@@ -16,7 +16,8 @@ partition are one, and of days that come backwards no more are asked for than co
 that another version scored again keeps its own, and no version is measured on rows that it was trained on.
 
 **When it fails:** a table of the partition is missing; the message says which DAG writes it.
-`alert_root_cause` fails on purpose: performance fell and no feature drifted, so a person has to look.
+`alert_root_cause` fails on purpose: performance fell, no feature drifted, and these rows teach nothing better, so a
+person has to look.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def monitor_model(model: str) -> None:
 
         @task
         def no_action() -> None:
-            print("Performance holds and nothing drifted, or nothing can be said yet; the decision says which.")
+            print("Nothing drifted, and performance holds, or nothing can be said yet; the decision says which.")
 
         @task
         def record_drift() -> None:
@@ -98,7 +99,7 @@ def monitor_model(model: str) -> None:
         decision >> Label("no harm, no drift") >> no_action()
         decision >> Label("drift, no harm (yet)") >> record_drift()
         decision >> Label("harm and drift") >> request_retraining()
-        decision >> Label("harm without drift") >> alert_root_cause()
+        decision >> Label("harm that nothing explains") >> alert_root_cause()
 
     build()
 

@@ -3,12 +3,14 @@ Takes a registered version through the gates into production, or says why not.
 
 **Runs when:** `candidate`: a version was registered; its number is the partition key. Or triggered with a number.
 
-**Reads:** the version in the registry; the test rows of its training set; the version in production.
+**Reads:** the version in the registry; the test rows of its training set; the version in production;
+`comparison_<model>`, which numbers the candidates.
 
-**Writes:** aliases, tags and the description in the registry, `alias_history`, a row in `decisions` for each gate, the
-approval, and what was done.
+**Writes:** aliases, tags and the description in the registry, `alias_history`, a row in `comparison_<model>` if it is
+compared with production, a row in `decisions` for each gate, the approval, and what was done.
 
-**Safe to re-run:** yes. Moving the alias is the one step that counts, and moving it twice changes nothing.
+**Safe to re-run:** yes. Moving the alias is the one step that counts, and moving it twice changes nothing. A version
+that is compared again keeps its number, and so its alpha.
 
 **When it fails:** a gate that rejects is a branch, no failure. `wait_for_approval` waits for a person in prod, and
 rejects when nobody answers. `promote_version`: since its gates, another version went into production, or the gates of

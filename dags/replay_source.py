@@ -3,7 +3,8 @@ Plays the outside system: delivers one partition of the source file, as a suppli
 
 **Runs when:** by hand, or by `make demo`.
 
-**Reads:** the file that model.yaml names under `replay` (or the environment variable named there).
+**Reads:** the file that model.yaml names under `replay` (or the environment variable named there). Rows with a time of
+their own (`replay.time`) come with the partition that they are of; others are shuffled, most of them as history.
 
 **Writes:** files and `_SUCCESS` markers below `<landing>/<model>/`. It emits no asset: the sensors find the files.
 
@@ -27,6 +28,7 @@ from include.orchestration.runs import model_run_of, note
 def replay_source(model: str) -> None:
     spec = catalogue.load(model)
     drift_day = 4 if spec.replay and spec.replay.drift else None
+    days = spec.replay.partitions if spec.replay else 10
 
     @dag(
         **dag_defaults(spec, "replay_source", Tag.DEMO),
@@ -41,12 +43,12 @@ def replay_source(model: str) -> None:
                 type=["integer", "null"],
                 minimum=0,
                 maximum=MOST,
-                description="Number of its partition; 0: history.",
+                description="Number of its partition; 0: the first.",
             ),
             "labels": Param(
                 None, type=["integer", "null"], minimum=0, maximum=MOST, description="Number of their partition."
             ),
-            "days": Param(10, type="integer", minimum=1, maximum=364, description="Partitions after the history."),
+            "days": Param(days, type="integer", minimum=1, maximum=364, description="Partitions after the history."),
             "drift_day": Param(
                 drift_day, type=["integer", "null"], minimum=1, maximum=MOST, description="First one that drifts."
             ),

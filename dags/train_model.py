@@ -13,8 +13,8 @@ digest of each of its files in `decisions`; the training set as a dataset in Fea
 **Safe to re-run:** yes. The same run replaces its own training set and its own MLflow runs.
 
 **When it fails:** `wait_for_features`: the features of that partition never came; `build_training_set`: no
-labels yet, a feature that is the label, or rows that cannot be split as model.yaml wants; `train_baseline`: too few
-rows; `register_candidate`: a file of the model is not the one that was fitted.
+labels yet, features that are the label or determine it together, or rows that cannot be split as model.yaml
+wants; `train_baseline`: too few rows; `register_candidate`: a file of the model is not the one that was fitted.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ def train_model(model: str) -> None:
             from include.training.tracking import RunRef
             from include.training.training_set import TrainingSetRef
 
-            candidate = RunRef(**next(run for run in kept if run))
+            candidate, fitted_to = RunRef(**next(run for run in kept if run)), TrainingSetRef(**training_set)
             run = run_of(context)
-            version = steps.register_candidate(run, candidate, TrainingSetRef(**training_set))
-            note(context, notes.of_candidate(run, version, candidate))
+            version = steps.register_candidate(run, candidate, fitted_to)
+            note(context, notes.of_candidate(run, version, candidate, fitted_to.suspected))
             outlet_events[assets.candidate].add_partitions(version)
             return version
 

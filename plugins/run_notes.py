@@ -6,6 +6,7 @@ the scheduler, when the run ends: no task needs a right to the API, or to the da
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import nullcontext
 from typing import Any
@@ -62,10 +63,18 @@ def _write(session: Any, dag_run: Any) -> None:
         return
     about = dag_run.partition_key or (dag_run.conf or {}).get("partition")
     about = f"version {about}" if str(about).isdigit() else about
-    text = (f"{about}: " if about else "") + "; ".join(str(sentence) for sentence in said)
+    text = plain((f"{about}: " if about else "") + "; ".join(str(sentence) for sentence in said))
     note = former or DagRunNote("")
     note.content, note.dag_run_id = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…", dag_run.id
     session.add(note)
+
+
+def plain(text: str) -> str:
+    """The text as Markdown, as which the web UI shows a note, without a link, an image or HTML of its own.
+
+    A reason or a partition that somebody gave may hold one: an image is fetched from wherever it says.
+    """
+    return re.sub(r"[\\\[<]", r"\\\g<0>", text)
 
 
 class RunNotes(AirflowPlugin):

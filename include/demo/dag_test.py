@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +31,7 @@ from include.demo import replay
 from include.runtime.postgres import Postgres
 
 SAMPLE_PARTITIONS = 30
-"""The sample is delivered as a history and so many partitions: one later than that has no data."""
+"""A sample without times is delivered as a history and so many partitions: one later than that has no data."""
 
 Say = Callable[[str], None]
 
@@ -47,11 +47,11 @@ class Step:
         return f"{self.verb_noun} {self.partition or ''}".rstrip()
 
 
-def needs(step: Step, history: str) -> list[Step]:
+def needs(step: Step, history: Sequence[str]) -> list[Step]:
     """The steps that come directly before one, in order.
 
     Args:
-        history: the first partition, whose rows a model is trained on.
+        history: the first partitions, whose rows a model is trained on.
     """
     key = step.partition
     return {
@@ -61,11 +61,11 @@ def needs(step: Step, history: str) -> list[Step]:
         "withdraw_batch": [Step("build_features", key)],
         "train_model": [
             Step(verb_noun, on)
-            for on in dict.fromkeys([history, key])
+            for on in dict.fromkeys([*history, key])
             for verb_noun in ("ingest_labels", "build_features")
         ],
         "request_training": [Step("ingest_batch", key)],
-        "promote_model": [Step("train_model", history)],
+        "promote_model": [Step("train_model", history[-1])],
         "roll_back_model": [Step("promote_model", "1")],
         "score_batch": [Step("promote_model", "1"), Step("build_features", key)],
         "monitor_model": [Step("score_batch", key), Step("ingest_labels", key)],
@@ -91,6 +91,12 @@ class DagTest:
     @cached_property
     def spec(self) -> ModelSpec:
         return catalogue.load(self.model)
+
+    @cached_property
+    def history(self) -> list[Partition]:
+        """The partitions that a first training knows."""
+        first, source = self.spec.first_partition, self.spec.replay
+        return [first.shift(number) for number in range(source.history_partitions if source else 1)]
 
     def play(self, step: Step, conf: dict[str, Any] | None = None) -> dict[str, str]:
         """Run a DAG, and before it what it needs and has not run yet.
@@ -123,7 +129,7 @@ class DagTest:
     # -- what comes before -------------------------------------------------------------------------
 
     def _prepare(self, step: Step) -> None:
-        for earlier in needs(step, self.spec.first_partition.key):
+        for earlier in needs(step, [partition.key for partition in self.history]):
             if not self._is_done(earlier):
                 self._prepare(earlier)
                 self._run(earlier, {})
@@ -146,8 +152,9 @@ class DagTest:
         folder = self.home / "landing" / self.model / kind / f"batch_date={step.partition}"
         if (folder / "_SUCCESS").exists():
             return
-        first = self.spec.first_partition
-        last = first.shift(SAMPLE_PARTITIONS)
+        source, first = replay.section(self.spec), self.spec.first_partition
+        days = source.partitions if source.time else SAMPLE_PARTITIONS
+        last = self.history[-1].shift(days)
         partition = Partition.parse(str(step.partition), self.spec.grain)
         if not first <= partition <= last:
             raise DataError(
@@ -159,7 +166,7 @@ class DagTest:
             "file": str(self._sample()),
             "batch": None,
             "labels": None,
-            "days": SAMPLE_PARTITIONS,
+            "days": days,
             "drift_day": None,
         }
         self._run(Step("replay_source", None), conf | {parameter: number})
@@ -168,11 +175,7 @@ class DagTest:
         path = self.home / "landing" / replay.CACHE / f"{self.model}.csv"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            if self.spec.replay is None:
-                raise ConfigError(
-                    "model.yaml has no replay, whose sample is delivered", where=self.model, fix="Deliver by hand"
-                )
-            resolve_name(self.spec.replay.sample)().to_csv(path, index=False, lineterminator="\n")
+            resolve_name(replay.section(self.spec).sample)().to_csv(path, index=False, lineterminator="\n")
         return path
 
     # -- one run -----------------------------------------------------------------------------------
@@ -309,7 +312,7 @@ def main(arguments: list[str] | None = None) -> int:
         shutil.rmtree(home, ignore_errors=True)
     test = DagTest(model or options.model, home, options.dags.resolve())
     try:
-        default = "1" if verb_noun in VERSIONS else test.spec.first_partition.shift(1).key
+        default = "1" if verb_noun in VERSIONS else test.history[-1].shift(1).key
         step = Step(verb_noun, options.partition or default)
         test.file_of(step)
         conf = _conf(options.conf)

@@ -20,6 +20,9 @@ from include.runtime.stack import Stack
 
 MODEL = "california_housing"
 DAGS = 13
+MOST_DAYS = 364
+DRIFT_DAY = 4
+"""Where a model's source can drift, and nobody says when."""
 STEP_SECONDS = 900
 POLL_SECONDS = 0.5
 
@@ -30,25 +33,32 @@ Data = dict[str, str | bool]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is played: so many days after the history, drifting from one of them on."""
+    """What is played: so many days (partitions of the model) after the history, drifting from one of them on."""
 
     days: int
     drift_day: int | None
+    model: str = MODEL
 
     @classmethod
-    def parse(cls, days: int, drift_day: str) -> Plan:
-        """Check the words of the command line.
+    def parse(cls, model: str, days: str, drift_day: str) -> Plan:
+        """Check the words of the command line; one that is empty is as the model's ``replay`` says.
 
         Raises:
             StackError: naming the word that is off.
+            ConfigError: there is no such model, or it has no ``replay``.
         """
-        if not 1 <= days <= 364:
-            raise StackError(f"DAYS={days}", fix="DAYS is a number from 1 to 364")
+        if model not in catalogue.registered():
+            raise StackError(f"MODEL={model}", fix=f"MODEL is one of {', '.join(catalogue.registered())}")
+        source = replay.section(catalogue.load(model))
+        if days and not (days.isdigit() and 1 <= int(days) <= MOST_DAYS):
+            raise StackError(f"DAYS={days}", fix=f"DAYS is a number from 1 to {MOST_DAYS}")
+        count = int(days) if days else source.partitions
+        drift_day = drift_day or (str(min(DRIFT_DAY, count)) if source.drift else "none")
         if drift_day.lower() == "none":
-            return cls(days, None)
-        if not drift_day.isdigit() or not 1 <= int(drift_day) <= days:
-            raise StackError(f"DRIFT_DAY={drift_day}", fix=f"DRIFT_DAY is a number from 1 to {days}, or none")
-        return cls(days, int(drift_day))
+            return cls(count, None, model)
+        if not drift_day.isdigit() or not 1 <= int(drift_day) <= count:
+            raise StackError(f"DRIFT_DAY={drift_day}", fix=f"DRIFT_DAY is a number from 1 to {count}, or none")
+        return cls(count, int(drift_day), model)
 
 
 @dataclass
@@ -74,7 +84,7 @@ class Progress:
         earlier = Plan(**content["plan"])
         if earlier != plan or content["data"]["sha256"] != data["sha256"]:
             raise StackError(
-                f"it holds a demo with DAYS={earlier.days} DRIFT_DAY={earlier.drift_day or 'none'} "
+                f"it holds a demo of {earlier.model} with DAYS={earlier.days} DRIFT_DAY={earlier.drift_day or 'none'} "
                 f"on {content['data']['origin']}",
                 where=str(file.parent),
                 fix="Repeat that one, or `make clean` first",
@@ -95,7 +105,7 @@ def run(stack: Stack, plan: Plan, say: Say = print) -> dict[str, object]:
     """Start the stack and play the plan in it.
 
     Returns:
-        The report, as written to ``var/demo/report.json``.
+        The report, as written to ``var/demo/<model>/report.json``.
 
     Raises:
         StackError: a run failed, or took far too long; the message names it and where to look.
@@ -103,15 +113,17 @@ def run(stack: Stack, plan: Plan, say: Say = print) -> dict[str, object]:
     began = time.monotonic()
     for name, value in stack.caller().items():  # what a second `make demo` does not say is as the first one said it
         os.environ.setdefault(name, value)
-    spec = catalogue.load(MODEL)
+    spec = catalogue.load(plan.model)
+    home = stack.home / "demo" / spec.name
     cache = stack.home / "landing" / replay.CACHE
     file = replay.keep(replay.fetch(spec, cache), cache)
-    say(f"Data: {file.path} ({file.origin}{'' if file.verified else ', not the pinned file'})")
+    other = replay.section(spec).sha256 is not None and not file.verified
+    say(f"Data: {file.path} ({file.origin}{', not the pinned file' if other else ''})")
     data: Data = {"path": str(file.path), "origin": file.origin, "sha256": file.sha256, "verified": file.verified}
     stack.up(say)
     os.environ.update(stack.tracking())
     say(f"The stack runs: {stack.airflow_url} and {stack.mlflow_url}")
-    progress = Progress.load(stack.home / "demo" / "progress.json", plan, data)
+    progress = Progress.load(home / "progress.json", plan, data)
     if progress.done:
         say(f"Found an earlier demo: {', '.join(progress.done)} are done, and are not played again.")
     if "start" not in progress.done:
@@ -119,7 +131,7 @@ def run(stack: Stack, plan: Plan, say: Say = print) -> dict[str, object]:
     airflow = AirflowApi(stack.airflow_url, "admin", stack.password())
     _Loop(airflow, spec, progress, say, began).play()
     summary = table.collect(stack, spec, plan.days, progress.data, progress.seconds)
-    path = stack.home / "demo" / "report.json"
+    path = home / "report.json"
     path.write_text(json.dumps(summary, indent=2))
     say(table.render(summary))
     say(f"\nThe same facts: {path}")
@@ -145,24 +157,26 @@ class _Loop:
         self._step("history", self._history)
         self._step("first training", self._first_training)
         for number in range(1, self.plan.days + 1):
-            self._step(f"day {number}", partial(self._day, number))
+            self._step(f"{self.spec.grain} {number}", partial(self._day, number))
         self._step("last labels", self._last_labels)
 
     # -- steps --------------------------------------------------------------------------------
 
     def _history(self) -> None:
-        first = self._key(0)
-        self._deliver(batch=0, labels=0)
-        self._trigger("ingest_batch", first)
-        labels = self._trigger("ingest_labels", first)
-        self._follow("score_batch", first)
-        self._finish(labels)
-        self._follow("monitor_model", first)
+        """Its partitions, one after the other: at once they would take the machine from each other."""
+        for number in range(1 - self._history_partitions, 1):
+            key = self._key(number)
+            self._deliver(batch=number, labels=number)
+            self._trigger("ingest_batch", key)
+            labels = self._trigger("ingest_labels", key)
+            self._follow("score_batch", key)
+            self._finish(labels)
+            self._follow("monitor_model", key)
 
     def _first_training(self) -> None:
-        first = self._key(0)
-        self._trigger("request_training", first)
-        self._train(first)
+        newest = self._key(0)
+        self._trigger("request_training", newest)
+        self._train(newest)
 
     def _day(self, number: int) -> None:
         today, yesterday = self._key(number), self._key(number - 1)
@@ -221,12 +235,13 @@ class _Loop:
             self.airflow.unpause(dag)
 
     def _deliver(self, *, batch: int | None, labels: int | None) -> None:
+        """Args: numbers of days, 0 being the last of the history."""
+        before = self._history_partitions - 1
+        numbers = {"batch": batch, "labels": labels, "drift_day": self.plan.drift_day}
         conf = {
             "file": self.progress.data["path"],
-            "batch": batch,
-            "labels": labels,
             "days": self.plan.days,
-            "drift_day": self.plan.drift_day,
+            **{name: None if number is None else number + before for name, number in numbers.items()},
         }
         self._triggered.add(self.airflow.trigger(self._dag("replay_source"), conf=conf).run_id)
 
@@ -283,9 +298,11 @@ class _Loop:
 
     def _is_ours(self, run: Run) -> bool:
         """Whether the demo triggered a run, or what it triggered did: the web UI is open to everybody meanwhile."""
+        if not run.dag_id.startswith(f"{self.spec.name}."):
+            return False
         if run.run_id.startswith(("manual__", "backfill__")):
             return run.run_id in self._triggered
-        days = {self._key(number) for number in range(self.plan.days + 1)}
+        days = {self._key(number) for number in range(1 - self._history_partitions, self.plan.days + 1)}
         return run.partition in days or run.dag_id == self._dag("promote_model")
 
     def _refuse_failures(self, runs: list[Run]) -> None:
@@ -316,7 +333,12 @@ class _Loop:
         return f"{self.spec.name}.{verb_noun}"
 
     def _key(self, number: int) -> str:
-        return self.spec.first_partition.shift(number).key
+        """Of a day; 0 is the last of the history."""
+        return self.spec.first_partition.shift(self._history_partitions - 1 + number).key
+
+    @property
+    def _history_partitions(self) -> int:
+        return replay.section(self.spec).history_partitions
 
     def _clock(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)

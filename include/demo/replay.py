@@ -8,7 +8,9 @@ import io
 import logging
 import os
 import urllib.request
+from collections import defaultdict
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from http.client import HTTPException
@@ -19,9 +21,11 @@ from pkgutil import resolve_name
 import numpy as np
 
 from include.core.errors import ConfigError, DataError, DeliveryError
+from include.core.partition import Partition
+from include.core.sections import Replay as ReplaySpec
+from include.core.sections import ReplayTime
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
-from include.core.spec import Replay as ReplaySpec
 from include.ingestion import plain_files
 from include.ingestion.delivery import Delivery, Kind
 from include.ingestion.plain_files import NotPlainError
@@ -43,14 +47,14 @@ class SourceFile:
     """``file named by <variable>``, ``downloaded`` or ``generated sample``."""
     sha256: str
     verified: bool
-    """Whether it is, byte for byte, the file that model.yaml pins."""
+    """Whether it is, byte for byte, the file that model.yaml pins; False where it pins none."""
 
 
 def fetch(spec: ModelSpec, cache_folder: Path) -> SourceFile:
     """Find the source file: the one the user names, else the pinned download, else a generated sample.
 
-    The sample is made only where the address cannot be reached. A file that the user names by URL is
-    downloaded once; delete it from the cache folder to download it again.
+    The sample is made only where the address cannot be reached, or model.yaml has none. A file that the user names by
+    URL is downloaded once; delete it from the cache folder to download it again.
 
     Raises:
         ConfigError: model.yaml has no section ``replay``.
@@ -61,15 +65,15 @@ def fetch(spec: ModelSpec, cache_folder: Path) -> SourceFile:
     named = os.environ.get(replay.file_variable, "").strip()
     if named:
         return _described(replay, _named_file(replay, named, cache_folder), f"file named by {replay.file_variable}")
+    if replay.url is None or replay.sha256 is None:
+        return _sample(spec, replay, cache_folder)
     cached = cache_folder / f"{spec.name}-{replay.sha256[:12]}.csv"
     if not (cached.exists() and _sha256(cached) == replay.sha256):
         try:
             content = _download(replay.url)
         except (OSError, HTTPException) as error:
             log.warning("%s cannot be reached (%s): using the generated sample", replay.url, error)
-            return _described(
-                replay, _generate(replay, cache_folder / f"{spec.name}-generated-sample.csv"), "generated sample"
-            )
+            return _sample(spec, replay, cache_folder)
         _check(replay, content)
         _write(cached, content)
     return _described(replay, cached, "downloaded")
@@ -102,9 +106,10 @@ def section(spec: ModelSpec) -> ReplaySpec:
 class Replay:
     """Deliver a source file as a history and then as one batch a partition, their labels apart.
 
-    The rows are shuffled with the seed of model.yaml. Number 0 is the first partition and has the history;
-    the batches of those that follow are nearly equal in size. Texts are delivered as they are in the source.
-    The same arguments give the same bytes.
+    Number 0 is the first partition. Rows with a time of their own (``replay.time``) are delivered with the partition
+    that they are of, in the order of the source; the history is the first of these partitions. Others are shuffled with
+    the seed of model.yaml: the history is number 0, and the batches that follow are nearly equal in size. Texts are
+    delivered as they are in the source. The same arguments give the same bytes.
     """
 
     def __init__(self, spec: ModelSpec, source_file: SourceFile, days: int, drift_from: int | None = None) -> None:
@@ -119,9 +124,11 @@ class Replay:
         """
         self._replay = section(spec)
         where, last_day = spec.file(), spec.deliveries.last_day
-        if days < 0 or (spec.last_partition and spec.first_partition.shift(days) > spec.last_partition):
+        self._last = self._replay.history_partitions - 1 + days
+        if days < 0 or (spec.last_partition and spec.first_partition.shift(self._last) > spec.last_partition):
             raise ConfigError(
-                f"{days} {spec.grain}s of replay do not fit between {spec.deliveries.first_day} and {last_day}",
+                f"{days} {spec.grain}s of replay after {self._replay.history_partitions} of history do not fit "
+                f"between {spec.deliveries.first_day} and {last_day}",
                 where=f"{where}: deliveries",
                 fix=f"Ask for fewer {spec.grain}s",
             )
@@ -181,16 +188,53 @@ class Replay:
     def _parts(self) -> list[list[int]]:
         """Line numbers of the source by partition."""
         replay = self._replay
+        if replay.time is not None:
+            return self._parts_by_time(replay.time)
         lines = 1 + np.random.default_rng(replay.seed).permutation(len(self._table) - 1)
-        history = round(len(lines) * replay.history_share)
+        history = round(len(lines) * (replay.history_share or 0.0))
         batches = np.array_split(lines[history:], self.days) if self.days else []
         return [part.tolist() for part in (lines[:history], *batches)]
 
+    def _parts_by_time(self, time: ReplayTime) -> list[list[int]]:
+        column, found = self._column(time.column), defaultdict(list)
+        partition_of: dict[str, Partition] = {}  # many rows have one date
+        for line, row in enumerate(self._table[1:], start=1):
+            text = row[column]
+            if text not in partition_of:
+                partition_of[text] = self._partition_of(text, time, line + 1)
+            found[partition_of[text]].append(line)
+        first = self._spec.first_partition
+        return [found[partition] for partition in first.to(first.shift(self._last))]
+
+    def _partition_of(self, text: str, time: ReplayTime, line: int) -> Partition:
+        """The partition of a time as it is written.
+
+        Raises:
+            DeliveryError: it is no such time, or of no partition that model.yaml expects: its row would be lost.
+        """
+        where = f"{self._source.path}, line {line}"
+        try:
+            at = datetime.strptime(text, time.format)  # noqa: DTZ007  (without a zone it is UTC: `Partition.of`)
+        except ValueError:
+            raise DeliveryError(
+                f"{time.column} is no time of the format {time.format!r}", where=where, fix="Mend the file"
+            ) from None
+        partition, last = Partition.of(at, self._spec.grain), self._spec.last_partition
+        if partition < self._spec.first_partition or (last and partition > last):
+            raise DeliveryError(
+                f"{time.column} is of {partition}, and deliveries are from {self._spec.first_partition}"
+                f"{f' to {last}' if last else ' on'}",
+                where=where,
+                fix=f"Change deliveries in {self._spec.file()}",
+            )
+        return partition
+
     def _rows_of(self, n: int) -> list[list[str]]:
-        if not 0 <= n <= self.days:
+        if not 0 <= n <= self._last:
             raise DataError(
                 f"{self._spec.grain} {n} is not part of a replay of {self.days} {self._spec.grain}s",
                 where=self._source.path,
+                fix=f"There are 0 to {self._last}",
             )
         return [self._table[line] for line in self._parts[n]]
 
@@ -225,7 +269,7 @@ def deliver(
     Args:
         file: path of the source file, in the cache folder or the one that the environment names; None: as `fetch`
             finds it.
-        batch: number of the partition whose rows are delivered, 0 being the history; None for none.
+        batch: number of the partition whose rows are delivered, 0 being the first; None for none.
         labels: number of the partition whose labels are delivered; None for none.
         days: number of partitions after the history.
         drift_day: number of the first partition that drifts; None for none.
@@ -299,15 +343,16 @@ def _check(replay: ReplaySpec, content: bytes) -> None:
         raise DeliveryError(
             f"the download has {len(content)} bytes and SHA-256 {found}, "
             f"model.yaml pins {replay.bytes} bytes and SHA-256 {replay.sha256}",
-            where=replay.url,
+            where=str(replay.url),
             fix=f"Name a file that you trust by the environment variable {replay.file_variable}",
         )
 
 
-def _generate(replay: ReplaySpec, path: Path) -> Path:
+def _sample(spec: ModelSpec, replay: ReplaySpec, cache_folder: Path) -> SourceFile:
+    path = cache_folder / f"{spec.name}-generated-sample.csv"
     sample = resolve_name(replay.sample)()
     _write(path, sample.to_csv(index=False, lineterminator="\n").encode())
-    return path
+    return _described(replay, path, "generated sample")
 
 
 def _described(replay: ReplaySpec, path: Path, origin: str) -> SourceFile:

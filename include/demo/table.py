@@ -1,4 +1,4 @@
-"""The demo's closing table: what the tables and the registry say, one line a day."""
+"""The demo's closing table: what the tables and the registry say, one line a partition."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.demo import replay
 from include.evaluation import metrics
 from include.lakehouse import decisions, windows
 from include.lakehouse.decisions import Decision, Kind
@@ -29,7 +30,8 @@ def collect(
 ) -> dict[str, Any]:
     """Gather the facts of a demo from the lakehouse and the registry; nothing is remembered from the run itself."""
     lake = Lakehouse(str(stack.home / "lakehouse"))
-    first, last = spec.first_partition, spec.first_partition.shift(days)
+    first = spec.first_partition
+    last = first.shift(replay.section(spec).history_partitions - 1 + days)
     measured = {item.partition: item for item in windows.read(spec, lake, first, last)}
     decided = _decisions(lake, spec)
     versions = _versions(stack, spec, lake)
@@ -52,6 +54,7 @@ def collect(
         )
     return {
         "model": spec.name,
+        "grain": spec.grain.value,
         "metric": metrics.of(spec).title,
         "data": dict(data),
         "days": lines,
@@ -62,13 +65,13 @@ def collect(
 
 
 def render(summary: Mapping[str, Any]) -> str:
-    """The summary as text for a terminal, one line a day."""
+    """The summary as text for a terminal, one line a partition."""
     out = StringIO()
     console = Console(file=out, width=WIDTH)
     table = Table(title=f"{summary['model']} on {summary['data']['origin']}", title_justify="left", box=box.SIMPLE)
     # Of a table that is too wide the reasons are cut, never the key.
     keys = [line["date"] for line in summary["days"]]
-    table.add_column("day", no_wrap=True, min_width=max(map(len, keys), default=0))
+    table.add_column(summary["grain"], no_wrap=True, min_width=max(map(len, keys), default=0))
     for name in ("rows in", "accepted", "quarantined"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column(summary["metric"], justify="right", no_wrap=True)

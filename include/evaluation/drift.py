@@ -27,7 +27,8 @@ import numpy as np
 
 from include.core.errors import ConfigError, DataError
 from include.core.registry import choose
-from include.core.spec import Drift, ModelSpec
+from include.core.sections import Drift
+from include.core.spec import ModelSpec
 from include.core.text import aligned
 from include.evaluation.corrections import CORRECTIONS, Floats
 
@@ -95,7 +96,7 @@ def quantiles(values: Floats) -> Floats:
     Returns:
         Sorted; up to that number the values themselves.
     """
-    order = np.argsort(np.where(np.isnan(values), -np.inf, values), kind="stable")
+    order = np.lexsort((values, ~np.isnan(values)))
     count = min(MOST_QUANTILES, len(values))
     return values[order][((np.arange(count) + 0.5) / max(count, 1) * len(values)).astype(int)]
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from include.core.errors import ConfigError, DataError
 from include.core.registry import choose
-from include.core.spec import ModelSpec, Task
+from include.core.sections import Task
+from include.core.spec import ModelSpec
 
 Floats = npt.NDArray[np.float64]
 Measure = Callable[[Floats, Floats, int], float]
@@ -163,6 +164,24 @@ def _sk() -> Any:
     from sklearn import metrics
 
     return metrics
+
+
+def residuals(task: Task, actual: Floats, predicted: Floats) -> Floats:
+    """What is left of each row: actual less predicted; of classes 1 where they differ, else 0."""
+    if task is Task.MULTICLASS:
+        return (actual != predicted).astype(np.float64)
+    return actual - predicted
+
+
+def of_constant(metric: Metric, actual: Floats, n_features: int) -> float:
+    """What one prediction for all rows would reach: the mean, of classes the most frequent one.
+
+    Raises:
+        DataError: the metric is undefined on these rows.
+    """
+    values, counts = np.unique(actual, return_counts=True)
+    one = float(values[counts.argmax()] if metric.task is Task.MULTICLASS else actual.mean())
+    return metric.measure(actual, np.full(len(actual), one), n_features)
 
 
 def pair(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Floats, Floats]:

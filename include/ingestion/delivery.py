@@ -16,16 +16,19 @@ import pyarrow as pa
 
 from include.core.errors import ConfigError, DeliveryError
 from include.core.partition import Partition
+from include.core.sections import Deliveries
 from include.core.settings import Settings
-from include.core.spec import Deliveries, ModelSpec
+from include.core.spec import ModelSpec
 from include.ingestion import plain_files
-from include.ingestion.files import LET_READ, BadFile, DeliveredFile, Flag
+from include.ingestion.files import LET_READ, BadFile, DeliveredFile, Flag, Weight
 from include.ingestion.plain_files import NotPlainError
 from include.lakehouse.decisions import Reason
 from include.lakehouse.run import open_run
 from include.lakehouse.schemas import ROW_NUMBER, SOURCE_FILE
 
 MARKER = "_SUCCESS"
+WHOLE_BYTES = 1 << 30
+"""Of a delivery that is read in one piece: ten million labels have as many."""
 SUFFIXES = (".csv", ".parquet")
 
 NAMES = re.compile(r"\w[\w .,()=+-]*")
@@ -89,8 +92,16 @@ class Delivery:
 
         Raises:
             DeliveryError: no marker, no file, or a file that cannot be read.
+            BadFile: together they have more than `WHOLE_BYTES`.
         """
-        return pa.concat_tables(self.chunks())
+        parts, size = [], 0
+        for part in self.chunks():
+            parts.append(part)
+            size += part.nbytes
+            if size > WHOLE_BYTES:
+                what = f"has more than {WHOLE_BYTES >> 20} MB, unpacked"
+                raise BadFile(Reason.TOO_LARGE, what, where=self.folder, fix="Deliver fewer rows, or shorter values")
+        return pa.concat_tables(parts)
 
     def chunks(self) -> Iterator[pa.Table]:
         """The rows as ``read`` returns them, in tables of a bounded size, at least one for each file.
@@ -119,10 +130,12 @@ class Delivery:
 
     def _chunks_of(self, names: Sequence[str]) -> Iterator[pa.Table]:
         first: list[str] | None = None
+        weight = Weight()
         for name in names:
             number = 0
             file = DeliveredFile(partial(self._open, name), f"{self.folder}/{name}", self.form, self.columns)
             for rows in file.chunks():
+                weight.add(rows, f"{self.folder}/{name}")
                 first = first if first is not None else rows.column_names
                 if rows.column_names != first:
                     raise BadFile(

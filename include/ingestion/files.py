@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from include.core.errors import DeliveryError
-from include.core.spec import Deliveries
+from include.core.sections import Deliveries
 from include.ingestion.plain_files import NotPlainError
 from include.lakehouse.decisions import Reason
 from include.lakehouse.schemas import EXTRA_COLUMNS, PARTITION, ROW_NUMBER, SOURCE_FILE
@@ -28,10 +28,20 @@ BLOCK_BYTES = 4 << 20
 CHUNK_BYTES = 64 << 20
 """Of the texts of a Parquet file that are there at a time; a row alone can have more."""
 PARQUET_ROWS = 200_000
+DECODED_ROWS = 8_192
+"""Of a Parquet file that are decoded at a time, whatever its metadata says of their size."""
 CELL_BYTES = 64 << 10
 """Of one value, as text: no category is longer, and no few bytes of Parquet become many rows of longer ones."""
 ROW_GROUP_BYTES = 1 << 30
 """Of a row group of a Parquet file, unpacked: one of its pages can be as large, and is unpacked in one piece."""
+ROW_BYTES = 4 << 10
+"""Of the texts of a row, on average: what is done with rows after this takes them by number, not by size."""
+COLUMN_BYTES = 64
+"""The same for each column, where that is more: five hundred columns of numbers are no long values."""
+LONG_ROWS_BYTES = 64 << 20
+"""So many bytes more than that rows in a row may have together."""
+FREE_ROWS = 1_000_000
+"""Of more rows than that, a Parquet file has a byte for each: of nulls, or of one value, none would be too many."""
 MORE_COLUMNS = 200
 """So many more columns than the model declares are kept beside its rows; a file of more is none of the model's."""
 MOST_LINES = 100
@@ -77,6 +87,25 @@ class Flag:
     """Its number in the file, from 1."""
     where: str
     """For people, e.g. ``lines 3 to 9``."""
+
+
+class Weight:
+    """What the rows of a delivery have been so far, beyond what rows may have on average."""
+
+    def __init__(self) -> None:
+        self._excess = 0
+
+    def add(self, rows: pa.Table, where: str) -> None:
+        """Take in the next rows.
+
+        Raises:
+            BadFile: they are long ones, one after the other.
+        """
+        usual = max(ROW_BYTES, rows.num_columns * COLUMN_BYTES)
+        self._excess = max(0, self._excess + rows.nbytes - rows.num_rows * usual)
+        if self._excess > LONG_ROWS_BYTES:
+            what = f"has, over {LONG_ROWS_BYTES >> 20} MB of rows, more than {usual} bytes a row"
+            raise BadFile(Reason.TOO_LARGE, what, where=where, fix="Deliver shorter values")
 
 
 class DeliveredFile:
@@ -186,23 +215,35 @@ class DeliveredFile:
         try:
             content = pq.ParquetFile(file)
             schema, metadata = content.schema_arrow, content.metadata
+            self._check_rows(metadata, file)
             self._check_columns(schema.names)
             self._check_types(schema)
             yield _as_text(schema.empty_table())
             # Texts that repeat are few bytes in the file and many in memory: they stay in their dictionaries.
             texts = [field.name for field in schema if _is_text(field.type)]
             content = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=False)
-            for batch in content.iter_batches(batch_size=self._rows_at_once(metadata)):
-                self._check_cells(batch)
-                self._rows += batch.num_rows
-                for part in _bounded(pa.Table.from_batches([batch])):
-                    yield _as_text(part)
+            rows = self._rows_at_once(metadata)
+            yield from _gathered(self._decoded(content, min(rows, DECODED_ROWS)), rows)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, PermissionError):
                 raise
             if "UTF" in str(error) or isinstance(error, UnicodeDecodeError):
                 raise self._bad(Reason.NOT_UTF8, "cannot be read: a text in it is not UTF-8") from None
             raise self._bad(Reason.MALFORMED_PARQUET, "is no Parquet file, or breaks off") from None
+
+    def _decoded(self, content: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
+        for batch in content.iter_batches(batch_size=rows):
+            self._check_cells(batch)
+            self._rows += batch.num_rows
+            for part in _bounded(pa.Table.from_batches([batch])):
+                yield _as_text(part)
+
+    def _check_rows(self, metadata: pq.FileMetaData, file: Any) -> None:
+        size = file.seek(0, io.SEEK_END)
+        if metadata.num_rows > FREE_ROWS + size:
+            raise self._bad(
+                Reason.TOO_LARGE, f"has {metadata.num_rows} rows in {size} bytes", "Deliver rows that say something"
+            )
 
     def _rows_at_once(self, metadata: pq.FileMetaData) -> int:
         """So many rows as have, by the file's own metadata, no more bytes than a chunk."""
@@ -356,6 +397,19 @@ def _bounded(rows: pa.Table) -> Iterator[pa.Table]:
     starts = [0, *(np.flatnonzero(np.diff(parts)) + 1)]
     for start, end in zip(starts, [*starts[1:], rows.num_rows], strict=True):
         yield rows.slice(start, end - start)
+
+
+def _gathered(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Fewer and larger ones: of so many rows, or a chunk's bytes."""
+    some: list[pa.Table] = []
+    for table in tables:
+        full = sum(map(len, [*some, table])) > rows or sum(part.nbytes for part in [*some, table]) > CHUNK_BYTES
+        if some and full:
+            yield pa.concat_tables(some)
+            some = []
+        some.append(table)
+    if some:
+        yield pa.concat_tables(some)
 
 
 def _values(column: pa.Array) -> pa.Array | None:

@@ -25,12 +25,14 @@ from include.lakehouse.schemas import (
     LABELS,
     PARTITION,
     QUARANTINE_LABELS,
+    RAW,
     REASONS,
     ROW_NUMBER,
     SOURCE_FILE,
     TIMESTAMP,
     key_types,
 )
+from include.lakehouse.selection import within
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +63,9 @@ def load(run: Run, delivery: Delivery) -> BatchVerdict:
 
     A label is used if its key and target can be read, no other row contradicts it and it keeps the rules under
     ``labels`` in expectations.yaml; of rows that say the same the first is used. ``ingestion.quarantine_budget`` and
-    ``ingestion.row_count_band`` hold for labels as they do for batches. Where they are rejected as a whole all rows are
-    in quarantine, and ``labels_`` is what it was; where they cannot be read, both are.
+    ``ingestion.row_count_band`` hold for labels as they do for batches. Where the partition's batch is there, a label
+    whose key no row of it has is in quarantine, too. Where they are rejected as a whole all rows are in quarantine, and
+    ``labels_`` is what it was; where they cannot be read, both are.
 
     Raises:
         DeliveryError: the delivery is incomplete.
@@ -81,6 +84,7 @@ def load(run: Run, delivery: Delivery) -> BatchVerdict:
     for column in kinds:
         reasons.add(Reason.NULL.about(column), np.flatnonzero(pc.is_null(delivered[column])))
     _add_repeated(reasons, spec, typed.columns)
+    _add_unknown(reasons, run, typed.columns)
     for file, flag in delivery.flags:
         flagged = pc.and_(pc.equal(delivered[SOURCE_FILE], file), pc.equal(delivered[ROW_NUMBER], flag.row))
         reasons.add(flag.reason, np.flatnonzero(flagged))
@@ -179,3 +183,19 @@ def _add_repeated(reasons: RowReasons, spec: ModelSpec, labels: pa.Table) -> Non
     contradicts = complete.groupby(keys)[spec.target].transform("nunique").gt(1)
     reasons.add(Reason.DUPLICATE_ROW, complete[POSITION][complete.duplicated([*keys, spec.target])])
     reasons.add(Reason.DUPLICATE_KEY.about(",".join(keys)), complete[POSITION][contradicts])
+
+
+def _add_unknown(reasons: RowReasons, run: Run, labels: pa.Table) -> None:
+    """Add the rows whose key no delivered row of the partition has, be that accepted or in quarantine.
+
+    Labels that come before their batch are not asked.
+    """
+    kinds = key_types(run.spec)
+    keys = list(kinds)
+    raw = run.lake.read_if_exists(run.table(RAW), where=within(run.partition), columns=keys)
+    if raw is None or not raw.num_rows:
+        return
+    delivered = cast(raw, kinds).columns.drop_null()
+    complete = labels.select(keys).append_column(POSITION, pa.array(np.arange(labels.num_rows))).drop_null()
+    unknown = complete.join(delivered.group_by(keys).aggregate([]), keys, join_type="left anti")
+    reasons.add(Reason.UNKNOWN_KEY.about(",".join(keys)), unknown[POSITION].to_numpy())

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from great_expectations import ExpectationSuite
 from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
+from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.data_context import EphemeralDataContext
 from great_expectations.data_context.types.base import (
     DataContextConfig,
@@ -42,6 +43,9 @@ _GX_SEVERITY: dict[Severity, FailureSeverity] = {
     "quarantine_row": FailureSeverity.WARNING,
     "warn": FailureSeverity.INFO,
 }
+
+_SENTENCES: dict[str, str] = {}
+"""By type and arguments of an expectation."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,14 @@ def build(spec: ModelSpec, rules: Sequence[Rule]) -> ExpectationSuite:
 
 
 def _in_words(expectation: Expectation, rule: Rule) -> str:
+    """The sentence of an expectation. It is made once: that takes nearly as long as the check itself."""
+    key = f"{rule.type} {rule.arguments!r}"
+    if key not in _SENTENCES:
+        _SENTENCES[key] = _rendered(expectation, rule)
+    return _SENTENCES[key]
+
+
+def _rendered(expectation: Expectation, rule: Rule) -> str:
     """The sentence that Great Expectations' own pages have: text, in which every value stands as it is."""
     for content in InlineRenderer(render_object=expectation.configuration).get_rendered_content():
         if template := content.value.template:
@@ -164,9 +176,7 @@ def _expectation(rule: Rule, number: int) -> Expectation:
 
 def _validate(spec: ModelSpec, rules: Sequence[Rule], frame: pd.DataFrame) -> ExpectationSuiteValidationResult:
     built = build(spec, rules)
-    context = _ephemeral_context()
-    asset = context.data_sources.add_pandas(spec.name).add_dataframe_asset(spec.name)
-    batch = asset.add_batch_definition_whole_dataframe(spec.name).get_batch({"dataframe": frame})
+    batch = _whole_frame().get_batch({"dataframe": frame})
     # COMPLETE caps the list of values at 200, but not that of index values. The query repeats it as text.
     result_format = {
         "result_format": "COMPLETE",
@@ -174,7 +184,14 @@ def _validate(spec: ModelSpec, rules: Sequence[Rule], frame: pd.DataFrame) -> Ex
         "return_unexpected_index_query": False,
     }
     with np.errstate(over="ignore"):  # a mean of huge values is infinite, and out of range
-        return batch.validate(context.suites.add(built), result_format=result_format)
+        return batch.validate(built, result_format=result_format)
+
+
+@cache
+def _whole_frame() -> BatchDefinition:
+    """What a frame is given to, made once: chunks are checked rule by rule, and it takes longer than such a check."""
+    source = _ephemeral_context().data_sources.add_pandas("deliveries")
+    return source.add_dataframe_asset("delivery").add_batch_definition_whole_dataframe("whole")
 
 
 def _ephemeral_context() -> EphemeralDataContext:

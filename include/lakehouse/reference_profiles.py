@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import MODEL_VERSION, REFERENCE_PROFILES
+from include.lakehouse.schemas import MODEL_VERSION, PREDICTION, REFERENCE_PROFILES, RESIDUAL
 from include.lakehouse.tables import Lakehouse
 
 Floats = npt.NDArray[np.float64]
@@ -36,9 +36,9 @@ def read(spec: ModelSpec, lake: Lakehouse, version: str) -> dict[str, Floats]:
     """
     table = REFERENCE_PROFILES.of(spec)
     rows = lake.read_if_exists(table, where=[(MODEL_VERSION, "=", version)], columns=["column", "quantiles"])
-    if rows is None or not rows.num_rows:
+    if rows is None or not {PREDICTION, RESIDUAL} <= set(rows["column"].to_pylist()):
         raise DataError(
-            f"version {version} has no reference profile to compare a window with",
+            f"version {version} has no reference profile to compare a window with, or one without residuals",
             where=table.name,
             fix=f"python -m include.jobs registry.record_profile --model {spec.name} --version {version}",
         )

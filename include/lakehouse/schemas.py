@@ -32,7 +32,9 @@ PREDICTION, MODEL_VERSION, FEATURE_SERVICE, RUN_ID, SERVED, FEATURES_VERSION, WI
     "features_version",
     "withdrawn",
 )
-SPLIT, WEIGHT, DRIFTED = "split", "weight", "drifted"
+RESIDUAL = "residual"
+"""What is left of a label when its prediction is taken away."""
+SPLIT, WEIGHT, DRIFTED, SUPERSEDED = "split", "weight", "drifted", "superseded"
 
 WORKING = "__"
 """Begins the name of a column that is put beside a model's own while something is made of them."""
@@ -142,7 +144,8 @@ def check(spec: ModelSpec, features: Mapping[str, pa.DataType]) -> None:
             )
     for table in TABLES:
         table.of(spec, features if table.has_features else None)
-    predicted: Columns = {PREDICTION: pa.float64()}  # a monitored window has it beside the label and the features
+    # A monitored window has them beside the label and the features.
+    predicted: Columns = {PREDICTION: pa.float64(), RESIDUAL: pa.float64()}
     _together(spec, PREDICTIONS.layer, predicted, {spec.target: pa.float64()})
     _together(spec, PREDICTIONS.layer, predicted, features, file="features.sql")
 
@@ -200,7 +203,7 @@ def _features(spec: ModelSpec) -> Columns:
 
 def _training_sets(spec: ModelSpec) -> Columns:
     labelled = {EVENT_TIMESTAMP: TIMESTAMP}, {spec.target: pa.float64()}
-    chosen = {SPLIT: pa.string(), WEIGHT: pa.float64(), DRIFTED: pa.bool_()}
+    chosen = {SPLIT: pa.string(), WEIGHT: pa.float64(), DRIFTED: pa.bool_(), SUPERSEDED: pa.bool_()}
     names = {PARTITION: pa.string(), TRAINING_SET: pa.string()}
     group = _group(spec)
     grouped = {group: COLUMN_TYPES[spec.columns[group].type]} if group else {}
@@ -307,7 +310,8 @@ TRAINING_SETS = Table(
     (TRAINING_SET,),
     writer="training.build_training_set",
     promise="The rows that a version was fitted to and measured on, at the table version that its tags name. Which "
-    "columns are features, the version says.",
+    "columns are features, the version says. superseded rows are of before a concept drift: their labels may be "
+    "restated, and no version is measured on them.",
     has_features=True,
     retention_days=FOR_GOOD,
 )
@@ -317,8 +321,8 @@ REFERENCE_PROFILES = Table(
     _named("column"),
     (MODEL_VERSION,),
     writer="registry.register_candidate, registry.record_profile",
-    promise="Of every registered version the distribution of each feature in its training set, and of its predictions "
-    "for the test rows: sorted, at most 10,000 evenly spaced quantiles, null first.",
+    promise="Of every registered version the distribution of each feature in its training set, of its predictions for "
+    "the test rows, and of what these leave of the labels: sorted, at most 10,000 evenly spaced quantiles, null first.",
     retention_days=FOR_GOOD,
 )
 PREDICTIONS = Table(
@@ -372,6 +376,25 @@ DECISIONS = Table(
     shared=True,
     sought=("decided_at",),
 )
+COMPARISON = Table(
+    "comparison",
+    _fixed(
+        **{"production_version": _TEXT, "candidate": _TEXT, RUN_ID: _TEXT, "number": _COUNT, "metric": _TEXT},
+        rows=_COUNT,
+        gain=_NUMBER,
+        lower_bound=_NUMBER,
+        alpha=_NUMBER,
+        minimum_gain=_NUMBER,
+        detectable_gain=_NUMBER,
+        outcome=_TEXT,
+    ),
+    _named("candidate", RUN_ID),
+    ("production_version",),
+    writer="registry.check_production",
+    promise="One row a candidate and run that compared it with a version in production. number counts the candidates "
+    "beside that version, in the order of the commits: a candidate keeps its own, whatever run compares it again.",
+    retention_days=365,
+)
 ALIAS_HISTORY = Table(
     "alias_history",
     _fixed(
@@ -405,6 +428,7 @@ TABLES: tuple[Table, ...] = (
     REFERENCE_PROFILES,
     PREDICTIONS,
     METRICS,
+    COMPARISON,
     DECISIONS,
     ALIAS_HISTORY,
 )

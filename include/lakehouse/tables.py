@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Literal
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -27,6 +28,8 @@ Reader = Callable[[list[str]], Iterator[pa.Table]]
 """Some columns of the rows of a partition, piece by piece, as they are in one table version."""
 FILE_SIZE = 100 * 2**20
 """Bytes up to which Delta writes a file."""
+GROUP_ROWS = 65_536
+"""Of a row group in a file: Arrow reads one in one piece, however few rows are asked for."""
 CHECKPOINT_COMMITS = 10
 """Who opens a table reads the commits since the last checkpoint one by one: at Delta's 100, 26 ms instead of 6."""
 
@@ -250,7 +253,7 @@ class Lakehouse:
             rows = scans.read(opened, table, where, table.schema.names)
             wanted = list(checked(table, [change(rows)], partition))
             reader = pa.RecordBatchReader.from_batches(table.schema, wanted)
-            write_deltalake(opened, reader, mode="overwrite", predicate=predicate(partition), schema_mode="merge")
+            _replace(opened, reader, partition, schema_mode="merge")
             return opened.version()
 
     @_again
@@ -286,7 +289,7 @@ class Lakehouse:
                 partition = dict(zip(laid_out, value, strict=True))
                 where = [(column, "=", each) for column, each in partition.items()]
                 rows = scans.reader(scans.dataset(opened, table, where), where, None)
-                write_deltalake(opened, rows, mode="overwrite", predicate=predicate(partition))
+                _replace(opened, rows, partition)
                 replaced += len(found)
                 written += len(scans.files_of(opened, where))
         return replaced, written
@@ -345,7 +348,7 @@ class Lakehouse:
         with self._writable(table) as opened, Prefetcher(partial(iter, batches(opened))) as ahead:
             reader = pa.RecordBatchReader.from_batches(table.schema, iter(ahead))
             try:
-                write_deltalake(opened, reader, mode="overwrite", predicate=predicate(partition), schema_mode="merge")
+                _replace(opened, reader, partition, schema_mode="merge")
             except Exception:  # whatever Delta makes of it, the caller gets what the rows raised
                 if ahead.error is not None:
                     raise ahead.error from None
@@ -381,6 +384,23 @@ class Lakehouse:
         except DeltaError:  # another writer has made it at the same moment
             if not self.exists(table):
                 raise
+
+
+def _replace(
+    opened: DeltaTable,
+    rows: pa.RecordBatchReader,
+    partition: Mapping[str, Scalar],
+    schema_mode: Literal["merge"] | None = None,
+) -> None:
+    """The rows of a partition, as one commit."""
+    write_deltalake(
+        opened,
+        rows,
+        mode="overwrite",
+        predicate=predicate(partition),
+        schema_mode=schema_mode,
+        writer_properties=WriterProperties(max_row_group_size=GROUP_ROWS, compression="SNAPPY"),
+    )
 
 
 def _properties(table: ModelTable) -> dict[str, str]:

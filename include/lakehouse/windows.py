@@ -9,7 +9,7 @@ import pandas as pd
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import METRICS, MODEL_VERSION, PARTITION, PREDICTION
+from include.lakehouse.schemas import METRICS, MODEL_VERSION, PARTITION, PREDICTION, RESIDUAL
 from include.lakehouse.selection import between
 from include.lakehouse.tables import Lakehouse
 
@@ -20,6 +20,10 @@ SOURCE = "monitoring"
 
 COUNTS = ("rows", "labelled_rows", "in_training", "metric_undefined")
 """Metrics that count rows of the whole window; its other metrics are measured on them."""
+BEST = "best"
+"""The best value of the model's metric that chance leaves open."""
+CONCEPT_DRIFTED = "concept_drifted"
+"""1 where what is predicted has changed, 0 where it has not; absent where that cannot be said."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class WindowMetrics:
     """Labelled rows that the version was trained on, so that it is not measured on them."""
     metric_undefined: int = 0
     """Labelled rows where there are enough of them, and the model's metric is undefined on them all the same."""
+    best: float | None = None
+    """The best value of the model's metric that chance leaves open; None where none is known."""
+    residuals_drifted: bool | None = None
+    """Whether predictions miss otherwise than they did when the version was trained; None while labels are few."""
+    concept_drifted: bool = False
+    """Whether the metric is surely worse than its threshold, residuals have drifted and no feature has, and these rows
+    teach better."""
     distances: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By drifted feature its distance, and the least that counts as drift."""
 
@@ -54,6 +65,12 @@ class WindowMetrics:
     def labelled(self) -> bool:
         """Whether enough labels have arrived to judge performance."""
         return self.metric is not None
+
+    @property
+    def judged_by(self) -> float | None:
+        """The value that is held against the threshold: the best that chance leaves open; where that is not known the
+        metric itself, so that a person hears of labels that say nothing."""
+        return self.metric if self.best is None else self.best
 
 
 def read(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) -> list[WindowMetrics]:
@@ -68,20 +85,37 @@ def read(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) ->
 
 
 def drifted(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) -> list[Partition]:
-    """The partitions of these in whose window a feature drifted, oldest first."""
-    return [item.partition for item in read(spec, lake, first, last) if item.drifted_features]
+    """The partitions of these in whose window a feature, or what is predicted, drifted, oldest first."""
+    found = read(spec, lake, first, last)
+    return [item.partition for item in found if item.drifted_features or item.concept_drifted]
+
+
+def concept_drifts(spec: ModelSpec, lake: Lakehouse, last: Partition) -> dict[str, dict[Partition, bool]]:
+    """By version, of its windows up to and with ``last`` that could be judged, whether what it predicts had changed,
+    oldest first."""
+    found = lake.read_if_exists(
+        METRICS.of(spec),
+        where=[(PARTITION, "<=", last.key), ("source", "=", SOURCE), ("metric", "=", CONCEPT_DRIFTED)],
+        columns=[PARTITION, MODEL_VERSION, "value"],
+    )
+    by_version: dict[str, dict[Partition, bool]] = {}
+    for row in found.sort_by(PARTITION).to_pylist() if found else []:
+        partition = Partition.parse(row[PARTITION], spec.grain)
+        by_version.setdefault(row[MODEL_VERSION], {})[partition] = row["value"] > 0
+    return by_version
 
 
 def from_rows(spec: ModelSpec, partition: Partition, rows: pd.DataFrame) -> WindowMetrics:
     """The window that the rows of a partition tell of."""
     whole = {str(name): float(value) for name, value in rows[rows["slice"] == ALL].set_index("metric")["value"].items()}
     drifted = rows[rows["metric"] == "drifted"].set_index("slice")["value"].gt(0).to_dict()
-    prediction = drifted.pop(PREDICTION, None)
+    prediction, residuals = drifted.pop(PREDICTION, None), drifted.pop(RESIDUAL, None)
     columns = rows[rows["metric"].str.endswith("_drifted") & rows["value"].gt(0)]["slice"]
     names = tuple(sorted(str(name) for name, found in drifted.items() if found))
     told = rows[(rows["metric"] == "distance") & rows["slice"].isin(names)]
     version = rows[MODEL_VERSION].iloc[0]
     counts = {name: int(whole.pop(name, 0)) for name in COUNTS}
+    best, concept_drifted = whole.pop(BEST, None), bool(whole.pop(CONCEPT_DRIFTED, 0))
     values = {name: value for name, value in whole.items() if math.isfinite(value)}
     return WindowMetrics(
         partition=partition,
@@ -91,6 +125,9 @@ def from_rows(spec: ModelSpec, partition: Partition, rows: pd.DataFrame) -> Wind
         values=values,
         drifted_features=names,
         prediction_drifted=None if prediction is None else bool(prediction),
+        best=best,
+        residuals_drifted=None if residuals is None else bool(residuals),
+        concept_drifted=concept_drifted,
         drifted_columns=tuple(sorted(set(columns))),
         distances={row["slice"]: (row["value"], row["threshold"]) for row in told.to_dict("records")},
     )

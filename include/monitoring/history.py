@@ -34,8 +34,8 @@ def labelled_windows(spec: ModelSpec, lake: Lakehouse, before: Partition, count:
 
 
 def looked_back(past: Sequence[WindowMetrics]) -> dict[str, float | None]:
-    """What a decision takes of the windows before its own: the model's metric by partition, oldest first."""
-    return {item.partition.key: item.metric for item in past}
+    """What a decision takes of the windows before its own, oldest first: by partition what each is judged by."""
+    return {item.partition.key: item.judged_by for item in past}
 
 
 def outdated(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> list[Partition]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -9,16 +10,30 @@ import pandas as pd
 
 from include.core.errors import DataError
 from include.core.partition import Partition
-from include.core.spec import ModelSpec, Task
-from include.evaluation import metrics
+from include.core.sections import Task
+from include.core.spec import ModelSpec
+from include.evaluation import interval, metrics
+from include.evaluation.metrics import Floats
 from include.lakehouse.schemas import ARRIVED_AT, EVENT_TIMESTAMP, LABELS, PREDICTION
 from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
-from include.lakehouse.windows import COUNTS
+from include.lakehouse.windows import BEST, COUNTS
 from include.monitoring.reference import Reference
 
 BIAS = "bias"
 """Mean of prediction less actual value, in the target's unit."""
+
+
+@dataclass(frozen=True)
+class Performance:
+    """How well a window was predicted."""
+
+    values: dict[str, float]
+    """Counts of rows, all metrics of the model's task that are defined on them, and the best value of the model's own
+    that chance leaves open."""
+    judged: pd.DataFrame | None
+    """The rows that the model's own metric is measured on, with key, label and prediction; None where they are too
+    few, or it is undefined on them."""
 
 
 def measure(
@@ -28,8 +43,8 @@ def measure(
     predictions: pd.DataFrame,
     reference: Reference | None,
     as_of: datetime,
-) -> dict[str, float]:
-    """Counts of rows, and all metrics of the model's task that are defined on them; the others are left out.
+) -> Performance:
+    """Measure the predictions by the labels that have arrived; a metric that is undefined on these rows is left out.
 
     Rows that the version was trained on are counted and left out. The model's own metric is left out, too, while there
     are fewer rows than it needs to say something about the model.
@@ -49,7 +64,7 @@ def measure(
         columns=[*spec.entity.keys, EVENT_TIMESTAMP, spec.target],
     )
     if labels is None or reference is None:
-        return counts
+        return Performance(counts, None)
     known = labels.to_pandas()
     refuse_repeated(spec, known, LABELS.of(spec).name, partition)
     joined = predictions.merge(known.dropna(subset=spec.target), on=list(spec.entity.keys))
@@ -57,15 +72,19 @@ def measure(
     judged = joined[~seen]
     counts |= {"labelled_rows": float(len(judged)), "in_training": float(seen.sum())}
     if judged.empty:
-        return counts
-    values = _values(spec, judged[spec.target].to_numpy(), judged[PREDICTION].to_numpy(), reference.n_features)
-    if spec.metric not in values and len(judged) >= metrics.of(spec).least_rows(reference.n_features):
-        counts["metric_undefined"] = float(len(judged))
-    return counts | values
+        return Performance(counts, None)
+    metric, n_features = metrics.of(spec), reference.n_features
+    y, p = metrics.pair(judged[spec.target].to_numpy(), judged[PREDICTION].to_numpy())
+    values = _values(spec, y, p, n_features)
+    if len(judged) < metric.least_rows(n_features):
+        return Performance(counts | values, None)
+    if spec.metric not in values:
+        return Performance(counts | values | {"metric_undefined": float(len(judged))}, None)
+    best = interval.best_bound(metric, y, p, n_features, spec.monitoring.performance.confidence)
+    return Performance(counts | values | ({} if best is None else {BEST: best}), judged)
 
 
-def _values(spec: ModelSpec, actual: np.ndarray, predicted: np.ndarray, n_features: int) -> dict[str, float]:
-    y, p = metrics.pair(actual, predicted)
+def _values(spec: ModelSpec, y: Floats, p: Floats, n_features: int) -> dict[str, float]:
     own = metrics.of(spec)
     of_task = {name: metric for name, metric in metrics.METRICS.items() if metric.task is spec.task}
     values = {BIAS: float((p - y).mean())} if spec.task is Task.REGRESSION else {}

@@ -1,17 +1,21 @@
 """The retraining policy: from the measured windows to one of four outcomes, with the reasons. Pure.
 
-| labels | model's metric | drift | outcome |
+| labels | model's metric | drift of | outcome |
 |---|---|---|---|
-| yes | at its threshold or better | no | ``no_action`` |
-| yes | at its threshold or better | yes | ``record_drift`` |
-| yes | worse | yes | ``request_retraining`` |
-| yes | worse | no | ``alert_root_cause`` |
-| no | unknown | no | ``no_action`` |
-| no | unknown | yes | ``drift_without_labels`` of the policy: ``record_drift`` or ``request_retraining`` |
+| yes | at its threshold or better, or worse by chance | nothing | ``no_action`` |
+| yes | at its threshold or better, or worse by chance | features | ``record_drift`` |
+| yes | surely worse | features | ``request_retraining`` |
+| yes | surely worse | the concept alone | ``request_retraining`` |
+| yes | surely worse | nothing | ``alert_root_cause`` |
+| no | unknown | nothing | ``no_action`` |
+| no | unknown | features | ``drift_without_labels`` of the policy: ``record_drift`` or ``request_retraining`` |
 
-Three things hold a request back, and then the outcome is ``record_drift``: fewer than n of the last m labelled
-windows worse than the threshold (asked only where labels are there), the cool-down, and the budget. Drift means
-drift of features; drift of the predictions is measured, but decides nothing.
+Surely worse is a window of whose metric chance does not leave the threshold open (`evaluation.interval`). The concept
+has drifted where the predictions miss otherwise than before and these rows could teach better (`monitoring.window`);
+where they could not, the labels may belong to other rows, and a person has to look. Three things
+hold a request back, and then the outcome is ``record_drift``: fewer than n of the last m labelled windows surely worse
+(asked only where labels are there), the cool-down, and the budget. Drift of the predictions is measured, but decides
+nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from include.core.partition import Partition
 from include.lakehouse.decisions import Outcome, Reason
 
 if TYPE_CHECKING:
-    from include.core.spec import Monitoring
+    from include.core.sections import Monitoring
     from include.evaluation.metrics import Metric
     from include.lakehouse.windows import WindowMetrics
 
@@ -33,9 +37,13 @@ EXPLANATIONS: Mapping[Reason, str] = {
     Reason.NO_PRODUCTION_VERSION: "No version of the model is in production, so there is nothing to judge.",
     Reason.NOTHING_SCORED: "No row of this window was scored, so there is nothing to judge.",
     Reason.PERFORMANCE_HOLDS: "No feature has drifted, and {metric} is {good} its threshold.",
-    Reason.HARMLESS_DRIFT: "Features have drifted, but {metric} is {good} its threshold.",
+    Reason.HARMLESS_DRIFT: "Features have drifted, but {metric} is {good} its threshold, or worse by chance alone.",
     Reason.HARMFUL_DRIFT: "Features have drifted, and {metric} is {bad} its threshold in enough windows.",
-    Reason.DEGRADED_WITHOUT_DRIFT: "No feature has drifted, but {metric} is {bad} its threshold.",
+    Reason.WORSE_BY_CHANCE: "No feature has drifted; {metric} is {bad} its threshold, by no more than chance may be.",
+    Reason.CONCEPT_DRIFT: "No feature has drifted, but what is predicted has: {metric} is {bad} its threshold in "
+    "enough windows, and the predictions miss otherwise than they did.",
+    Reason.DEGRADED_WITHOUT_DRIFT: "No feature has drifted and these rows teach nothing better, but {metric} is {bad} "
+    "its threshold.",
     Reason.NO_LABELS_NO_DRIFT: "The labels that have arrived give no {metric}, and no feature has drifted.",
     Reason.METRIC_UNDEFINED: "Enough labels are there, but {metric} is undefined on them: the harm is unknown.",
     Reason.UNLABELLED_DRIFT_RECORDED: "Features have drifted; the policy waits for labels before it acts.",
@@ -66,7 +74,7 @@ class Verdict:
     reasons: tuple[Reason, ...]
     """At least one; several where several rules hold a request back."""
     windows_below: int = 0
-    """Labelled windows worse than the threshold, among the last m, this one included."""
+    """Labelled windows surely worse than the threshold, among the last m, this one included."""
     windows_labelled: int = 0
     """How many of the last m labelled windows there are."""
     requests_in_budget: int = 0
@@ -112,7 +120,7 @@ def decide(
     if window is None or not window.rows:
         return Verdict(Outcome.NO_ACTION, (Reason.NOTHING_SCORED,))
     past = sorted((item for item in history if item.partition < window.partition), key=lambda item: item.partition)
-    values = [item.metric for item in [*past, window] if item.metric is not None][-rules.of_windows :]
+    values = [item.judged_by for item in [*past, window] if item.judged_by is not None][-rules.of_windows :]
     below = sum(degraded(metric, value, threshold) for value in values)
     asked = [item.at for item in requests if item.at <= at and (item.partition, item.at) != (window.partition, at)]
     spent = sum(at - moment < timedelta(days=rules.budget_days) for moment in asked)
@@ -138,17 +146,21 @@ def decide(
 def _row(monitoring: Monitoring, metric: Metric, window: WindowMetrics) -> tuple[Outcome, Reason]:
     """The row of the table that the window alone selects."""
     drifted = bool(window.drifted_features)
-    if window.metric is None:
+    if window.judged_by is None:
         undefined = Reason.METRIC_UNDEFINED if window.metric_undefined else None
         if not drifted:
             return Outcome.NO_ACTION, undefined or Reason.NO_LABELS_NO_DRIFT
         if monitoring.retraining.drift_without_labels == "request_retraining":
             return Outcome.REQUEST_RETRAINING, Reason.UNLABELLED_DRIFT_REQUESTED
         return Outcome.RECORD_DRIFT, undefined or Reason.UNLABELLED_DRIFT_RECORDED
-    if not degraded(metric, window.metric, monitoring.performance.threshold):
+    threshold = monitoring.performance.threshold
+    if not degraded(metric, window.judged_by, threshold):
         if drifted:
             return Outcome.RECORD_DRIFT, Reason.HARMLESS_DRIFT
-        return Outcome.NO_ACTION, Reason.PERFORMANCE_HOLDS
+        chance = window.metric is not None and degraded(metric, window.metric, threshold)
+        return Outcome.NO_ACTION, Reason.WORSE_BY_CHANCE if chance else Reason.PERFORMANCE_HOLDS
     if drifted:
         return Outcome.REQUEST_RETRAINING, Reason.HARMFUL_DRIFT
+    if window.concept_drifted:
+        return Outcome.REQUEST_RETRAINING, Reason.CONCEPT_DRIFT
     return Outcome.ALERT_ROOT_CAUSE, Reason.DEGRADED_WITHOUT_DRIFT

@@ -9,7 +9,7 @@ import pandas as pd
 from include.core.spec import ModelSpec
 from include.lakehouse import reference_profiles
 from include.lakehouse.reference_profiles import Floats
-from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION, PREDICTION, SPLIT, WORKING
+from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION, PREDICTION, RESIDUAL, SPLIT, WORKING
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions
 from include.training import training_set
@@ -27,6 +27,8 @@ class Reference:
     """Quantiles of those of its training set, a column a feature, those of the version alone. Its rows say nothing."""
     predictions: Floats
     """Quantiles of its predictions for its test rows."""
+    residuals: Floats
+    """Quantiles of what these leave of the labels (`metrics.residuals`)."""
     partitions: tuple[str, ...]
     """Keys of those whose rows are in it, oldest first."""
     fitted: pd.DataFrame
@@ -66,6 +68,7 @@ def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
         version=version,
         features=pd.DataFrame({name: profile[name] for name in found.features}),
         predictions=profile[PREDICTION],
+        residuals=profile[RESIDUAL],
         partitions=tuple(sorted(rows[PARTITION].unique())),
         fitted=rows.loc[rows[SPLIT].isin(FITTED_PARTS), named],
     )

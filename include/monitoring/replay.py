@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from include.core.partition import Partition
-from include.core.spec import ModelSpec, Monitoring
+from include.core.sections import Monitoring
+from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.lakehouse.decisions import Decision, canonical_json
 from include.lakehouse.windows import WindowMetrics

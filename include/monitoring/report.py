@@ -20,6 +20,7 @@ def of_window(spec: ModelSpec, window: WindowMetrics, measured: Measured) -> str
     lines = [("", "value", "threshold")]
     lines += [(name.replace("_", " "), f"{getattr(window, name)}", "") for name in ("labelled_rows", "in_training")]
     lines.append((own.title, _value(spec, window.metric), _threshold(spec)))
+    lines.append(("at best, by chance", _value(spec, window.best), ""))
     lines += [(name, f"{value:,.4f}", "") for name, value in sorted(window.values.items()) if name != spec.metric]
     tested = [(item.column, item) for item in measured.features]
     tested += [(f"{item.column}, {item.kind}", item) for item in measured.inputs]
@@ -40,7 +41,9 @@ def rules(spec: ModelSpec, window: WindowMetrics, verdict: Verdict, at: datetime
     rules, last = spec.monitoring.retraining, verdict.last_request
     return [
         (metrics.of(spec).title, _value(spec, window.metric), _threshold(spec)),
+        ("at best, by chance", _value(spec, window.best), _threshold(spec)),
         ("drifted features", ", ".join(window.drifted_features) or "none", ""),
+        ("drifted residuals", {None: "unknown", True: "yes", False: "no"}[window.residuals_drifted], ""),
         (
             f"degraded of the last {rules.of_windows} windows",
             f"{verdict.windows_below} of {verdict.windows_labelled}",

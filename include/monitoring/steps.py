@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class RootCauseAlert(FlightlineError):
-    """Performance fell and no feature drifted: a person has to look."""
+    """Performance fell, no feature drifted, and the rows teach nothing better: a person has to look."""
 
 
 def measure_window(run: Run) -> WindowMetrics:
@@ -181,6 +181,8 @@ def alert(run: Run) -> None:
             f"{metric.title} is {metric.shown(measured.metric)}, {side} its threshold {metric.shown(threshold)}, "
             f"on {measured.labelled_rows} rows, and no feature drifted"
         )
+        if measured.residuals_drifted:
+            said += "; the predictions miss otherwise than they did, and nothing can be learned from these rows"
     if measured and measured.drifted_columns:
         said += f"; nulls or categories changed in what is delivered: {', '.join(measured.drifted_columns)}"
     raise RootCauseAlert(

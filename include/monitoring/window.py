@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from include.core.errors import DataError
 from include.core.partition import Partition
-from include.core.spec import ModelSpec, Task
-from include.evaluation import drift
+from include.core.sections import Task
+from include.core.spec import ModelSpec
+from include.evaluation import drift, metrics, relearn
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
 from include.lakehouse.schemas import (
     FEATURES,
@@ -22,11 +23,13 @@ from include.lakehouse.schemas import (
     MODEL_VERSION,
     PARTITION,
     PREDICTION,
+    RESIDUAL,
 )
 from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
-from include.lakehouse.windows import ALL, SOURCE, WindowMetrics, from_rows
+from include.lakehouse.windows import ALL, BEST, CONCEPT_DRIFTED, SOURCE, WindowMetrics, from_rows
 from include.monitoring import input_drift, performance
+from include.monitoring.performance import Performance
 from include.monitoring.reference import Reference
 
 
@@ -38,7 +41,7 @@ class Measured:
     values: Mapping[str, float]
     """Counts and metrics of the whole window."""
     features: Sequence[ColumnDrift]
-    """The version's features, and the predictions as a column of that name."""
+    """The version's features, and predictions and residuals as columns of these names."""
     inputs: Sequence[ColumnDrift]
     """Nulls and categories of delivered columns."""
 
@@ -54,8 +57,9 @@ def measure(
     """Measure what was served of a partition.
 
     A function of the tables and the arguments alone. A partition of which nothing was served (no version in
-    production, batch rejected) is a window of 0 rows. Features and predictions are compared with what the version that
-    was served was trained on and made of its test rows: it does not matter which partitions were measured before.
+    production, batch rejected) is a window of 0 rows. Features, predictions and residuals are compared with what the
+    version that was served was trained on and made of its test rows: it does not matter which partitions were measured
+    before.
 
     Args:
         served: `lakehouse.predictions.served_rows` of the partition.
@@ -66,16 +70,19 @@ def measure(
         DataError: rows were scored whose features are missing, or a key is repeated.
     """
     if served is None or reference is None:
-        values = performance.measure(spec, lake, partition, pd.DataFrame(), None, as_of)
-        return Measured(None, values, (), ())
+        nothing = performance.measure(spec, lake, partition, pd.DataFrame(), None, as_of)
+        return Measured(None, nothing.values, (), ())
     rows = served.to_pandas()
-    features = drift.detect(
-        reference.features, _features(spec, lake, partition, rows, reference), spec.monitoring.drift
-    )
+    scored = _features(spec, lake, partition, rows, reference)
+    features = drift.detect(reference.features, scored, spec.monitoring.drift)
+    found = performance.measure(spec, lake, partition, rows, reference, as_of)
+    residuals = _residual_drift(spec, reference, found.judged)
+    explained = any(item.drifted for item in features) or not any(item.drifted for item in residuals)
+    changed = not explained and _concept_drifted(spec, reference, found, scored)
     return Measured(
         version=reference.version,
-        values=performance.measure(spec, lake, partition, rows, reference, as_of),
-        features=(*features, *_prediction_drift(spec, reference, rows)),
+        values={**found.values, **({CONCEPT_DRIFTED: float(changed)} if residuals else {})},
+        features=(*features, *_prediction_drift(spec, reference, rows), *residuals),
         inputs=input_drift.detect(spec, lake, partition, reference.partitions),
     )
 
@@ -149,3 +156,32 @@ def _prediction_drift(spec: ModelSpec, reference: Reference, predicted: pd.DataF
     classes = np.union1d(*sides)
     counts = [np.array([(side == each).sum() for each in classes], dtype=np.float64) for side in sides]
     return drift.compare([Samples(PREDICTION, ColumnKind.CATEGORY, *counts)], spec.monitoring.drift)
+
+
+def _residual_drift(spec: ModelSpec, reference: Reference, judged: pd.DataFrame | None) -> list[ColumnDrift]:
+    """Whether the version misses otherwise than it did; nothing where there are too few labels to say."""
+    if judged is None or not len(reference.residuals):
+        return []
+    residuals = metrics.residuals(spec.task, *metrics.pair(judged[spec.target], judged[PREDICTION]))
+    samples = Samples(RESIDUAL, ColumnKind.NUMBER, reference.residuals, residuals)
+    return drift.compare([samples], spec.monitoring.drift)
+
+
+def _concept_drifted(spec: ModelSpec, reference: Reference, found: Performance, scored: pd.DataFrame) -> bool:
+    """Whether the same inputs have come to mean something else, where no feature explains what is missed.
+
+    They have where the version is surely worse than its threshold, and a correction from these rows alone would be
+    better than the best that chance leaves open for it. Else the labels have changed in a way that nothing can be
+    learned from: they may belong to other rows, or be in another unit.
+    """
+    assert found.judged is not None
+    own, threshold = metrics.of(spec), spec.monitoring.performance.threshold
+    best = found.values.get(BEST, found.values[spec.metric])
+    if not own.clears(threshold, best):
+        return False
+    keys, names = list(spec.entity.keys), list(reference.features.columns)
+    features = found.judged[keys].merge(scored[[*keys, *names]], on=keys, how="left", validate="one_to_one")[names]
+    y, p = metrics.pair(found.judged[spec.target], found.judged[PREDICTION])
+    if spec.task is Task.REGRESSION and relearn.in_another_unit(y, p):
+        return False
+    return relearn.can_learn(own, y, p, features, reference.n_features, best=best, threshold=threshold)

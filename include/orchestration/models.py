@@ -27,7 +27,7 @@ def problem(name: str, root: Path = MODELS) -> ConfigError | None:
         spec = catalogue.load(name, root)
         known = _remembered(root / name)
         if known is None or not known.exists():
-            _check(spec)
+            check(spec)
             if known is not None:
                 _remember(known)
     except ConfigError as error:
@@ -38,7 +38,7 @@ def problem(name: str, root: Path = MODELS) -> ConfigError | None:
     return None
 
 
-def _check(spec: catalogue.ModelSpec) -> None:
+def check(spec: catalogue.ModelSpec) -> None:
     """Raise what is wrong with a model that its model.yaml alone does not show."""
     # Imported here: who parses a DAG file of a model that is known to be in order needs none of it.
     from include.evaluation import drift, metrics
@@ -46,7 +46,7 @@ def _check(spec: catalogue.ModelSpec) -> None:
     from include.ingestion import expectations
     from include.lakehouse import schemas
     from include.registry import checks
-    from include.training import algorithms, splits
+    from include.training import algorithms, leakage, splits
 
     features = query.feature_schema(spec)
     schemas.check(spec, features)
@@ -56,6 +56,7 @@ def _check(spec: catalogue.ModelSpec) -> None:
     drift.check(spec)
     algorithms.of(spec)
     splits.of(spec, features)
+    leakage.known(spec, features)
     checks.problems(spec)
 
 

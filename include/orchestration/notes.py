@@ -82,32 +82,48 @@ def of_window(run: Run, verdict: Verdict) -> str:
     said = []
     if measured is not None and measured.rows:
         worse = measured.metric is not None and policy.degraded(metric, measured.metric, threshold)
+        surely = measured.judged_by is not None and policy.degraded(metric, measured.judged_by, threshold)
         if measured.metric is None:
             unknown = "undefined" if measured.metric_undefined else "unknown"
             said.append(f"{metric.title} {unknown} ({measured.labelled_rows} of {measured.rows} rows labelled)")
         else:
             sides = ("<", "≥") if metric.higher_is_better else (">", "≤")
-            said.append(f"{metric.title} {metric.shown(measured.metric)} {sides[not worse]} {metric.shown(threshold)}")
+            chance = " by chance" if worse and not surely else ""
+            value = f"{metric.title} {metric.shown(measured.metric)} {sides[not worse]} {metric.shown(threshold)}"
+            said.append(value + chance)
         if measured.in_training:
             said.append(f"{measured.in_training} rows left out that the version was trained on")
         said.append(f"{_some(_drifted(measured))} drifted" if measured.drifted_features else "no drift")
-        if worse:
+        if measured.concept_drifted:
+            said.append("what is predicted has changed")
+        if surely:
             seen = f"{verdict.windows_below} of {verdict.windows_labelled} windows degraded"
             said.append(f"{seen} ({rules.below_windows} of {rules.of_windows} ask for retraining)")
     why = _some([reason.replace("_", " ") for reason in verdict.reasons])
     return " → ".join([*([", ".join(said)] if said else []), f"{_OUTCOMES[verdict.outcome]} ({why})"])
 
 
-def of_candidate(run: Run, version: str, candidate: RunRef) -> str:
-    """``version 2 is tuned, adjusted R2 0.8512 on its test rows``."""
+def of_candidate(run: Run, version: str, candidate: RunRef, suspected: str = "") -> str:
+    """``version 2 is tuned, adjusted R2 0.8512 on its test rows``.
+
+    Args:
+        suspected: features that nearly determine the label together.
+    """
     metric, value = metrics.of(run.spec), candidate.metrics[run.spec.metric]
-    return f"version {version} is {candidate.run_name}, {metric.title} {metric.shown(value)} on its test rows"
+    said = f"version {version} is {candidate.run_name}, {metric.title} {metric.shown(value)} on its test rows"
+    return f"{said}; {suspected} nearly determine {run.spec.target} together" if suspected else said
 
 
 def of_gate(verdict: gates.Verdict) -> str:
-    """The gate's answer, with what its failed checks have found."""
+    """The gate's answer, with what its failed checks have found, and by which alpha the version was compared."""
     failed = "".join(f"; {check.name}: {check.detail.rstrip('.')}" for check in verdict.failed)
-    return f"{verdict.gate} gate {'passed' if verdict.passed else 'failed'}{failed}"
+    found = verdict.comparison
+    luck = (
+        f"; candidate {found.number} beside version {found.production_version}, alpha {found.alpha:.2g}"
+        if found
+        else ""
+    )
+    return f"{verdict.gate} gate {'passed' if verdict.passed else 'failed'}{luck}{failed}"
 
 
 def of_rejection(reasons: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from include.lakehouse.schemas import (
     ALIAS_HISTORY,
     CLEAN,
+    COMPARISON,
     FEATURES,
     LABELS,
     METRICS,
@@ -61,7 +62,7 @@ STEPS: Mapping[str, Step] = {
     "ingestion.withdraw_batch": Step(("withdraw_batch.withdraw_rows",), (RAW, QUARANTINE), writes=(QUARANTINE, CLEAN)),
     "ingestion.alert": Step(("ingest_batch.alert_rejected_batch",)),
     "ingestion.load_labels": Step(
-        ("ingest_labels.load_labels",), writes=(LABELS, QUARANTINE_LABELS), delivery="labels"
+        ("ingest_labels.load_labels",), (RAW,), writes=(LABELS, QUARANTINE_LABELS), delivery="labels"
     ),
     "ingestion.list_quarantine": Step(("reprocess_quarantine.list_partitions",), reads_all=(QUARANTINE,)),
     "ingestion.preview_quarantine": Step(("reprocess_quarantine.judge_again",), (RAW, QUARANTINE), (CLEAN,)),
@@ -88,7 +89,9 @@ STEPS: Mapping[str, Step] = {
     "registry.name_versions": Step(("withdraw_batch.name_versions",), reads_all=(TRAINING_SETS,)),
     "registry.check_staging": Step(("promote_model.check_staging_gate",)),
     "registry.move_to_staging": Step(("promote_model.move_to_staging",)),
-    "registry.check_production": Step(("promote_model.check_production_gate",), reads_all=(TRAINING_SETS,)),
+    "registry.check_production": Step(
+        ("promote_model.check_production_gate",), reads_all=(TRAINING_SETS, COMPARISON), writes=(COMPARISON,)
+    ),
     "registry.approve": Step(("promote_model.approve_automatically",)),
     "registry.promote": Step(("promote_model.promote_version",), writes=(ALIAS_HISTORY,)),
     "registry.reject": Step(("promote_model.reject_candidate",)),

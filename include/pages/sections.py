@@ -257,6 +257,7 @@ def _gate(run: Run, decision: Decision) -> Section:
         decision,
         f"{decision.subject.capitalize()}: {said}",
         sentences=[f"Compared with version {compared}, in production then."] if compared else [],
+        facts=_comparison(run, next((found for check in checks if (found := check.get("comparison"))), None)),
         tables=[
             Table(
                 "Checks",
@@ -271,6 +272,21 @@ def _gate(run: Run, decision: Decision) -> Section:
             )
         ],
     )
+
+
+def _comparison(run: Run, found: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    """The gain on the version in production, and how sure it had to be; a gate that compared nothing has none."""
+    if found is None:
+        return []
+    shown = metrics.of(run.spec).shown
+    return [
+        ("Gain", shown(found["gain"])),
+        ("surely more than", shown(found["lower_bound"])),
+        ("Seen in 80 % of cases", shown(found["detectable_gain"])),
+        ("Least that matters", shown(found["minimum_gain"])),
+        (f"Candidate since version {found['production_version']}", found["number"]),
+        ("Its alpha", f"{found['alpha']:.2g}"),
+    ]
 
 
 def _drift_check(run: Run, decision: Decision) -> Section:

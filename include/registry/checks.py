@@ -7,7 +7,9 @@ failure. To add one, write a function and its entry in `CHECKS`, or name your ow
 How two versions are compared, and why it is fair: both predict the same rows of the newer one of their training sets,
 and only rows that are held out for both, so neither was fitted to any of them. Where partitions drifted, their rows
 decide which one is better, once there are enough: there a drift shows, and most test rows are older. The candidate must
-also clear the threshold on all test rows, so that it cannot win the drifted ones by forgetting the rest.
+also clear the threshold on all test rows, so that it cannot win the drifted ones by forgetting the rest. Rows of before
+a concept drift say what is true no longer: where there are some, those since decide alone.
+What the gain says is in `registry.comparison`.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from include.core.errors import ConfigError, TamperedError
 from include.core.registry import choose
-from include.core.spec import GateCheck, ModelSpec
+from include.core.sections import GateCheck
+from include.core.spec import ModelSpec
 
 if TYPE_CHECKING:  # model.yaml is checked where nothing heavy is imported
+    from include.lakehouse.comparisons import Comparison
     from include.registry.evidence import Evidence, Rows
 
 
@@ -35,6 +39,8 @@ class CheckResult:
     """A sentence, for the person who approves."""
     value: float | None = None
     threshold: float | None = None
+    comparison: Comparison | None = None
+    """With the version in production, where the check has made one."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class Param:
         kinds = (int, float) if self.kind is float else (self.kind,)
         if not isinstance(value, kinds) or (isinstance(value, bool) and self.kind is not bool):
             return f"{value!r} is no {self.kind.__name__}"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{value!r} is not finite"
         if self.low is not None and value < self.low:  # type: ignore[operator]
             return f"{value!r} is below {self.low:g}"
         if self.high is not None and value > self.high:  # type: ignore[operator]
@@ -184,7 +192,10 @@ def _drifted_above_threshold(evidence: Evidence, params: Mapping[str, Any]) -> C
 
 
 def _better_than_production(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
-    name, serving, metric = "better_than_production", evidence.serving, evidence.metric
+    from include.lakehouse.comparisons import Finding
+    from include.registry import comparison
+
+    name, serving = "better_than_production", evidence.serving
     if serving is None:
         return CheckResult(name, True, "No version is in production to compare it with.")
     if serving.version == evidence.candidate.version:
@@ -196,14 +207,9 @@ def _better_than_production(evidence: Evidence, params: Mapping[str, Any]) -> Ch
         return CheckResult(
             name, False, f"Only {len(compared)} rows are test rows of both versions: too few to compare."
         )
-    gain, bound = evidence.gain_on_production(compared, params["confidence"])
-    passed = bound > 0
-    detail = (
-        f"On {compared.title} ({len(compared):,} rows) its {metric.title} gains {_signed(evidence, gain)} on version "
-        f"{serving.version}; with {params['confidence']:.0%} confidence at least {_signed(evidence, bound)}: "
-        f"{'better' if passed else 'not surely better'}."
-    )
-    return CheckResult(name, passed, detail, value=bound, threshold=0.0)
+    found = comparison.compare(evidence, compared, **params)
+    detail, passed = comparison.told(evidence, compared, found), found.outcome is Finding.BETTER
+    return CheckResult(name, passed, detail, value=found.lower_bound, threshold=0.0, comparison=found)
 
 
 def _clears(name: str, evidence: Evidence, rows: Rows, threshold: float) -> CheckResult:
@@ -213,10 +219,6 @@ def _clears(name: str, evidence: Evidence, rows: Rows, threshold: float) -> Chec
     title = metric.title[:1].upper() + metric.title[1:]
     detail = f"{title} on {rows.title} ({len(rows):,} rows) is {metric.shown(value)}, {side} {threshold:g}."
     return CheckResult(name, passed, detail, value=value, threshold=threshold)
-
-
-def _signed(evidence: Evidence, value: float) -> str:
-    return ("-" if value < 0 else "+") + evidence.metric.shown(abs(value))
 
 
 NOTHING_DRIFTED = "No window of its training set drifted: all test rows decide."
@@ -232,6 +234,10 @@ CHECKS: Mapping[str, Check] = {
         Check("above_threshold", _above_threshold, {"threshold": _THRESHOLD}),
         Check("drifted_rows", _drifted_rows, {"at_least": Param(int, low=0)}),
         Check("drifted_above_threshold", _drifted_above_threshold, {"threshold": _THRESHOLD}),
-        Check("better_than_production", _better_than_production, {"confidence": Param(float, 0.95, 0.5, 0.9999)}),
+        Check(
+            "better_than_production",
+            _better_than_production,
+            {"confidence": Param(float, 0.95, 0.5, 0.9999), "minimum_gain": Param(float, 0.0, 0.0)},
+        ),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +16,10 @@ from mlflow.models import Model
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.evaluation import compare, metrics
+from include.evaluation.compare import Gain
 from include.evaluation.metrics import Floats, Metric
-from include.lakehouse.schemas import DRIFTED
+from include.lakehouse import alias_history, comparisons
+from include.lakehouse.schemas import DRIFTED, SUPERSEDED
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions
 from include.registry.versions import Predictor, Version
@@ -43,6 +46,17 @@ class Evidence:
     candidate: Version
     serving: Version | None
     """The version in production; None where there is none."""
+
+    @property
+    def in_production(self) -> Version:
+        """The version in production.
+
+        Raises:
+            DataError: there is none.
+        """
+        if self.serving is None:
+            raise DataError("no version is in production", where=self.spec.name)
+        return self.serving
 
     @cached_property
     def folder(self) -> Path:
@@ -82,15 +96,22 @@ class Evidence:
     def test_rows(self) -> Rows:
         """The rows held out for the candidate, of the newer one of its and the serving version's training set.
 
-        A version of old that asks for promotion again is so judged by what came after it.
+        A version of old that asks for promotion again is so judged by what came after it; and none by what was true
+        before a concept drift.
         """
         frame = self._training_set
-        return Rows(frame[versions.held_out(self.spec, self.candidate, frame)], "all test rows")
+        title = "the test rows since the concept drift" if frame[SUPERSEDED].any() else "all test rows"
+        return Rows(test_rows(self.spec, self.candidate, frame), title)
 
     @cached_property
     def drifted_rows(self) -> Rows:
-        """Those of the test rows that are of drifted partitions; none where nothing drifted."""
+        """Those of the test rows that are of drifted partitions; none where nothing drifted.
+
+        Where rows of before a concept drift are left out, all others are of the world that a version is for.
+        """
         frame = self.test_rows.frame
+        if self._training_set[SUPERSEDED].any():
+            return self.test_rows
         return Rows(frame[frame[DRIFTED].to_numpy(dtype=np.bool_)], "the test rows of drifted windows")
 
     def measure(self, rows: Rows) -> float:
@@ -104,21 +125,32 @@ class Evidence:
         Raises:
             DataError: the rows lack features of that version.
         """
-        serving = self._serving
+        serving = self.in_production
         if missing := sorted(set(serving.features) - set(rows.frame.columns)):
             raise DataError(f"version {serving.version} cannot be compared: {', '.join(missing)} not stored")
         return Rows(rows.frame[versions.held_out(self.spec, serving, rows.frame)], rows.title)
 
-    def gain_on_production(self, rows: Rows, confidence: float) -> tuple[float, float]:
-        """How much better the candidate is than the version in production, and a lower bound of that."""
-        serving = self._serving
-        return compare.gain_interval(
+    @cached_property
+    def number(self) -> int:
+        """Of the candidate, among those that were compared with the version in production."""
+        earlier = comparisons.read(self.spec, self.lake, self.in_production.version)
+        return comparisons.number_of(self.candidate.version, ((item.candidate, item.number) for item in earlier))
+
+    @property
+    def promoted_at(self) -> datetime:
+        """When the version in production came there for the first time, by the clock."""
+        periods = alias_history.periods(self.lake, self.spec.name)
+        return next(period.valid_from for period in periods if period.version == self.in_production.version)
+
+    def gain_on_production(self, rows: Rows) -> Gain:
+        """How much better the candidate is than the version in production."""
+        serving = self.in_production
+        return compare.gain(
             self.metric,
             rows.frame[self.spec.target],
             self._predict(rows.frame[list(self.candidate.features)]),
             registration.predict(self.spec, self.lake, serving, rows.frame),
             (len(self.candidate.features), len(serving.features)),
-            confidence,
         )
 
     @cached_property
@@ -129,12 +161,6 @@ class Evidence:
     def _predict(self) -> Predictor:
         return versions.predictor(self.spec, self.candidate, self.folder)
 
-    @property
-    def _serving(self) -> Version:
-        if self.serving is None:
-            raise DataError("no version is in production", where=self.spec.name)
-        return self.serving
-
     @cached_property
     def _training_set(self) -> pd.DataFrame:
         if self.serving and self.serving.known_at > self.candidate.known_at:
@@ -142,6 +168,12 @@ class Evidence:
             if set(self.candidate.features) <= set(newer.columns):
                 return newer
         return stored_rows(self.spec, self.lake, self.candidate)
+
+
+def test_rows(spec: ModelSpec, version: Version, rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of a training set that a version is judged by: held out for it, and of before no concept drift."""
+    superseded = rows[SUPERSEDED].to_numpy(dtype=np.bool_)
+    return rows[versions.held_out(spec, version, rows) & ~superseded]
 
 
 def stored_rows(spec: ModelSpec, lake: Lakehouse, version: Version) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
+from include.lakehouse.comparisons import Comparison
 from include.lakehouse.tables import Lakehouse
 from include.registry import checks, promotion, versions
 from include.registry.checks import CheckResult
@@ -30,6 +31,11 @@ class Verdict:
     @property
     def failed(self) -> list[CheckResult]:
         return [check for check in self.checks if not check.passed]
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """With the version in production, of the first check that made one."""
+        return next((check.comparison for check in self.checks if check.comparison), None)
 
     @property
     def table(self) -> str:

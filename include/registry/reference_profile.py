@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from include.core.spec import ModelSpec
+from include.evaluation import metrics
 from include.evaluation.drift import quantiles
 from include.lakehouse import reference_profiles
-from include.lakehouse.schemas import PREDICTION, SPLIT
+from include.lakehouse.schemas import PREDICTION, RESIDUAL, SPLIT, SUPERSEDED
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration
 from include.registry.evidence import stored_rows
@@ -16,16 +17,21 @@ from include.training.splits import TEST
 
 
 def record(spec: ModelSpec, lake: Lakehouse, version: Version) -> None:
-    """Write how the version's features and its predictions are distributed; again, the same.
+    """Write how the version's features, its predictions and its residuals are distributed; again, the same.
 
     Of the features all rows count: none of them knows its part. Of the predictions the test rows: of what it was fitted
-    to a version predicts another distribution than of what it is served for. Nothing is weighted: a version whose few
-    drifted days weighed more in the training would else find every ordinary day drifted.
+    to a version predicts another distribution than of what it is served for. Of the residuals those test rows whose
+    labels are as they came. Nothing is weighted: a version whose few drifted days weighed more in the training would
+    else find every ordinary day drifted.
 
     Raises:
         TamperedError: the version's files are not those that were registered.
     """
     rows = stored_rows(spec, lake, version)
     columns = {name: quantiles(rows[name].to_numpy(dtype=np.float64)) for name in version.features}
-    columns[PREDICTION] = quantiles(registration.predict(spec, lake, version, rows[rows[SPLIT] == TEST]))
+    test = rows[rows[SPLIT] == TEST]
+    predicted = registration.predict(spec, lake, version, test)
+    residuals = metrics.residuals(spec.task, test[spec.target].to_numpy(dtype=np.float64), predicted)
+    columns[PREDICTION] = quantiles(predicted)
+    columns[RESIDUAL] = quantiles(residuals[~test[SUPERSEDED].to_numpy(dtype=np.bool_)])
     reference_profiles.write(spec, lake, version.version, columns)

@@ -15,12 +15,12 @@ from include.core.errors import UsageError
 from include.core.partition import Partition
 from include.evaluation import drift, metrics
 from include.features import store
-from include.lakehouse import alias_history, decisions
+from include.lakehouse import alias_history, comparisons, decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, PREDICTIONS
 from include.registry import gates, promotion, reference_profile, registration, saved_dataset, versions, withdrawal
-from include.registry.evidence import stored_rows
+from include.registry.evidence import stored_rows, test_rows
 from include.registry.gates import Gate, Verdict
 from include.registry.promotion import Transition
 from include.registry.registration import subject
@@ -218,8 +218,7 @@ def smoke_score(run: Run, version: str) -> SmokeScore:
     """
     found, metric = versions.get(run.spec, version), metrics.of(run.spec)
     predict = registration.predictor(run.spec, run.lake, found)
-    frame = stored_rows(run.spec, run.lake, found)
-    rows = frame[versions.held_out(run.spec, found, frame)]
+    rows = test_rows(run.spec, found, stored_rows(run.spec, run.lake, found))
     y, p = metrics.pair(rows[run.spec.target], predict(rows[list(found.features)]))
     value = metric.measure(y, p, len(found.features))
     log.info("Version %s predicts %s test rows, %s %s", version, len(rows), metric.title, metric.shown(value))
@@ -271,7 +270,7 @@ def roll_back(run: Run, version: str, comment: str = "") -> Transition:
 
 
 def _check(run: Run, gate: Gate, version: str) -> Verdict:
-    verdict = gates.ask(run.spec, run.lake, gate, version)
+    verdict = _asked(run, gate, version)
     for check in verdict.checks:
         log.info("%s  %s: %s", "passed" if check.passed else "FAILED", check.name, check.detail)
     found = versions.get(run.spec, version)
@@ -283,6 +282,19 @@ def _check(run: Run, gate: Gate, version: str) -> Verdict:
     said = f"{outcome.value}. {' '.join(check.detail for check in shown)}"
     _note(run, found, f"{gate.capitalize()} gate", said, f"gate.{gate}", outcome.value, reasons, decision_id)
     return verdict
+
+
+def _asked(run: Run, gate: Gate, version: str) -> Verdict:
+    """The gate's answer, once the number that its comparison follows is the candidate's for good."""
+    while True:
+        verdict = gates.ask(run.spec, run.lake, gate, version)
+        try:
+            if verdict.comparison:
+                comparisons.record(run.spec, run.lake, verdict.comparison, run.run_id)
+        except comparisons.NumberTaken:
+            log.info("Another candidate was compared meanwhile: version %s is compared again, by its alpha", version)
+        else:
+            return verdict
 
 
 def _require_gates(run: Run, version: Version, now: str | None) -> None:

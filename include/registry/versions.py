@@ -255,7 +255,8 @@ def describe(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> str:
         f"{spec.training.algorithm}, {run_ref.run_name}. Fitted to {ref.train_rows + ref.validation_rows:,} rows of "
         f"training set {ref.training_set}: {spec.grain}s {ref.first_partition} to {ref.last_partition}{drifted}; "
         f"{len(ref.features)} features of {ref.feature_service}.\n\n"
-        f"On {ref.test_rows:,} test rows: {_figures(spec, measured, '')}."
+        + "".join(f"{said}.\n\n" for said in ref.concept_drifts)
+        + f"On {ref.test_rows:,} test rows: {_figures(spec, measured, '')}."
     )
     if f"drifted_{spec.metric}" in measured:
         figures = _figures(spec, measured, "drifted_")

@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from include.core.errors import StackError
-from include.runtime.ports import require_ours
+from include.core.listeners import require_ours
 
 FINISHED = ("success", "failed")
 TOKEN_SECONDS = 1800
@@ -55,8 +55,9 @@ class AirflowApi:
         self._client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS)
         self._token_since = float("-inf")
 
-    def dag_ids(self, tag: str) -> list[str]:
-        found = self._call("GET", "/api/v2/dags", params={"tags": tag, "limit": 100})
+    def dag_ids(self, tag: str, **asked: bool) -> list[str]:
+        """Args: asked: such as ``paused=True``."""
+        found = self._call("GET", "/api/v2/dags", params={"tags": tag, "limit": 100, **asked})
         return sorted(dag["dag_id"] for dag in found["dags"])
 
     def import_errors(self) -> list[str]:
@@ -135,6 +136,7 @@ class AirflowApi:
             return isinstance(error, httpx.ConnectError) or (harmless and isinstance(error, httpx.HTTPError))
 
         def send() -> httpx.Response:
+            require_ours(self.url, "airflow")
             response = self._client.request(method, path, **arguments)
             return response.raise_for_status() if harmless and response.is_server_error else response
 
@@ -146,7 +148,6 @@ class AirflowApi:
 
     def _headers(self) -> dict[str, str]:
         if time.monotonic() - self._token_since > TOKEN_SECONDS:
-            require_ours(urlsplit(self.url).port or 80, "airflow")
             response = self._send(True, "POST", "/auth/token", json=self._login)
             if response.is_error:
                 raise StackError(f"Airflow refuses the log-in: {response.text[:200]}", where=self.url)

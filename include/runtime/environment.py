@@ -18,6 +18,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from include.core.listeners import MLFLOW_AUTH
 from include.core.settings import PROJECT_ROOT
 from include.runtime.tracking_server import USER
 
@@ -175,5 +176,6 @@ class Environment:
             "AIRFLOW__API__SECRET_KEY": (self.secrets["secret_key"], ("api-server", "shell")),
             "MLFLOW_TRACKING_USERNAME": (USER, ("scheduler", "shell")),
             "MLFLOW_TRACKING_PASSWORD": (self.secrets["mlflow_password"], ("scheduler", "shell")),
+            "MLFLOW_TRACKING_AUTH": (MLFLOW_AUTH, ("scheduler", "shell")),
         }
         return {name: value for name, (value, users) in signing.items() if process in users}

@@ -23,7 +23,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from include.core import catalogue
-from include.core.errors import ConfigError
+from include.core.errors import ConfigError, StackError
+from include.core.listeners import require_ours
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class ReadOnly:
             return None
         try:
             known = await self._is_logged_in(request)
-        except httpx.HTTPError:
+        except (httpx.HTTPError, StackError):
             return Response("Airflow, which knows who is logged in, does not answer\n", 503, media_type="text/plain")
         if not known:
             airflow = f"http://{request.url.hostname}:{self._airflow.base_url.port}/"
@@ -91,6 +92,7 @@ class ReadOnly:
         now = time.monotonic()
         self._known = {seen: until for seen, until in self._known.items() if until > now}
         if token not in self._known:
+            require_ours(str(self._airflow.base_url), "airflow")
             answer = await self._airflow.get("/ui/auth/me", headers={"Authorization": f"Bearer {token}"})
             if not answer.is_success:
                 return False

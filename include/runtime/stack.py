@@ -23,10 +23,11 @@ import psutil
 from pydantic import TypeAdapter
 
 from include.core.errors import StackError
+from include.core.listeners import require_ours
 from include.runtime import processes
 from include.runtime.environment import AIRFLOW, SECRETS, Environment, of_work
 from include.runtime.files import read_json, write_private
-from include.runtime.ports import free_port, is_free, require_ours
+from include.runtime.ports import free_port, is_free
 from include.runtime.postgres import Postgres
 from include.runtime.supervisor import Component, Folder, Health, launch
 
@@ -329,8 +330,8 @@ class Stack:
         waiting = {"mlflow": self._mlflow_is_healthy, "airflow": self._airflow_is_healthy}
         pages = {"feast-ui": lambda: _get(f"{self.feast_url}/health") is not None}
         while waiting or pages:
-            for name, port in self._ports().items():
-                require_ours(port, name)
+            for name, url in (("airflow", self.airflow_url), ("mlflow", self.mlflow_url), ("feast", self.feast_url)):
+                require_ours(url, name)
             ended = {
                 name: item
                 for name, item in self._folder.health().items()

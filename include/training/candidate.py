@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import mlflow
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from include.core.errors import DataError
@@ -14,7 +15,7 @@ from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.evaluation.metrics import Floats
 from include.lakehouse import provenance
-from include.lakehouse.schemas import PARTITION, SPLIT, WEIGHT
+from include.lakehouse.schemas import PARTITION, SPLIT, SUPERSEDED, WEIGHT
 from include.lakehouse.tables import Lakehouse
 from include.training import algorithms, plots, search, tracking, training_set
 from include.training.algorithms import Fitted, Sample
@@ -68,14 +69,17 @@ def better_of(spec: ModelSpec, baseline: RunRef, tuned: RunRef) -> RunRef:
 def evaluate(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame, predicted: Floats) -> dict[str, float]:
     """Measure on test rows, on those of drifted windows (``drifted_``), and where it was fitted (``train_``).
 
+    Rows of before a concept drift measure nothing of the world since.
+
     Drifted rows that are too few to be judged (`Metric.least_rows`), or on which the metric is undefined, give no
     ``drifted_`` metrics.
     """
     n_features, least = len(ref.features), metrics.of(spec).least_rows(len(ref.features))
-    is_test, has_drifted = (frame[SPLIT] == TEST).to_numpy(), frame[PARTITION].isin(ref.drifted).to_numpy()
+    is_test, has_drifted = _test_rows(frame), frame[PARTITION].isin(ref.drifted).to_numpy()
+    fitted = (frame[SPLIT] != TEST).to_numpy()
     actual = frame[spec.target].to_numpy(dtype=np.float64)
     measured: dict[str, float] = {}
-    for prefix, chosen in (("", is_test), ("drifted_", is_test & has_drifted), ("train_", ~is_test)):
+    for prefix, chosen in (("", is_test), ("drifted_", is_test & has_drifted), ("train_", fitted)):
         if prefix == "drifted_" and chosen.sum() < least:
             continue
         try:
@@ -104,12 +108,17 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
             tracking.log_search(found)
         tracking.log_params(ref, fitted)
         tracking.log_dataset(spec, lake, ref, frame)
-        is_test = (frame[SPLIT] == TEST).to_numpy()
+        is_test = _test_rows(frame)
         test = frame[is_test]
         tracking.log_figures(plots.all_of(spec, ref.features, test, predicted[is_test], fitted.model, measured))
         model_id, files = tracking.log_model(spec, lake, ref, run, fitted.model, test[list(ref.features)])
         mlflow.log_metrics(measured, model_id=model_id)
     return RunRef(run.info.run_id, name, model_id, measured, files)
+
+
+def _test_rows(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which rows a version is judged by."""
+    return ((frame[SPLIT] == TEST) & ~frame[SUPERSEDED].astype(bool)).to_numpy()
 
 
 def _require_rows(spec: ModelSpec, ref: TrainingSetRef) -> None:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from include.core.errors import DataError
-from include.core.spec import ModelSpec, Task
+from include.core.sections import Task
+from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.evaluation.metrics import Floats
 from include.training import algorithms

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from hyperopt import STATUS_OK, Trials, fmin, hp, tpe
 
-from include.core.spec import ModelSpec, SearchRange
+from include.core.sections import SearchRange
+from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.training import algorithms
 from include.training.algorithms import Parameters, Sample

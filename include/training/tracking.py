@@ -33,7 +33,11 @@ from include.core.spec import ModelSpec
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome
 from include.lakehouse.tables import Lakehouse
-from include.training import algorithms, manifest
+from include.training import (
+    algorithms,
+    manifest,
+    own_listener,  # noqa: F401  (MLflow finds it then)
+)
 from include.training.algorithms import Fitted
 from include.training.manifest import Manifest
 from include.training.search import SearchResult
@@ -120,6 +124,8 @@ def started(
         **chosen,
         **_data_tags(ref),
     }
+    if ref.suspected:
+        tags["leakage.suspected"] = ref.suspected
     if sha := _git_sha():
         tags["git.sha"] = sha
     title = f"{ref.training_set} {run_name} {spec.name}"  # MLflow's list cuts it

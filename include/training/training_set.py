@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,8 @@ from feast import FeatureStore
 
 from include.core.errors import DataError
 from include.core.partition import Partition
-from include.core.spec import ModelSpec, Task
+from include.core.sections import Task
+from include.core.spec import ModelSpec
 from include.features.store import answering
 from include.lakehouse import windows
 from include.lakehouse.schemas import (
@@ -26,12 +28,15 @@ from include.lakehouse.schemas import (
     LABELS,
     PARTITION,
     SPLIT,
+    SUPERSEDED,
     TRAINING_SET,
     TRAINING_SETS,
     WEIGHT,
 )
 from include.lakehouse.tables import Lakehouse
-from include.training import leakage, splits
+from include.training import concept_drift, leakage, splits
+
+log = logging.getLogger(__name__)
 
 MOST_CLASSES = 1_000
 """Each takes its trees, those below the largest label that no row has, too."""
@@ -51,6 +56,7 @@ class TrainingSetRef:
     train_rows: int
     validation_rows: int
     test_rows: int
+    """Those that a version is judged by: none of before a concept drift."""
     without_features: int
     """Labels whose row has no features: it was quarantined, is withdrawn, or is older than the time to live."""
     left_out: int
@@ -60,12 +66,16 @@ class TrainingSetRef:
     last_partition: str
     drifted: Sequence[str]
     """The drifted partitions, whose rows weigh more and are judged apart, oldest first; empty where nothing drifted."""
+    concept_drifts: Sequence[str]
+    """What is said of each change of what is predicted (`training.concept_drift`)."""
     features: Sequence[str]
     split: str
     """What names each row's part, for `splits.held_out`."""
     feature_service: str
     data_version: str
     """Versions of the tables it was built from, e.g. ``features_x@3 labels_x@2``."""
+    suspected: str = ""
+    """Features that nearly determine the label together, for a person to confirm; empty where none do."""
 
     @property
     def feature_table(self) -> str:
@@ -105,7 +115,21 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
             where=spec.table("features"),
             fix=f"Run {spec.name}.build_features for the labelled partitions",
         )
-    leakage.refuse(frame, frame[spec.target], names, f"{spec.name}/features.sql")
+    suspected = leakage.check(
+        frame,
+        frame[spec.target],
+        names,
+        f"{spec.name}/features.sql",
+        keys=spec.entity.keys,
+        known=leakage.known(spec, names),
+    )
+    if suspected:
+        log.warning(
+            "%s nearly determine %s together. Confirm in model.yaml, training.known_features, that they will be known "
+            "when a prediction is asked for, or remove them from features.sql",
+            suspected,
+            spec.target,
+        )
 
     frame = _with_group(spec, lake, frame)
     split = splits.hold(spec, names, frame)
@@ -116,6 +140,9 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
     drifted = drifted_partitions(spec, lake, keys)
     frame[DRIFTED] = frame[PARTITION].isin(drifted)
     frame[WEIGHT] = np.where(frame[DRIFTED], spec.training.drifted_weight, 1.0)
+    changes = concept_drift.find(spec, lake, partition)
+    changed = concept_drift.supersede(spec, lake, frame, changes, len(names))
+    frame[spec.target], frame[SUPERSEDED] = changed.labels, changed.rows
     frame[TRAINING_SET] = partition.key
     frame = frame.sort_values([PARTITION, *spec.entity.keys], ignore_index=True)
     declared = TRAINING_SETS.of(spec, dict.fromkeys(names, pa.float64()))
@@ -125,6 +152,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
         {TRAINING_SET: partition.key},
     )
     count = frame[SPLIT].value_counts()
+    test_rows = int(((frame[SPLIT] == splits.TEST) & ~frame[SUPERSEDED]).sum())
     return TrainingSetRef(
         training_set=partition.key,
         known_at=known_at.isoformat(),
@@ -132,17 +160,19 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
         rows=len(frame),
         train_rows=int(count.get(splits.TRAIN, 0)),
         validation_rows=int(count.get(splits.VALIDATION, 0)),
-        test_rows=int(count.get(splits.TEST, 0)),
+        test_rows=test_rows,
         without_features=without_features,
         left_out=int(left_out.sum()),
         partitions=len(keys),
         first_partition=keys[0],
         last_partition=keys[-1],
         drifted=tuple(drifted),
+        concept_drifts=changed.described,
         features=tuple(names),
         split=split,
         feature_service=spec.feature_service,
         data_version=f"{spec.table('features')}@{features_version} {spec.table('labels')}@{labels_version}",
+        suspected=str(suspected or ""),
     )
 
 

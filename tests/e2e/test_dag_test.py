@@ -84,4 +84,4 @@ def test_a_dag_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
 def test_each_dag_is_there_that_another_needs() -> None:
     found = {file.stem for file in (PROJECT_ROOT / "dags").glob("*.py")}
     for name in found:
-        assert {step.verb_noun for step in needs(Step(name, DAY), HISTORY)} <= found
+        assert {step.verb_noun for step in needs(Step(name, DAY), [HISTORY])} <= found

@@ -142,7 +142,7 @@ def test_the_same_facts_are_in_the_tables(played: Played) -> None:
     for line in played.summary["days"][1:]:
         assert measured[line["date"]].metric == line["metric"]
         assert list(measured[line["date"]].drifted_features) == line["drifted_features"]
-    assert json.loads((played.stack.home / "demo" / "report.json").read_text()) == played.summary
+    assert json.loads((played.stack.home / "demo" / played.spec.name / "report.json").read_text()) == played.summary
 
 
 def test_references_travel_through_xcom_and_data_never(played: Played) -> None:

@@ -18,7 +18,7 @@ from include.demo import loop
 from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Kind
 from include.lakehouse.schemas import CLEAN, FEATURES, LABELS, METRICS, PREDICTIONS, QUARANTINE, RAW, Table
-from tests.played import PLAN, WAIT_SECONDS, Played, wait_for
+from tests.played import PLAN, UNPLAYED_MODEL, WAIT_SECONDS, Played, wait_for
 
 
 def content(played: Played, table: Table, key: str) -> pa.Table:
@@ -34,6 +34,13 @@ def test_a_second_demo_finds_the_first_one_and_plays_nothing_again(played: Playe
     assert again["days"] == played.summary["days"]
     assert {run.run_id for run in played.airflow.runs("~")} == before
     assert any("Found an earlier demo" in line for line in said)
+
+
+def test_another_model_is_listed_and_paused_and_nothing_of_it_has_run(played: Played) -> None:
+    dags = played.airflow.dag_ids(UNPLAYED_MODEL)
+    assert len(dags) == loop.DAGS
+    assert played.airflow.dag_ids(UNPLAYED_MODEL, paused=True) == dags
+    assert {run.dag_id for run in played.airflow.runs("~")}.isdisjoint(dags)
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from datetime import datetime
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from include.core import catalogue
+from include.core.partition import Partition
 from include.features import query
 from include.lakehouse.schemas import CLEAN
-from include.models.california_housing import sample
 from tests.tables import day, put
 
 DAY = day("2025-01-02")
@@ -63,23 +63,23 @@ def spark(java_home: Path):
         session.stop()
 
 
-@pytest.fixture
-def clean_rows():
-    """Rows of the model's clean table, with the edges of its values."""
-    rows = sample.generate().dropna().head(400)
-    rows = rows.assign(listing_id=range(len(rows)), event_timestamp=pd.Timestamp(DAY.start))
-    classes = ["<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN"]
-    rows["ocean_proximity"] = [classes[number % 5] for number in range(len(rows))]
-    rows.loc[rows.index[0], "median_income"] = None
-    return rows
+def clean_rows(spec):
+    """400 rows of the model's sample as its clean table has them; of houses with the edges of their values."""
+    rows = resolve_name(spec.replay.sample)().dropna().head(400)
+    if spec.name == "california_housing":
+        rows = rows.assign(listing_id=range(len(rows)))
+        classes = ["<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN"]
+        rows["ocean_proximity"] = [classes[number % 5] for number in range(len(rows))]
+        rows.loc[rows.index[0], "median_income"] = None
+    return rows[[*spec.columns]]
 
 
 @pytest.mark.parametrize("name", catalogue.registered())
-def test_values_are_those_of_duckdb(spark, clean_rows, lake, tmp_path, name):
+def test_values_are_those_of_duckdb(spark, lake, tmp_path, name):
     spec = catalogue.load(name)
-    table = CLEAN.of(spec)
-    version = put(lake, table, clean_rows[[*spec.columns, "event_timestamp"]], DAY)
-    ours = query.compute(spec, lake, DAY).to_pandas().sort_values(list(spec.entity.keys), ignore_index=True)
+    table, partition = CLEAN.of(spec), Partition.of(DAY.start, spec.grain)
+    version = put(lake, table, clean_rows(spec).assign(event_timestamp=pd.Timestamp(partition.start)), partition)
+    ours = query.compute(spec, lake, partition).to_pandas().sort_values(list(spec.entity.keys), ignore_index=True)
 
     # As on Databricks, Spark reads the files of the table.
     files = lake.open(table, version).file_uris()
@@ -92,4 +92,4 @@ def test_values_are_those_of_duckdb(spark, clean_rows, lake, tmp_path, name):
         np.testing.assert_allclose(
             theirs[feature].astype(float), ours[feature].astype(float), rtol=1e-12, atol=0, err_msg=feature
         )
-    assert set(pd.to_datetime(theirs["event_timestamp"], utc=True)) == {pd.Timestamp(datetime(2025, 1, 2), tz="UTC")}
+    assert set(pd.to_datetime(theirs["event_timestamp"], utc=True)) == {pd.Timestamp(partition.start)}

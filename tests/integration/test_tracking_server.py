@@ -124,7 +124,13 @@ def version(run: Run) -> Version:
     ref = TrainingSetRef(
         **{"training_set": "2025-01-01", "known_at": "2025-01-02T00:00:00+00:00", "table_version": 1, "rows": 2},
         **{"train_rows": 2, "validation_rows": 0, "test_rows": 0, "without_features": 0, "left_out": 0},
-        **{"partitions": 1, "first_partition": "2025-01-01", "last_partition": "2025-01-01", "drifted": ()},
+        **{
+            "partitions": 1,
+            "first_partition": "2025-01-01",
+            "last_partition": "2025-01-01",
+            "drifted": (),
+            "concept_drifts": (),
+        },
         **{"features": tuple(EXAMPLE), "split": "{}", "feature_service": "v1", "data_version": "features@1 labels@1"},
     )
     fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)

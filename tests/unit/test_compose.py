@@ -45,7 +45,11 @@ LOCAL_PROCESS = {
     "airflow-init": "db-migrate",
     "mlflow": "mlflow",
 }
-LOCAL_ONLY = {"PATH", "PYTHONUNBUFFERED"}  # names the virtual environment; Airflow's image sets the other
+LOCAL_ONLY = {
+    "PATH",  # names the virtual environment
+    "PYTHONUNBUFFERED",  # Airflow's image sets it
+    "MLFLOW_TRACKING_AUTH",  # looks who listens on the loopback address: here servers are other hosts
+}
 OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_AUTH_CONFIG_PATH"}
 LOG_IN = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
 """A file here."""
@@ -205,27 +209,34 @@ def test_every_lasting_service_has_a_health_check(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", ["airflow-dag-processor", "airflow-triggerer"])
-def test_a_check_of_jobs_names_a_job_that_airflow_has(service: str) -> None:
-    from airflow.cli import cli_parser
+@pytest.mark.parametrize(("status", "code"), [("healthy", 0), ("unhealthy", 1)])
+def test_a_job_is_as_healthy_as_the_api_server_says(service: str, status: str, code: int) -> None:
+    from airflow.api_fastapi.core_api.datamodels import monitor
 
-    command = shlex.split(SERVICES[service]["healthcheck"]["test"][-1].replace("$$", "$"))
-    assert command[:3] == ["exec", "timeout", "55"]
-    arguments = cli_parser.get_parser().parse_args(command[4:])
-    assert arguments.job_type.removesuffix("Job").lower() == SERVICES[service]["command"].split()[1].replace("-", "")
+    own = SERVICES[service]["command"].split()[1]
+    others = {"metadatabase", "scheduler", "triggerer", "dag_processor"} - {own.replace("-", "_")}
+    jobs = dict.fromkeys(others, "unhealthy" if status == "healthy" else "healthy") | {own.replace("-", "_"): status}
+    said = monitor.HealthInfoResponse.model_validate(
+        {name: {"status": found, f"latest_{name}_heartbeat": None} for name, found in jobs.items()}
+    )
+    kind, check = SERVICES[service]["healthcheck"]["test"]
+    curl, _, grep = check.partition(" | ")
+    assert kind == "CMD-SHELL"
+    assert curl == "curl --fail --silent http://airflow-apiserver:8080/api/v2/monitor/health"
+    done = subprocess.run(["sh", "-c", grep], input=said.model_dump_json(), text=True, check=False)
+    assert done.returncode == code
 
 
-def test_the_check_of_the_worker_pings_airflows_celery_application() -> None:
+def test_the_check_of_the_worker_asks_where_airflows_celery_listens() -> None:
     from airflow.providers.celery.executors import celery_executor
+    from celery import Celery
 
-    command = shlex.split(SERVICES["airflow-worker"]["healthcheck"]["test"][-1].replace("$$", "$"))
-    assert command[:3] == ["exec", "timeout", "55"]
-    assert (
-        SERVICES["airflow-worker"]["healthcheck"]["timeout"] == "60s"
-    )  # Docker's comes later: it leaves what was started
-    module, _, name = command[command.index("--app") + 1].rpartition(".")
-    assert module == celery_executor.__name__
-    assert hasattr(celery_executor, name)
-    assert command[-1] == "celery@${HOSTNAME}"
+    command = SERVICES["airflow-worker"]["healthcheck"]["test"]
+    assert command[:5] == ["CMD", "timeout", "25", "python", "-c"]
+    compile(command[5], "check", "exec")
+    assert "airflow" not in command[5]
+    ours, asked = celery_executor.app.control.mailbox, Celery().control.mailbox
+    assert (ours.namespace, ours.type) == (asked.namespace, asked.type)
 
 
 def test_services_wait_for_what_they_need() -> None:

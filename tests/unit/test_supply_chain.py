@@ -48,7 +48,11 @@ def test_every_package_of_the_tests_browser_has_its_hash_and_no_address() -> Non
     assert [name for name, found in lock.items() if "resolved" in found] == []  # the registry is the machine's
     commands = (PROJECT_ROOT / "tests" / "browser.py").read_text()
     assert '"ci"' in commands
-    assert '"install"' not in commands  # which would look for newer ones
+    assert commands.count('"install"') == commands.count('"--require-hashes"') == 1  # of npm itself, by npm.txt
+    assert "tool" not in commands  # uv's, which knows no hashes
+    entries = [line for line in (folder / "npm.txt").read_text().split("\n") if re.match(r"\w", line)]
+    assert entries
+    assert [line for line in entries if not re.fullmatch(r"[\w-]+==[\d.]+ \\", line)] == []
 
 
 def uses(node: object) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from include.core.spec import Task
+from include.core.sections import Task
 from include.evaluation.metrics import Floats
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from include.core.spec import Task
+from include.core.sections import Task
 from include.training.algorithms import scikit_learn
 from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample
 

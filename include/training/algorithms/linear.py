@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from include.core.spec import Task
+from include.core.sections import Task
 from include.training.algorithms import scikit_learn
 from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from include.core.spec import Task
+from include.core.sections import Task
 from include.evaluation.metrics import Floats
 
 if TYPE_CHECKING:

@@ -95,6 +95,25 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         "gates.production.1",
     ),
     "other name": (lambda text: text.replace(f"name: {NAME}", "name: other", 1), "key name: is 'other'"),
+    "half of a pin": (
+        lambda text: text.replace("  bytes: 1423529\n", ""),
+        "key replay: url, bytes and sha256 are given together",
+    ),
+    "no order of the rows": (
+        lambda text: text.replace("  history_share: 0.8\n", ""),
+        "key replay: takes either time, or history_share and seed",
+    ),
+    "two orders of the rows": (
+        lambda text: text + "  time: {column: ocean_proximity, format: '%Y', history_partitions: 2}\n",
+        "key replay: takes either time, or history_share and seed",
+    ),
+    "no column with the time": (
+        lambda text: (
+            text.replace("  history_share: 0.8\n  seed: 20640\n", "")
+            + "  time: {column: day, format: '%Y', history_partitions: 2}\n"
+        ),
+        "replay.time.column: column 'day'",
+    ),
     "no mapping": (lambda text: "- 1\n", "model.yaml"),
     "tab": (lambda text: text + "\tx: 1\n", "not valid YAML"),
 }
@@ -133,7 +152,7 @@ def test_a_model_that_is_in_order_is_checked_once_for_its_content(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "airflow"))
     checked: list[str] = []
-    monkeypatch.setattr(models, "_check", lambda spec: checked.append(spec.name))
+    monkeypatch.setattr(models, "check", lambda spec: checked.append(spec.name))
     assert [models.problem(NAME, root) for _ in range(3)] == [None] * 3
     assert checked == [NAME]
     sql = root / NAME / "features.sql"
@@ -159,7 +178,7 @@ UNREADABLE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "Latin-1 in model.yaml": (
         "model.yaml",
         lambda text: text.replace(b"description: Number", b"description: Num\xe9ro", 1),
-        "model.yaml: line 22 is not UTF-8. Save",
+        "model.yaml: line 23 is not UTF-8. Save",
     ),
     "Latin-1 in features.sql": ("features.sql", lambda text: text + b"-- \xe9t\xe9\n", "features.sql: line "),
     "Latin-1 in expectations.yaml": ("expectations.yaml", lambda text: b"# \xe9\n" + text, "line 1 is not UTF-8"),

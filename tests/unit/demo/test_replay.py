@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from include.core import catalogue
 from include.core.errors import ConfigError, DataError, DeliveryError
 from include.core.partition import Grain
 from include.core.settings import Settings
@@ -44,7 +45,8 @@ def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 @pytest.fixture(autouse=True)
 def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HOUSING_CSV", raising=False)
+    for name in ("HOUSING_CSV", "BIKE_CSV"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def pinned(spec: ModelSpec, url: str, content: bytes = CSV) -> ModelSpec:
@@ -196,7 +198,7 @@ def test_days_follow_the_first_day(spec: ModelSpec, places: Settings, tmp_path: 
     assert played.deliver_labels(places, 2).partition.key == "2025-01-03"
     with pytest.raises(DataError, match="day 3 is not part of a replay of 2 days"):
         played.deliver_batch(places, 3)
-    with pytest.raises(ConfigError, match="365 days of replay do not fit"):
+    with pytest.raises(ConfigError, match="365 days of replay after 1 of history do not fit"):
         replay_of(spec, tmp_path, days=365)
 
 
@@ -301,3 +303,58 @@ def test_whatever_the_source_is_called_its_delivery_is_a_file_that_is_read(
     source = replay.SourceFile(str(tmp_path / name), "given", "0", verified=False)
     delivery = replay.Replay(spec, source, 1).deliver_batch(places, 1)
     assert delivery.read().num_rows == 1
+
+
+ROWS = ("1,2011-01-01,0,16", "2,2011-01-31,23,40", "4,2011-03-01,0,7", "3,2011-02-28,5,9", "5,2011-03-31,1,8")
+HOURS = "".join(f"{line}\n" for line in ("instant,dteday,hr,cnt", *ROWS))
+
+
+def by_month(tmp_path: Path, content: str = HOURS, days: int = 1, history: int = 2) -> replay.Replay:
+    spec = catalogue.load("bike_demand")
+    time = spec.replay.time.model_copy(update={"history_partitions": history})
+    spec = spec.model_copy(update={"replay": spec.replay.model_copy(update={"time": time})})
+    return replay_of(spec, tmp_path, content.encode(), days=days)
+
+
+def test_rows_with_a_time_come_with_the_month_that_they_are_of_in_their_order(places: Settings, tmp_path: Path) -> None:
+    played = by_month(tmp_path)
+    batches = [played.deliver_batch(places, n) for n in range(3)]
+    assert [batch.partition.key for batch in batches] == ["2011-01", "2011-02", "2011-03"]
+    assert [[row[0] for row in rows_of(batch)[1:]] for batch in batches] == [["1", "2"], ["3"], ["4", "5"]]
+    assert rows_of(batches[0])[0] == ["instant", "dteday", "hr"]
+    assert rows_of(played.deliver_labels(places, 2)) == [["instant", "cnt"], ["4", "7"], ["5", "8"]]
+    with pytest.raises(DataError, match=r"month 3 is not part of a replay of 1 months\. There are 0 to 2"):
+        played.deliver_batch(places, 3)
+
+
+def test_how_much_is_played_changes_no_month(places: Settings, tmp_path: Path) -> None:
+    few, more = (by_month(tmp_path, days=days, history=history) for days, history in ((1, 2), (5, 1)))
+    assert rows_of(few.deliver_batch(places, 2)) == rows_of(more.deliver_batch(places, 2))
+    with pytest.raises(ConfigError, match=r"23 months of replay after 2 of history do not fit"):
+        by_month(tmp_path, days=23)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("6,2010-12-31,0,1", r"line 7: dteday is of 2010-12, and deliveries are from 2011-01 to 2012-12"),
+        ("6,2013-01-01,0,1", r"line 7: dteday is of 2013-01, and deliveries"),
+        ("6,31.01.2011,0,1", r"line 7: dteday is no time of the format '%Y-%m-%d'"),
+    ],
+)
+def test_no_row_is_lost_because_of_its_time(places: Settings, tmp_path: Path, row: str, message: str) -> None:
+    with pytest.raises(DeliveryError, match=message):
+        by_month(tmp_path, f"{HOURS}{row}\n").deliver_batch(places, 0)
+
+
+def test_without_an_address_the_sample_is_played_and_a_named_file_is_not_called_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = catalogue.load("bike_demand")
+    found = replay.fetch(spec, tmp_path)
+    assert (found.origin, found.verified) == ("generated sample", False)
+    played = replay.Replay(spec, found, days=18)
+    assert sum(len(played._rows_of(n)) for n in range(24)) == 17379
+    assert {len(played._rows_of(n)) > 640 for n in range(24)} == {True}
+    monkeypatch.setenv("BIKE_CSV", found.path)
+    assert replay.fetch(spec, tmp_path).origin == "file named by BIKE_CSV"

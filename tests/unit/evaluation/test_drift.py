@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from include.core import catalogue
 from include.core.errors import ConfigError, DataError
-from include.core.spec import Drift, DriftRule, ModelSpec
+from include.core.sections import Drift, DriftRule
+from include.core.spec import ModelSpec
 from include.evaluation import drift
 from include.evaluation.corrections import CORRECTIONS, holm
 from include.evaluation.drift import ColumnKind, DriftTest, Samples

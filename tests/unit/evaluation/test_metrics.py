@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from include.core import catalogue
 from include.core.errors import ConfigError, DataError
-from include.core.spec import ModelSpec, Task
+from include.core.sections import Task
+from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.evaluation.metrics import METRICS, Floats, Metric
 

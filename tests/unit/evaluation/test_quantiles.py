@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from include.evaluation import drift
@@ -14,6 +14,7 @@ VALUES = st.lists(st.one_of(st.floats(), st.integers(-3, 3).map(float)), max_siz
 
 
 @given(VALUES)
+@example([-np.inf, np.nan])
 def test_as_many_as_there_are_values_are_the_values(values: list[float]) -> None:
     found = quantiles(np.array(values, dtype=float))
     nulls = sum(np.isnan(values))

@@ -10,14 +10,15 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from include.core.errors import DeliveryError
-from include.core.spec import Column
+from include.core.errors import DeliveryError, RejectedError
+from include.core.sections import Column
 from include.ingestion import files, steps, validation
 from include.ingestion.batch import BatchCounts
 from include.ingestion.delivery import Delivery
@@ -407,26 +408,73 @@ def long_cells(rows: int, length: int) -> bytes:
     """A delivery of few bytes: one text of that length in every row, once in the file's dictionary."""
     columns = {name: pa.array(["1"] * rows) for name in ("longitude", "latitude", "total_rooms")}
     keys = {"listing_id": pa.array(range(rows))}
-    text = {"ocean_proximity": pa.array(["x" * length] * rows)}
+    text = {"ocean_proximity": pa.DictionaryArray.from_arrays(pa.array([0] * rows), ["x" * length])}
     file = io.BytesIO()
     pq.write_table(pa.table(keys | columns | text), file, compression="zstd", store_schema=False)
     return file.getvalue()
 
 
-def test_parquet_of_few_bytes_and_long_values_is_refused_before_they_are_made(run: Run, deliver: Deliver) -> None:
-    content = long_cells(200, 1 << 20)
-    assert len(content) < 10_000
+def peak_of(action: Callable[[], Any]) -> tuple[Any, int]:
+    """What an action returns, and how many bytes Arrow held at once for it."""
     pool, former = pa.system_memory_pool(), pa.default_memory_pool()
     pa.set_memory_pool(pool)
     try:
         before = pool.bytes_allocated()
-        verdict, _ = ingest(deliver(content, file="a.parquet"))
-        peak = pool.max_memory() - before
+        return action(), pool.max_memory() - before
     finally:
         pa.set_memory_pool(former)
+
+
+def test_parquet_of_few_bytes_and_long_values_is_refused_before_they_are_made(run: Run, deliver: Deliver) -> None:
+    content = long_cells(200, 1 << 20)
+    assert len(content) < 10_000
+    deliver(content, file="a.parquet")
+    (verdict, _), peak = peak_of(lambda: ingest(replace(run, asked_for=DAY)))
     assert verdict.batch_reasons == ("too_large",)
     assert "column ocean_proximity, after row 0" in verdict.problems[0]
     assert peak < 20 << 20
+
+
+def test_many_values_just_short_enough_are_refused_before_all_of_them_are_made(run: Run, deliver: Deliver) -> None:
+    content = long_cells(30_000, files.CELL_BYTES)
+    assert len(content) < 200_000, "and 2 GB, unpacked"
+    deliver(content, file="a.parquet")
+    verdict, peak = peak_of(lambda: steps.validate_batch(replace(run, asked_for=DAY)))
+    assert verdict.batch_reasons == ("too_large",)
+    assert peak < 500 << 20
+
+
+def test_long_rows_are_counted_over_all_files_of_a_delivery(
+    run: Run, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LONG_ROWS_BYTES", 1 << 20)
+    content = long_cells(12, files.CELL_BYTES)
+    deliver(content, file="a.parquet")
+    folder = Path(Delivery.expected(run.settings, run.spec, "batches", DAY).folder)
+    (folder / "b.parquet").write_bytes(content)
+    assert steps.validate_batch(replace(run, asked_for=DAY)).batch_reasons == ("too_large",)
+
+
+def test_many_columns_of_numbers_are_no_long_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LONG_ROWS_BYTES", 1 << 20)
+    rows = pa.table({f"column_{number}": ["1234567890.5"] * 1_000 for number in range(500)})
+    assert rows.nbytes > 1_000 * files.ROW_BYTES + files.LONG_ROWS_BYTES
+    files.Weight().add(rows, "wide.csv")
+
+
+def test_rows_of_nothing_are_refused_by_the_metadata(run: Run, deliver: Deliver) -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({name: pa.nulls(3_000_000, pa.string()) for name in run.spec.columns}), file)
+    assert len(file.getvalue()) < 100_000
+    verdict = steps.validate_batch(deliver(file.getvalue(), file="a.parquet"))
+    assert verdict.batch_reasons == ("too_large",)
+
+
+def test_labels_that_swell_are_refused(run: Run, deliver: Deliver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.ingestion.delivery.WHOLE_BYTES", 1 << 20)
+    labels = [["listing_id", "median_house_value"], *([f"{n}", "1"] for n in range(20_000))]
+    with pytest.raises(RejectedError, match=r"has more than 1 MB, unpacked"):
+        steps.load_labels(deliver(parquet(labels), kind="labels", file="a.parquet"))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
 from include.pages import run_page
 from tests.unit.conftest import as_nobody
-from tests.unit.ingestion.cases import CASES, DAY, ROWS, Rows, as_csv, cell, ingest, with_ingestion
+from tests.unit.ingestion.cases import CASES, DAY, ROWS, Rows, as_csv, cell, ingest, with_ingestion, with_rules
 
 Deliver = Callable[..., Run]
 
@@ -143,6 +143,8 @@ def test_key_that_another_batch_has(
     rule: str,
     second: tuple[int, int],
 ) -> None:
+    unique = {"type": "expect_column_values_to_be_unique", "column": "listing_id", "severity": "quarantine_row"}
+    run = with_rules(run, unique, and_own=False)  # the others say nothing of keys, and take long
     run = with_ingestion(run, repeated_key=rule, quarantine_budget=0.5, row_count_band=None)
     days = [DAY, DAY.shift(1)]
     if first == "the later day":

@@ -19,7 +19,7 @@ from include.lakehouse.run import Run
 from include.lakehouse.schemas import LABELS, QUARANTINE_LABELS
 from include.lakehouse.selection import within
 from include.pages import run_page
-from tests.unit.ingestion.cases import DAY, as_csv, with_ingestion, with_rules
+from tests.unit.ingestion.cases import DAY, Rows, as_csv, with_ingestion, with_rules
 
 HEADER = ["listing_id", "median_house_value"]
 Deliver = Callable[..., Run]
@@ -170,3 +170,25 @@ def test_an_implausible_label_among_others_waits(run: Run, deliver: Deliver) -> 
 def test_a_label_that_breaks_off_waits(run: Run, deliver: Deliver) -> None:
     counts = steps.load_labels(deliver(as_csv(labels(40))[:-2], kind="labels"))
     assert counts == LabelCounts(40, 39, 1, {"truncated_line": 1})
+
+
+def test_labels_of_no_row_do_not_replace_those_of_rows(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    """As where a supplier sends another table's, or another day's. A row in quarantine is one, too."""
+    broken = [list(row) for row in good_rows]
+    broken[4][broken[0].index("latitude")] = "51.5"
+    steps.validate_batch(deliver(broken))
+    keys = [row[0] for row in good_rows[1:]]
+    run = deliver([HEADER, *([key, "200000"] for key in keys)], kind="labels")
+    assert steps.load_labels(run) == LabelCounts(40, 40, 0, {})
+    deliver([HEADER, *([f"9{key}", "300000"] for key in keys)], kind="labels")
+    with pytest.raises(RejectedError, match="quarantine_budget_exceeded"):
+        steps.load_labels(run)
+    assert run.lake.read(run.table(LABELS))["median_house_value"].unique().to_pylist() == [200000.0]
+    deliver([HEADER, *([key, "300000"] for key in [*keys[1:], f"9{keys[0]}", ""])], kind="labels")
+    counts = steps.load_labels(run)
+    assert counts == LabelCounts(41, 39, 2, {"null:listing_id": 1, "unknown_key:listing_id": 1})
+
+
+def test_labels_that_come_before_their_batch_are_taken(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    steps.validate_batch(deliver(good_rows, DAY.shift(-1)))
+    assert steps.load_labels(deliver(labels(40), kind="labels")).accepted == 40

@@ -17,7 +17,7 @@ def test_a_profile_is_read_as_it_was_written(tmp_path: Path) -> None:
     spec, lake = catalogue.load("california_housing"), Lakehouse(str(tmp_path))
     with pytest.raises(DataError, match="version 1 has no reference profile"):
         reference_profiles.read(spec, lake, "1")
-    columns = {"a": np.array([np.nan, -np.inf, 1.0]), "b": np.array([2.0]), "none": np.empty(0)}
+    columns = {"a": np.array([np.nan, -np.inf, 1.0]), "prediction": np.array([2.0]), "residual": np.empty(0)}
     for version in ("1", "2"):
         reference_profiles.write(spec, lake, version, columns)
     found = reference_profiles.read(spec, lake, "1")
@@ -25,4 +25,7 @@ def test_a_profile_is_read_as_it_was_written(tmp_path: Path) -> None:
     for name, values in columns.items():
         np.testing.assert_array_equal(found[name], values)
     with pytest.raises(DataError, match="version 3"):
+        reference_profiles.read(spec, lake, "3")
+    reference_profiles.write(spec, lake, "3", {"prediction": np.array([2.0])})
+    with pytest.raises(DataError, match=r"version 3 .*, or one without residuals"):
         reference_profiles.read(spec, lake, "3")

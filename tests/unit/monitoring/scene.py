@@ -30,6 +30,7 @@ from include.lakehouse.schemas import (
     LABELS,
     PARTITION,
     PREDICTION,
+    RESIDUAL,
     SERVED,
     SPLIT,
     TRAINING_SET,
@@ -81,7 +82,9 @@ class Scene:
         written = put(self.lake, table, rows, {TRAINING_SET: training_set})
         tags = {"features": json.dumps(list(features)), "training_set": training_set, **more}
         made = self.register(tags | {"training_set.version": str(written)})
-        known = {PREDICTION: predicted(rows) if predictions is None else predictions, **rows[list(features)]}
+        missed = pd.Series(-(10 + np.random.default_rng(8).normal(0, 20, len(rows))))  # as `label` has it
+        predictions = predicted(rows) if predictions is None else predictions
+        known = {PREDICTION: predictions, RESIDUAL: missed, **rows[list(features)]}
         profile = {name: quantiles(values.to_numpy(float)) for name, values in known.items()}
         reference_profiles.write(self.spec, self.lake, made, profile)
         return made
@@ -130,14 +133,20 @@ class Scene:
         return predictions
 
     def label(
-        self, predictions: pd.DataFrame, partition: Partition = DAY, *, rows: int = ROWS, noise: float = 20
+        self,
+        predictions: pd.DataFrame,
+        partition: Partition = DAY,
+        *,
+        rows: int = ROWS,
+        noise: float = 20,
+        slope: float = 1,
     ) -> np.ndarray:
-        """Write labels: the prediction less 10, with noise. Returns the errors."""
+        """Write labels: so many times the prediction less 10, with noise. Returns the errors."""
         errors = 10 + np.random.default_rng(9).normal(0, noise, rows)
         chosen = predictions.iloc[:rows]
         labels = chosen[list(self.spec.entity.keys)].assign(
             **{
-                self.spec.target: chosen[PREDICTION] - errors,
+                self.spec.target: slope * chosen[PREDICTION] - errors,
                 EVENT_TIMESTAMP: partition.start,
                 ARRIVED_AT: partition.shift(1).start,
             }

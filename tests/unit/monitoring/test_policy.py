@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from include.core import catalogue
 from include.core.partition import Grain, Partition
-from include.core.spec import Monitoring, Retraining
+from include.core.sections import Monitoring, Retraining
 from include.evaluation.metrics import METRICS, Metric
 from include.lakehouse.decisions import Outcome, Reason
 from include.lakehouse.windows import WindowMetrics

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from include.core import catalogue
-from include.core.spec import Retraining
+from include.core.sections import Retraining
 from include.evaluation import metrics
 from include.jobs import replay_decisions
 from include.lakehouse import decisions

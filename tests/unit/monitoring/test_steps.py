@@ -22,11 +22,13 @@ from tests.tables import put
 from tests.unit.monitoring.scene import DAY, NAMES, NEXT, ROWS, Scene, rows_of, trained
 
 
-def play(scene: Scene, partition: Partition, *, noise: float, drifted: bool = False, seed: int = 1) -> Outcome:
+def play(
+    scene: Scene, partition: Partition, *, noise: float, drifted: bool = False, seed: int = 1, **labels: float
+) -> Outcome:
     """Deliver, label, measure and decide."""
     factor = 1.5 if drifted else 1.0
     predicted = scene.deliver(partition, seed=seed, change=lambda rows: rows.assign(income=rows["income"] * factor))
-    scene.label(predicted, partition, noise=noise)
+    scene.label(predicted, partition, noise=noise, **labels)
     scene.measure(partition)
     return steps.decide(scene.run(partition)).outcome
 
@@ -55,7 +57,55 @@ def test_each_branch_is_recorded_with_what_it_was_made_from(scene: Scene) -> Non
         steps.alert(scene.run(NEXT.shift(3)))
     said = str(raised.value)
     assert said.startswith(f"{scene.spec.name}, 2025-01-09, version 1: adjusted R2 is ")
-    assert re.search(r"is -?\d\.\d{4}, below its threshold 0\.8000, on 300 rows, and no feature drifted", said)
+    assert re.search(
+        r"is -?\d\.\d{4}, below its threshold 0\.8000, on 300 rows, and no feature drifted; the predictions miss",
+        said,
+    )
+
+
+def test_what_is_predicted_changes_while_the_features_stay(scene: Scene) -> None:
+    """Prices rise by half: no feature says so, and a training on these days would learn it."""
+    assert play(scene, DAY, noise=20, slope=1.5) is Outcome.RECORD_DRIFT
+    assert play(scene, NEXT, noise=20, slope=1.5, seed=2) is Outcome.REQUEST_RETRAINING
+    first, second = decisions.history(scene.lake, scene.spec.name, Kind.RETRAINING_POLICY)
+    assert (first.reasons, second.reasons) == ([Reason.WAITING_FOR_N_OF_M], [Reason.CONCEPT_DRIFT])
+    window = second.inputs["window"]
+    assert (window["drifted_features"], window["concept_drifted"], window["residuals_drifted"]) == ([], True, True)
+
+
+def test_where_features_drifted_they_explain_what_is_missed(scene: Scene) -> None:
+    """The rows of before stay true: a version is to be judged by them, too."""
+    predicted = scene.deliver(DAY, change=lambda rows: rows.assign(income=rows["income"] * 1.5))
+    scene.label(predicted, slope=0.5)
+    window = scene.measure(DAY)
+    assert (window.drifted_features, window.residuals_drifted) == (("income",), True)
+    assert not window.concept_drifted
+    assert windows.drifted(scene.spec, scene.lake, DAY, DAY) == [DAY]
+    assert windows.concept_drifts(scene.spec, scene.lake, DAY) == {"1": {DAY: False}}
+
+
+def test_labels_of_other_rows_are_no_change_to_learn(scene: Scene) -> None:
+    predicted = scene.deliver(DAY)
+    scene.label(predicted.assign(prediction=predicted["prediction"].sample(frac=1, random_state=3).to_numpy()))
+    window = scene.measure(DAY)
+    assert window.residuals_drifted
+    assert not window.concept_drifted
+    assert steps.decide(scene.run()).outcome is Outcome.ALERT_ROOT_CAUSE
+
+
+def test_a_window_that_may_be_worse_by_chance_is_no_alarm(scene: Scene) -> None:
+    predicted = scene.deliver(DAY)
+    scene.label(predicted, rows=40, noise=55)
+    window = scene.measure(DAY)
+    assert window.metric is not None
+    assert window.best is not None
+    assert window.metric < 0.8 < window.best
+    verdict = steps.decide(scene.run())
+    assert (verdict.outcome, verdict.reasons, verdict.windows_below) == (
+        Outcome.NO_ACTION,
+        (Reason.WORSE_BY_CHANCE,),
+        0,
+    )
 
 
 def test_deciding_again_is_the_same_row(scene: Scene) -> None:
@@ -248,16 +298,18 @@ def test_the_logs_are_tables_of_values_and_thresholds(scene: Scene, caplog: pyte
     assert re.search(r"^labelled rows +300$", window, re.M)
     assert re.search(r"^adjusted R2 +-?\d\.\d{4}  at least 0\.8000$", window, re.M)
     assert re.search(r"^income +0\.\d{4} +0\.1 +\S+ +0\.05  drifted$", window, re.M)
-    assert re.search(r"^\d of 4 distributions drifted$", window, re.M)
+    assert re.search(r"^\d of 5 distributions drifted$", window, re.M)
     assert re.search(r"^drifted features +income$", verdict, re.M)
     assert verdict.splitlines()[0] == (
         "request_retraining because: Features have drifted, and adjusted R2 is below its threshold in enough windows."
     )
+    assert re.search(r"^at best, by chance +0\.\d{4}  at least 0\.8000$", verdict, re.M)
+    assert re.search(r"^drifted residuals +yes$", verdict, re.M)
     assert re.search(r"^drifted features +income$", verdict, re.M)
     assert re.search(r"^degraded of the last 3 windows +3 of 3 +at least 2$", verdict, re.M)
     assert re.search(r"^days since the last request +1 +at least 1$", verdict, re.M)
     assert re.search(r"^requests in 30 days +1 +fewer than 4$", verdict, re.M)
-    assert len({len(line) for line in verdict.splitlines()[1:] if not line.endswith("income")}) == 1
+    assert len({len(line) for line in verdict.splitlines()[1:] if not line.endswith(("income", "yes"))}) == 1
 
 
 def test_a_window_measured_before_its_labels_came_does_not_replace_one_measured_with_them(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from include.core.errors import DataError
-from include.core.spec import Task
+from include.core.sections import Task
 from include.evaluation import metrics
 from include.lakehouse import predictions, windows
 from include.lakehouse.schemas import (
@@ -26,6 +26,7 @@ from include.lakehouse.schemas import (
     PREDICTION,
     PROFILES,
     REFERENCE_PROFILES,
+    RESIDUAL,
 )
 from include.monitoring import reference, window
 from tests.tables import put
@@ -117,7 +118,7 @@ def test_the_metrics_table_holds_values_with_their_thresholds(scene: Scene) -> N
     assert np.isnan(rows.loc[("rmse", "all"), "threshold"])
     assert rows.loc[("distance", "income"), "threshold"] == drift.tests["number"].min_effect
     assert rows.loc[("adjusted_p", "income"), "threshold"] == drift.alpha
-    assert {name for metric, name in rows.index if metric == "drifted"} == {*NAMES, PREDICTION}
+    assert {name for metric, name in rows.index if metric == "drifted"} == {*NAMES, PREDICTION, RESIDUAL}
 
 
 def test_measuring_again_leaves_the_same_rows(scene: Scene) -> None:
@@ -202,7 +203,7 @@ def test_only_the_versions_own_features_are_compared_and_counted(scene: Scene) -
     loaded = reference.load(scene.spec, scene.lake, "1")
     assert tuple(loaded.features.columns) == NAMES
     assert loaded.n_features == len(NAMES)
-    assert set(_metrics(scene).to_pandas()["slice"]) == {windows.ALL, PREDICTION, *NAMES}
+    assert set(_metrics(scene).to_pandas()["slice"]) == {windows.ALL, PREDICTION, RESIDUAL, *NAMES}
 
 
 def test_scoring_an_old_partition_again_changes_nothing_of_it(scene: Scene) -> None:

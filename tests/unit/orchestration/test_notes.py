@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 
 from include.core import catalogue
+from include.core.settings import Settings
 from include.ingestion.verdict import BatchVerdict
+from include.lakehouse.comparisons import Comparison, Finding
 from include.lakehouse.decisions import Outcome, Reason
+from include.lakehouse.run import Run
+from include.lakehouse.tables import Lakehouse
 from include.monitoring import steps
 from include.orchestration import notes
+from include.registry.checks import CheckResult
+from include.registry.gates import Verdict
 from include.registry.steps import SmokeScore
 from include.scoring.batch import Scored
+from include.training.tracking import RunRef
 from tests.unit.monitoring.scene import DAY, NEXT, Scene, scene
 from tests.unit.training.stage import mlflow_store
 
@@ -80,7 +87,29 @@ def test_a_batch_and_its_scoring() -> None:
     )
 
 
+def test_a_gate_says_by_which_alpha_a_version_was_compared() -> None:
+    compared = Comparison("3", "1", 2, "adjusted_r2", 400, 0.01, 0.002, 0.05 / 6, 0.003, 0.02, Finding.BETTER)
+    better, worse = (
+        CheckResult("better", True, "It is.", comparison=compared),
+        CheckResult("above", False, "It is not."),
+    )
+    luck = "candidate 2 beside version 1, alpha 0.0083"
+    assert notes.of_gate(Verdict(True, "production", "3", "1", [better])) == f"production gate passed; {luck}"
+    failed = notes.of_gate(Verdict(False, "production", "3", "1", [better, worse]))
+    assert failed == f"production gate failed; {luck}; above: It is not"
+    assert notes.of_gate(Verdict(False, "staging", "3", None, [worse])) == "staging gate failed; above: It is not"
+
+
 def test_rows_that_wait_are_told_by_partition() -> None:
     assert notes.of_waiting({}) == "no row is in quarantine"
     found = notes.of_waiting({"2025-01-02": 3, "2025-01-04": 2})
     assert found == "5 rows of 2 partitions are in quarantine (2025-01-02 3, 2025-01-04 2)"
+
+
+def test_a_suspected_leak_is_in_the_note_of_the_version() -> None:
+    run = Run(catalogue.load("bike_demand"), Settings(), Lakehouse("nowhere"), "run")
+    tuned = RunRef("1", "tuned", "m", {"adjusted_r2": 0.985}, {})
+    said = "version 2 is tuned, adjusted R2 0.9850 on its test rows"
+    assert notes.of_candidate(run, "2", tuned) == said
+    suspected = "a and b (98.5%)"
+    assert notes.of_candidate(run, "2", tuned, suspected) == f"{said}; {suspected} nearly determine cnt together"

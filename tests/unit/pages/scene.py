@@ -9,6 +9,7 @@ from include.evaluation.drift import ColumnDrift, ColumnKind
 from include.features.skew import Skew
 from include.ingestion.verdict import BatchVerdict, Reprocessing
 from include.lakehouse import decisions
+from include.lakehouse.comparisons import Comparison, Finding
 from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.windows import WindowMetrics
@@ -73,7 +74,8 @@ def everything(run: Run, text: str) -> None:
     skew = Skew(200, 9, 0, (text,), 600, {text: 9})
     decide(run, Kind.SKEW_GATE, Outcome.FAILED, {"skew": skew, "max_skew": 0.0})
     policy(run, version=text, drifted_features=(text,))
-    checks = [CheckResult(text, False, text)]
+    compared = Comparison(text, text, 2, text, 400, 0.01, -0.002, 0.0083, 0.003, 0.02, Finding.NOT_SURELY_BETTER)
+    checks = [CheckResult(text, False, text, comparison=compared)]
     for gate in (Kind.STAGING_GATE, Kind.PRODUCTION_GATE):
         decide(run, gate, Outcome.FAILED, {"checks": checks, "compared_with": text}, subject=text)
     drift = ColumnDrift(text, ColumnKind.NUMBER, 0.4, 0.0, 0.0, True)

@@ -11,11 +11,13 @@ import pandas as pd
 from include.features import skew
 from include.features.skew import Skew
 from include.ingestion import steps as steps_of_ingestion
+from include.lakehouse.comparisons import Comparison, Finding
 from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import METRICS, QUARANTINE
 from include.monitoring import steps
 from include.pages import TEMPLATES, run_page
+from include.registry.checks import CheckResult
 from tests.tables import put
 from tests.unit.pages import scene
 
@@ -89,14 +91,17 @@ def test_a_registered_version_is_told_by_what_was_measured(run: Run) -> None:
     assert in_order([*told, "Measured", "adjusted R2", "0.812", "0.7", "RMSE", "0.5"], said(run))
 
 
-def test_a_failed_gate_shows_its_failed_checks_first(run: Run) -> None:
-    checks = [
+def test_a_failed_gate_shows_its_failed_checks_first_and_how_sure_a_gain_had_to_be(run: Run) -> None:
+    compared = Comparison("3", "2", 7, "adjusted_r2", 400, 0.01, 0.002, 0.05 / 56, 0.003, 0.02, Finding.BETTER)
+    checks: list[object] = [
         {"name": "has_artifacts", "passed": True, "detail": "8 files."},
         {"name": "above_threshold", "passed": False, "detail": "Adjusted R2 is 0.7, not above 0.8."},
+        CheckResult("better_than_production", True, "It is better.", comparison=compared),
     ]
     inputs = {"checks": checks, "compared_with": "2"}
     scene.decide(run, Kind.PRODUCTION_GATE, Outcome.FAILED, inputs, ["check:above_threshold"], subject="version 3")
-    told = ["Version 3: 1 of 2 checks failed", "Compared with version 2, in production then."]
+    told = ["Version 3: 1 of 3 checks failed", "Compared with version 2, in production then."]
+    told += ["Gain", "0.0100", "surely more than", "0.0020", "Candidate since version 2", "7", "Its alpha", "0.00089"]
     assert in_order([*told, "above threshold", "failed", "Adjusted R2 is 0.7, not above 0.8.", "passed"], said(run))
 
 

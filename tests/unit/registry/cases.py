@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from include.core.sections import GateCheck
 from include.core.settings import Settings
-from include.core.spec import GateCheck, ModelSpec
+from include.core.spec import ModelSpec
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.run import Run

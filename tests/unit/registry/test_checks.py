@@ -158,6 +158,26 @@ def test_a_feature_that_is_built_no_longer_is_not_stored_and_no_null(scene: Scen
     assert older[gone].notna().all()
 
 
+def test_no_version_is_judged_by_what_was_true_before_a_concept_drift(scene: Scene) -> None:
+    spec, lake = scene.world.spec, scene.world.lake
+    rows = training_set.read(spec, lake, scene.new_ref)
+    before = rows["partition_key"] == scene.old_ref.last_partition
+    rows = rows.assign(superseded=before, training_set="since")
+    rows.loc[rows["partition_key"] == scene.new_ref.last_partition, "drifted"] = False
+    rows.loc[before, spec.target] *= 10
+    declared = TRAINING_SETS.of(spec, dict.fromkeys(scene.new_ref.features, pa.float64()))
+    stored = pa.Table.from_pandas(rows[declared.schema.names], preserve_index=False)
+    version = lake.replace(declared, stored, {"training_set": "since"})
+    since = replace(scene.new_ref, training_set="since", table_version=version)
+    run = registered(replace(scene, new_ref=since), "another_world")
+    evidence = Evidence(run.spec, run.lake, versions.get(run.spec, "2"), None)
+    judged = evidence.test_rows
+    assert judged.title == "the test rows since the concept drift"
+    assert set(judged.frame["partition_key"]) == set(scene.new_ref.drifted)
+    assert evidence.drifted_rows == judged, "whether a day of them showed the change or not"
+    assert evidence.measure(judged) == pytest.approx(scene.new.metrics["drifted_adjusted_r2"])
+
+
 def _share_of_drifted(evidence, params) -> CheckResult:
     share = float(evidence.test_rows.frame[DRIFTED].mean())
     return CheckResult("share_of_drifted", share <= params["most"], f"{share:.0%} are drifted.", share, params["most"])
@@ -211,6 +231,8 @@ def test_what_a_check_raises_is_its_failure(scene: Scene) -> None:
         ({"check": "drifted_rows", "at_least": 2.5}, "2.5 is no int"),
         ({"check": "drifted_rows", "at_least": -1}, "-1 is below 0"),
         ({"check": "better_than_production", "confidence": 95}, "gates.production.1.confidence: 95 is above 0.9999"),
+        ({"check": "better_than_production", "minimum_gain": -1}, "gates.production.1.minimum_gain: -1 is below 0"),
+        ({"check": "better_than_production", "minimum_gain": float("nan")}, "minimum_gain: nan is not finite"),
     ],
 )
 def test_a_gate_that_cannot_be_run_is_said_with_file_and_key(item: Any, said: str) -> None:

@@ -18,14 +18,14 @@ from include.core.errors import DataError, UsageError
 from include.core.spec import ModelSpec
 from include.evaluation.drift import kolmogorov_smirnov
 from include.jobs.__main__ import FROM_DAG
-from include.lakehouse import decisions, reference_profiles
+from include.lakehouse import comparisons, decisions, reference_profiles
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import CLEAN, PREDICTION, SPLIT, WEIGHT
+from include.lakehouse.schemas import CLEAN, PREDICTION, RESIDUAL, SPLIT, WEIGHT
 from include.registry import evidence, gates, promotion, registration, steps, versions
 from tests.tables import put
 from tests.unit.registry.cases import THRESHOLD, another, decided, outcomes, registered, with_gate, with_params
-from tests.unit.training.stage import Scene
+from tests.unit.training.stage import Scene, register
 from tests.unit.training.world import HISTORY
 
 
@@ -75,14 +75,16 @@ def test_the_profile_of_a_version_is_that_of_its_training_set_and_its_prediction
     for _ in range(2):
         steps.record_profile(run, version.version)
     found = reference_profiles.read(run.spec, run.lake, "2")
-    assert found.keys() == {*version.features, PREDICTION}
+    assert found.keys() == {*version.features, PREDICTION, RESIDUAL}
     rows = evidence.stored_rows(run.spec, run.lake, version)
     assert set(rows[WEIGHT]) == {1.0, run.spec.training.drifted_weight}
     for name in version.features:
         values = rows[name].fillna(-np.inf).to_numpy()
         assert kolmogorov_smirnov(np.nan_to_num(found[name], nan=-np.inf, neginf=-np.inf), values)[0] < 1e-4
-    predicted = registration.predict(run.spec, run.lake, version, rows[rows[SPLIT] == "test"])
+    test = rows[rows[SPLIT] == "test"]
+    predicted = registration.predict(run.spec, run.lake, version, test)
     np.testing.assert_array_equal(found[PREDICTION], np.sort(predicted))
+    np.testing.assert_array_equal(found[RESIDUAL], np.sort(test[run.spec.target] - predicted))
 
 
 def test_versions_that_learned_from_a_withdrawn_partition_say_so(scene: Scene) -> None:
@@ -386,3 +388,56 @@ def test_a_gate_that_was_passed_by_another_model_yaml_says_nothing_of_this_one(s
             steps.promote(replace(late, spec=raised), "1")
     assert serving(run) is None
     assert steps.promote(another(run, "a job"), "1").changed
+
+
+def numbered(run: Run, run_id: str, version: str) -> tuple[int, float]:
+    """The number of a version at the gate, and its alpha."""
+    found = steps.check_production(another(run, run_id), version).comparison
+    assert found is not None
+    return found.number, found.alpha
+
+
+def with_three(scene: Scene, name: str) -> Run:
+    """Version 1 in production; 2 and 3 are candidates."""
+    run = registered(scene, name)
+    register(run.spec, run.lake, scene.tuned, scene.old_ref)
+    promotion.put_in_production(run.spec, run.lake, "1", "d1")
+    return run
+
+
+def test_candidates_are_counted_once_however_often_they_are_compared(scene: Scene) -> None:
+    run = with_three(scene, "counted")
+    first, second = (1, pytest.approx(0.025)), (2, pytest.approx(0.05 / 6))
+    asked = [("a", "2"), ("a", "2"), ("b", "3"), ("c", "2"), ("b", "3"), ("d", "3")]
+    assert [numbered(run, *each) for each in asked] == [first, first, second, first, second, second]
+    rows = comparisons.read(run.spec, run.lake, "1")
+    assert [(item.candidate, item.number) for item in rows] == [("2", 1), ("2", 1), ("3", 2), ("3", 2)]
+    told = [check for item in decided(run, Kind.PRODUCTION_GATE) for check in item.inputs["checks"]]
+    recorded = [check["comparison"] for check in told if check["comparison"]]
+    assert sorted((item["candidate"], item["number"]) for item in recorded) == [("2", 1), ("2", 1), ("3", 2), ("3", 2)]
+    assert recorded[0]["detectable_gain"] == rows[0].detectable_gain
+
+
+def test_a_promotion_begins_to_count_anew_and_a_roll_back_goes_on(scene: Scene) -> None:
+    run = with_three(scene, "count_anew")
+    assert [numbered(run, "a", version)[0] for version in ("3", "2")] == [1, 2]
+    promotion.put_in_production(run.spec, run.lake, "2", "d2")
+    assert numbered(run, "b", "3")[0] == 1
+    promotion.put_in_production(run.spec, run.lake, "1", "d3")
+    assert [numbered(run, "c", version)[0] for version in ("3", "2")] == [1, 2]
+
+
+def test_of_two_gates_at_once_each_candidate_has_a_number_of_its_own(scene: Scene, monkeypatch) -> None:
+    run, real = with_three(scene, "gates_at_once"), gates.ask
+
+    def overtaken(*args: Any) -> gates.Verdict:
+        verdict = real(*args)
+        monkeypatch.setattr(gates, "ask", real)
+        assert numbered(run, "other", "3")[0] == 1  # recorded between the look at the numbers and the commit
+        return verdict
+
+    monkeypatch.setattr(gates, "ask", overtaken)
+    assert numbered(run, "first", "2") == (2, pytest.approx(0.05 / 6))
+    assert [item.candidate for item in comparisons.read(run.spec, run.lake, "1")] == ["3", "2"]
+    (kept,) = [item for item in decided(run, Kind.PRODUCTION_GATE) if item.subject == "version 2"]
+    assert kept.inputs["checks"][-1]["comparison"]["number"] == 2

@@ -1,17 +1,14 @@
-"""A port that somebody has taken is not free, and no password is told to another user's process that listens there."""
+"""A port that somebody has taken is not free."""
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from include.core.errors import StackError
 from include.runtime import ports
-from include.runtime.airflow_api import AirflowApi
-from include.runtime.ports import free_port, is_free, require_ours
+from include.runtime.ports import free_port, is_free
 
 
 def test_a_port_that_is_taken_to_listen_later_is_not_free() -> None:
@@ -43,19 +40,3 @@ def test_a_chosen_port_is_none_that_the_system_gives_to_a_connection(
     assert all(is_free(port) and not first <= port <= last for port in chosen)
     monkeypatch.setattr(ports, "_RANGE", tmp_path / "unknown")
     assert is_free(free_port())
-
-
-def test_nothing_is_told_to_another_users_listener(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        require_ours(port, "airflow")
-        user = os.geteuid()
-        monkeypatch.setattr(os, "geteuid", lambda: user + 1)  # to whom we are another
-        api = AirflowApi(f"http://127.0.0.1:{port}", "admin", "secret")
-        server.settimeout(1)
-        for ask in (lambda: require_ours(port, "airflow"), lambda: api.dag_ids("any")):
-            with pytest.raises(StackError, match=rf"another user \({user}\) listens on port {port} of airflow"):
-                ask()
-        with pytest.raises(TimeoutError):
-            server.accept()
-    require_ours(free_port(), "airflow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,11 +13,12 @@ from tempfile import TemporaryDirectory
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy import Engine, event
 
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import ModelTable
+from include.lakehouse.schemas import COMPARISON, ModelTable
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration
 from include.registry.versions import Version
@@ -68,7 +70,9 @@ class _Renamed:
         call = getattr(self._lake, attribute)
 
         def renamed(table: ModelTable | str, *args: object, **kwargs: object) -> object:
-            name = (table if isinstance(table, str) else table.name).replace(f"_{self._name}", f"_{self._shared}")
+            name = table if isinstance(table, str) else table.name
+            if not name.startswith(COMPARISON.layer):  # its numbers are each model's own
+                name = name.replace(f"_{self._name}", f"_{self._shared}")
             return call(name if isinstance(table, str) else replace(table, name=name), *args, **kwargs)
 
         return renamed
@@ -93,11 +97,19 @@ def scene(mlflow_store: None) -> Scene:
     return _scene()
 
 
+@event.listens_for(Engine, "connect")
+def _forget_safety(connection: object, _: object) -> None:
+    """Do not wait for the disk: nothing of a test has to survive a crash of the machine."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA journal_mode = MEMORY")
+
+
 @cache
 def _tracking_uri() -> str:
     uri = f"sqlite:///{_FOLDER.name}/mlflow.db"
     client = MlflowClient(uri)
-    for name in ("california_housing", "scratch"):
+    for name in ("california_housing", "bike_demand", "scratch"):
         client.create_experiment(f"{name}/training", artifact_location=f"{_FOLDER.name}/artifacts")
     return uri
 

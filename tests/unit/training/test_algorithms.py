@@ -15,8 +15,9 @@ import pytest
 
 from include.core import catalogue
 from include.core.errors import ConfigError
+from include.core.sections import Task
 from include.core.settings import PROJECT_ROOT
-from include.core.spec import ModelSpec, Task
+from include.core.spec import ModelSpec
 from include.training import algorithms
 from include.training.algorithms import ALGORITHMS, Sample
 from include.training.algorithms.lightgbm import LIGHTGBM, NUMBERS

@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.core.errors import DataError
-from include.training.leakage import MOST_ROWS, UNEXPLAINED, refuse, unexplained
+from include.core import catalogue
+from include.core.errors import ConfigError, DataError
+from include.models.bike_demand import sample
+from include.training import leakage
+from include.training.leakage import MOST_ROWS, SUSPICIOUS, UNEXPLAINED, check, unexplained
+from tests.unit.training import world
 
 RANDOM = np.random.default_rng(1)
 LABEL = RANDOM.lognormal(12, 0.5, 2000)
@@ -44,8 +48,8 @@ def test_of_many_rows_some_tell():
     rows = MOST_ROWS * 3
     frame = pd.DataFrame({"rooms": RANDOM.random(rows), "price": RANDOM.lognormal(12, 0.5, rows)})
     with pytest.raises(DataError, match="price equals value"):
-        refuse(frame, frame["price"].rename("value"), list(frame), "x/features.sql")
-    refuse(frame, frame["price"].rename("value"), ["rooms"], "x/features.sql")
+        check(frame, frame["price"].rename("value"), list(frame), "x/features.sql")
+    check(frame, frame["price"].rename("value"), ["rooms"], "x/features.sql")
 
 
 def test_a_good_feature_is_none():
@@ -75,8 +79,106 @@ def test_too_little_to_say(rows, value):
 def test_the_features_are_named():
     frame = pd.DataFrame({"rooms": RANDOM.random(2000), "price": LABEL, "thousands": LABEL / 1000})
     with pytest.raises(DataError) as caught:
-        refuse(frame, pd.Series(LABEL, name="value"), list(frame), "x/features.sql")
+        check(frame, pd.Series(LABEL, name="value"), list(frame), "x/features.sql")
     assert str(caught.value).startswith(
         "x/features.sql: the label is among the features: price equals value; thousands determines (100.0%) value"
     )
-    refuse(frame, pd.Series(LABEL, name="value"), ["rooms"], "x/features.sql")
+    check(frame, pd.Series(LABEL, name="value"), ["rooms"], "x/features.sql")
+
+
+def drawn(seed, rows=4000):
+    """Columns that say nothing of each other: of either sign (u to z), positive (a to d), and those in hundredths."""
+    random = np.random.default_rng(seed)
+    normal = pd.DataFrame(random.normal(size=(rows, 6)), columns=list("uvwxyz"))
+    positive = pd.DataFrame(random.lognormal(0, 0.7, (rows, 4)), columns=list("abcd"))
+    return pd.concat([normal, positive, (positive * 100).round().add_suffix("_whole")], axis=1)
+
+
+TOGETHER = {
+    "sum": (lambda f: f.a + f.b, "a and b"),
+    "difference": (lambda f: f.u - f.v, "u and v"),
+    "sum of many": (lambda f: f.u + f.v + f.w + f.x + f.a, "u and v and w and x and a"),
+    "product": (lambda f: f.a * f.b, "a and b"),
+    "product of either sign": (lambda f: f.u * f.v, "u and v"),
+    "ratio": (lambda f: f.a / f.b, "a and b"),
+    "share": (lambda f: f.a / (f.a + f.b), "a and b"),
+    "larger one": (lambda f: f[["u", "v"]].max(axis=1), "u and v"),
+    "with a little noise": (lambda f: (f.a + f.b) * (1 + 0.02 * f.z), "a and b"),
+}
+
+
+@pytest.mark.parametrize("form", TOGETHER)
+def test_features_that_determine_the_label_together_are_named_and_no_other(form):
+    frame = drawn(1).drop(columns=["a_whole", "b_whole"])
+    formula, names = TOGETHER[form]
+    label = formula(frame).rename("value")
+    for name in names.split(" and "):
+        assert unexplained(frame[name].to_numpy(), label.to_numpy()) > SUSPICIOUS, "alone it tells too little"
+    with pytest.raises(DataError, match=rf"features: {names} determine \((99\.\d|100\.0)%\) value together"):
+        check(frame, label, list(frame), "x/features.sql")
+
+
+def test_what_nearly_determines_the_label_is_a_suspicion_that_a_person_confirms():
+    frame = drawn(2)
+    noise = np.sqrt(0.015) * np.std(frame.u + frame.v)
+    label = (frame.u + frame.v + noise * np.random.default_rng(3).normal(size=len(frame))).rename("value")
+    found = check(frame, label, list(frame), "x")
+    assert found is not None
+    assert found.names == ("u", "v")
+    assert UNEXPLAINED < found.left < SUSPICIOUS
+    assert str(found) == f"u and v ({1 - found.left:.1%})"
+    assert check(frame, label, list(frame), "x", known=["u", "v"]) is None
+    assert check(frame, label, list(frame), "x", known=["u", "w"]).names == ("u", "v")
+
+
+def test_what_is_confirmed_may_determine_the_label_and_may_not_be_it():
+    frame = drawn(4)
+    total = (frame.a + frame.b).rename("value")
+    assert check(frame, total, list(frame), "x", known=["a", "b"]) is None
+    assert check(frame.assign(last=total * 2), total, ["u", "last"], "x", known=["last"]) is None
+    with pytest.raises(DataError, match="last equals value"):
+        check(frame.assign(last=total), total, ["u", "last"], "x", known=["last"])
+    with pytest.raises(DataError, match=r"c and d determine .* together"):
+        check(frame, frame.c * frame.d, list("abcdu"), "x", known=["a", "b"])
+
+
+def test_confirmed_features_are_features():
+    spec = catalogue.load("bike_demand")
+    training = spec.training.model_copy(update={"known_features": ("hr", "yesterday")})
+    with pytest.raises(ConfigError, match=r"bike_demand/model.yaml: training.known_features: .* selects no yesterday"):
+        leakage.known(spec.model_copy(update={"training": training}), ["hr", "temp"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32), st.integers(30, 600), st.floats(0.2, 2), st.sampled_from(["number", "class", "nulls"]))
+def test_honest_features_are_never_refused(seed, rows, noise, kind):
+    frame = drawn(seed, rows)
+    score = frame.u + frame.a * frame.b - 2 * frame.v
+    label = score + noise * score.std() * np.random.default_rng(seed + 1).normal(size=rows)
+    if kind == "class":
+        label = (label > label.median()).astype(float)
+    if kind == "nulls":
+        frame = frame.mask(np.random.default_rng(seed + 2).random(frame.shape) < 0.3)
+    assert check(frame, label.rename("value"), list(frame), "x") is None
+
+
+def test_rows_of_one_key_do_not_tell_each_others_labels():
+    """Delivered on many days, they are alike: whoever remembers one knows the others, and has learned nothing."""
+    frame = drawn(5, 400).loc[:, "u":"z"].assign(id=range(400), label=np.random.default_rng(6).normal(size=400))
+    daily = pd.concat([frame] * 10, ignore_index=True)
+    noisy = daily[["u", "v"]] + 0.001 * np.random.default_rng(7).normal(size=(len(daily), 2))
+    assert check(daily.assign(u=noisy.u, v=noisy.v), daily.label, ["u", "v"], "x", keys=["id"]) is None
+
+
+def test_the_first_model_has_no_leak():
+    rows = world.housing(1)
+    names = [name for name in rows.columns if rows[name].dtype == float and name != "median_house_value"]
+    assert check(rows, rows.median_house_value, names, "x", keys=["listing_id"]) is None
+
+
+def test_parts_of_the_count_are_refused_by_name_and_the_hours_they_are_of_are_not():
+    rows = sample.generate()
+    honest = ["hr", "weekday", "workingday", "yr", "mnth", "weathersit", "temp", "hum", "windspeed"]
+    assert check(rows, rows.cnt, honest, "x", keys=["instant"]) is None
+    with pytest.raises(DataError, match=r"features: casual and registered determine \(100\.0%\) cnt together"):
+        check(rows, rows.cnt, [*honest, "casual", "registered"], "x", keys=["instant"])

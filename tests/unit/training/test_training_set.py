@@ -11,7 +11,8 @@ import pytest
 
 from include.core.errors import DataError
 from include.core.partition import Partition
-from include.core.spec import ModelSpec, Task
+from include.core.sections import Task
+from include.core.spec import ModelSpec
 from include.features import query
 from include.lakehouse.schemas import CLEAN, LABELS
 from include.lakehouse.selection import within

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.features import query
 from include.lakehouse import windows
-from include.lakehouse.schemas import ARRIVED_AT, CLEAN, EVENT_TIMESTAMP, LABELS, METRICS, RAW
+from include.lakehouse.schemas import ARRIVED_AT, CLEAN, EVENT_TIMESTAMP, LABELS, METRICS, MODEL_VERSION, RAW
 from include.lakehouse.tables import Lakehouse
 from include.models.california_housing import sample
 from tests.tables import day, put
@@ -37,11 +38,17 @@ class World:
     """Rows of the housing file with listing_id, shuffled, not yet delivered."""
 
     def deliver(
-        self, partition: Partition, count: int, income_factor: float = 1.0, arrives_after: int = 1
+        self,
+        partition: Partition,
+        count: int,
+        income_factor: float = 1.0,
+        arrives_after: int = 1,
+        price_factor: float = 1.0,
     ) -> pd.DataFrame:
         """Take ``count`` rows as the partition's batch: clean_, features_, and labels_ that arrive days later."""
         batch, self.rows = self.rows.iloc[:count].copy(), self.rows.iloc[count:]
         batch["median_income"] *= income_factor
+        batch[self.spec.target] *= price_factor
         batch[EVENT_TIMESTAMP] = pd.Timestamp(partition.start).as_unit("us")
         put(self.lake, CLEAN.of(self.spec), batch[[*self.spec.columns, EVENT_TIMESTAMP]], partition)
         raw = pd.DataFrame({"source_file": "landing/world.csv", "row_number": np.arange(count) + 1})
@@ -53,10 +60,19 @@ class World:
         self.measured(partition, drifted=income_factor != 1.0)
         return batch
 
-    def measured(self, partition: Partition, drifted: bool) -> None:
-        """What monitoring leaves of a partition, as far as training reads it."""
+    def measured(
+        self, partition: Partition, drifted: bool, *, version: str | None = None, healthy: str | None = None
+    ) -> None:
+        """What monitoring leaves of a partition, as far as training reads it.
+
+        Args:
+            version: whose predictions missed because what is predicted has changed; None where it has not.
+            healthy: one whose predictions did not.
+        """
         rows = [("rows", windows.ALL, 1.0), ("labelled_rows", windows.ALL, 0.0), ("drifted", "median_income", drifted)]
+        rows.append((windows.CONCEPT_DRIFTED, windows.ALL, version is not None))
         frame = pd.DataFrame(rows, columns=["metric", "slice", "value"]).astype({"value": float})
+        frame = frame.assign(**{MODEL_VERSION: version or healthy})
         put(self.lake, METRICS.of(self.spec), frame, {"partition_key": partition.key, "source": windows.SOURCE})
 
     def store(self) -> FeatureStore:
@@ -106,9 +122,13 @@ def quick_spec(trials: int) -> ModelSpec:
 
 def housing(seed: int) -> pd.DataFrame:
     """The real file if HOUSING_CSV names it, else the generated sample; complete rows, shuffled."""
-    path = os.environ.get("HOUSING_CSV")
-    rows = pd.read_csv(path) if path else sample.generate()
-    rows = rows.dropna(subset="total_bedrooms")
+    rows = _complete_rows(os.environ.get("HOUSING_CSV"))
     order = np.random.default_rng(seed).permutation(len(rows))
     rows = rows.iloc[order].reset_index(drop=True)
     return rows.assign(listing_id=np.arange(1, len(rows) + 1), median_house_value=rows.median_house_value.astype(float))
+
+
+@cache
+def _complete_rows(path: str | None) -> pd.DataFrame:
+    rows = pd.read_csv(path) if path else sample.generate()
+    return rows.dropna(subset="total_bedrooms")

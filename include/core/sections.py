@@ -1,0 +1,328 @@
+"""The sections of ``model.yaml``: what each can say, frozen and strict."""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
+"""A share that is neither nothing nor all."""
+Chosen = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$|^[A-Za-z_][\w.]*:\w+$")]
+"""One of the package's own by its name, or a user's by its path: ``my_package.metrics:wape``."""
+
+
+class Task(StrEnum):
+    """What is predicted."""
+
+    REGRESSION = "regression"
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Entity(Section):
+    """What a row is about."""
+
+    name: Name
+    keys: tuple[Name, ...] = Field(min_length=1)
+    """Columns that name it, together."""
+    description: str
+
+
+class Column(Section):
+    """A column of a delivery."""
+
+    type: Literal["integer", "number", "text"]
+    description: str
+    pii: bool = False
+    """Personal data: never in features, pages, logs or plots."""
+
+
+class Deliveries(Section):
+    """When batches and labels are expected."""
+
+    schedule: str | None = None
+    """Cron expression, once a partition; when the partition begins by default."""
+    first_day: date
+    last_day: date | None = None
+    deadline_minutes: float = Field(gt=0)
+    warn_minutes: float | None = Field(default=None, gt=0)
+    """When Airflow warns of a run that is not done, before the deadline; half of it by default."""
+    label_delay: int = Field(ge=0)
+    """How many partitions later the labels of a partition arrive."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    final_newline: bool = True
+    """Whether a CSV file ends with a line end. Where one lacks it, its last row may be cut, and is quarantined."""
+
+    @model_validator(mode="after")
+    def _days_in_order(self) -> Deliveries:
+        if self.last_day is not None and self.last_day < self.first_day:
+            raise ValueError("last_day is before first_day")
+        if self.warn_minutes is not None and self.warn_minutes >= self.deadline_minutes:
+            raise ValueError("warn_minutes is not before deadline_minutes")
+        return self
+
+
+class RowCountBand(Section):
+    """What number of rows is usual: between the median of the last batches divided by the factor, and times it."""
+
+    batches: int = Field(gt=0)
+    at_least: int = Field(gt=0)
+    """Accepted batches without which nothing is called unusual."""
+    factor: float = Field(gt=1)
+    severity: Literal["reject_batch", "warn"] = "reject_batch"
+
+    @model_validator(mode="after")
+    def _enough(self) -> RowCountBand:
+        if self.at_least > self.batches:
+            raise ValueError("at_least is above batches")
+        return self
+
+
+class Freshness(Section):
+    """How old the newest row may be, counted from the end of the day."""
+
+    column: Name
+    """A text column of ISO 8601 times; without a zone they are UTC."""
+    max_age_hours: float = Field(gt=0)
+    severity: Literal["reject_batch", "warn"] = "reject_batch"
+
+
+class Ingestion(Section):
+    quarantine_budget: Share
+    row_count_band: RowCountBand | None = None
+    freshness: Freshness | None = None
+    repeated_key: Literal["latest_wins", "quarantine"] = "latest_wins"
+    """Of a row whose key another batch has. ``latest_wins``: each day keeps its row, and who reads by key gets that
+    of the latest day, in whatever order they arrive. ``quarantine``: the row that comes second waits."""
+    suspected_pii: Literal["quarantine_row", "warn"] = "quarantine_row"
+    """What happens to a row with an e-mail address, phone, card or national id in a text column without ``pii``."""
+
+
+class SkewLimits(Section):
+    """How far the online store may differ from the table before a day's features are not used."""
+
+    keys: int = Field(gt=0)
+    """Keys that are compared."""
+    max_skew: Share
+    """Share of the compared values that may differ."""
+    max_expired: Share
+    """Share of the compared keys whose values may be older than the time to live."""
+
+
+class Features(Section):
+    version: int = Field(gt=0)
+    """Of the feature service, ``<model>_v<version>``: another one where the meaning of a feature changes."""
+    ttl_days: int = Field(gt=0)
+    skew: SkewLimits
+    tags: dict[str, str] = {}
+    descriptions: dict[Name, str] = {}
+    """Of features; one that is a delivered column has the column's description."""
+
+
+class SearchRange(Section):
+    """The range of one hyperparameter."""
+
+    kind: Literal["uniform", "log_uniform", "integer"]
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _bounds(self) -> SearchRange:
+        if not self.low < self.high:
+            raise ValueError("low is not below high")
+        if self.kind == "log_uniform" and self.low <= 0:
+            raise ValueError("low of a log_uniform range is not above 0")
+        return self
+
+
+class Search(Section):
+    """Hyperparameter search (hyperopt's TPE)."""
+
+    trials: int = Field(gt=0)
+    seed: int
+    space: dict[str, SearchRange] = Field(min_length=1)
+    start: dict[str, float] = {}
+    """A point of the space that is tried first: what worked before."""
+
+    @model_validator(mode="after")
+    def _start_in_space(self) -> Search:
+        for name, value in self.start.items():
+            if name not in self.space or not self.space[name].low <= value <= self.space[name].high:
+                raise ValueError(f"start.{name} is not in the space")
+        if self.start and set(self.start) != set(self.space):
+            raise ValueError("start does not name every parameter of the space")
+        return self
+
+
+class Split(Section):
+    """Which rows are for fitting, for tuning and for testing."""
+
+    kind: Chosen = "random_by_key"
+    test_share: Part
+    validation_share: Part = 0.15
+    """Of the rows that are not test: those on which hyperparameters are chosen."""
+    seed: int
+    gap: int = Field(default=0, ge=0)
+    """Of a split by time: partitions left out before the test rows."""
+    group: Name | None = None
+    """Of a split by group: the column whose values stay together."""
+
+
+class Training(Section):
+    """How candidates are fitted."""
+
+    algorithm: Chosen
+    split: Split
+    seed: int
+    drifted_windows: int = Field(gt=0)
+    drifted_weight: float = Field(ge=1)
+    known_features: tuple[Name, ...] = ()
+    """Those that are known when a prediction is asked for, as a person has confirmed, though they determine the label,
+    alone or together, or nearly do (`training.leakage`)."""
+    baseline: dict[str, float | int | str]
+    search: Search
+
+
+class GateCheck(Section):
+    """One check of a gate: its name, and what it is to be asked."""
+
+    check: Chosen
+    params: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        """``has_signature``, or ``{check: above_threshold, threshold: 0.8}``."""
+        if isinstance(value, str):
+            return {"check": value}
+        if isinstance(value, dict) and "params" not in value:
+            return {"check": value.get("check"), "params": {key: own for key, own in value.items() if key != "check"}}
+        return value
+
+
+class Gates(Section):
+    """The checks of each gate, in their order. A version passes a gate if it passes every check."""
+
+    staging: tuple[GateCheck, ...] = Field(min_length=1)
+    production: tuple[GateCheck, ...] = Field(min_length=1)
+
+
+class Approval(Section):
+    """Who approves a promotion, by environment."""
+
+    dev: Literal["automatic", "person"]
+    prod: Literal["automatic", "person"]
+
+
+class DriftRule(Section):
+    """How columns of one kind are tested."""
+
+    test: Chosen
+    min_effect: Share
+    """Smallest distance that counts: with thousands of rows a test finds differences too small to matter."""
+
+
+class Drift(Section):
+    tests: dict[Literal["number", "category", "nulls"], DriftRule]
+    """By kind of column."""
+    correction: Chosen
+    alpha: Part
+
+    @model_validator(mode="after")
+    def _every_kind(self) -> Drift:
+        if missing := {"number", "category", "nulls"} - set(self.tests):
+            raise ValueError(f"tests: {', '.join(sorted(missing))} is missing")
+        return self
+
+
+class Performance(Section):
+    threshold: float
+    """Of the model's metric: a window that is surely on the wrong side of it is degraded."""
+    confidence: Part = 0.95
+    """How sure that has to be: a few hundred rows fall below it by chance."""
+
+
+class Retraining(Section):
+    """When a retraining is asked for."""
+
+    below_windows: int = Field(gt=0)
+    of_windows: int = Field(gt=0)
+    cooldown_days: int = Field(ge=0)
+    budget_requests: int = Field(ge=0)
+    budget_days: int = Field(gt=0)
+    drift_without_labels: Literal["record_drift", "request_retraining"]
+
+    @model_validator(mode="after")
+    def _n_of_m(self) -> Retraining:
+        if self.below_windows > self.of_windows:
+            raise ValueError("below_windows is above of_windows")
+        return self
+
+
+class Monitoring(Section):
+    drift: Drift
+    performance: Performance
+    retraining: Retraining
+
+
+class ReplayDrift(Section):
+    column: str
+    factor: float
+
+
+class ReplayTime(Section):
+    """Rows that carry their own time: each is delivered with the partition that it is of."""
+
+    column: Name
+    format: str
+    """As for ``strptime``."""
+    history_partitions: int = Field(gt=0)
+    """The first ones: all are there before the first training."""
+
+
+class Replay(Section):
+    """The outside system that the demo plays: where its data comes from, in what order, and how it drifts.
+
+    Rows come by their own ``time``. Where they have none they are shuffled, and ``history_share`` of them comes first.
+    """
+
+    file_variable: str
+    url: str | None = None
+    """Of a public copy, with its bytes and SHA-256. Without it a sample stands in where the variable names no file."""
+    bytes: int | None = Field(default=None, gt=0)
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sample: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    partitions: int = Field(default=10, gt=0)
+    """How many the demo plays after the history, where nobody says another number."""
+    history_share: Part | None = None
+    seed: int | None = None
+    """Of the shuffle."""
+    time: ReplayTime | None = None
+    drift: ReplayDrift | None = None
+
+    @model_validator(mode="after")
+    def _pinned_or_not(self) -> Replay:
+        if len({value is None for value in (self.url, self.bytes, self.sha256)}) > 1:
+            raise ValueError("url, bytes and sha256 are given together, or none of them is")
+        return self
+
+    @model_validator(mode="after")
+    def _one_order(self) -> Replay:
+        shuffled = {value is not None for value in (self.history_share, self.seed)}
+        if shuffled != {self.time is None}:
+            raise ValueError("takes either time, or history_share and seed")
+        return self
+
+    @property
+    def history_partitions(self) -> int:
+        """How many partitions the history is."""
+        return self.time.history_partitions if self.time else 1

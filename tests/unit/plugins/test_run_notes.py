@@ -1,0 +1,36 @@
+"""A note is shown as Markdown: what somebody gave as a reason or a partition is text in it, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from run_notes import plain
+
+RENDER = MarkdownIt("commonmark").render
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![seen](https://example.com/pixel.png)",
+        "\\![seen](https://example.com/pixel.png)",
+        "[log in](javascript:alert(1))",
+        "![seen][pixel]\n\n[pixel]: https://example.com/pixel.png",
+        "<img src=https://example.com/pixel.png>",
+        "<https://example.com>",
+    ],
+)
+def test_a_note_has_no_image_no_link_and_no_html(text: str) -> None:
+    before, after = RENDER(text), RENDER(plain(text))
+    assert "<img" in before or "<a " in before or text.startswith("[log")  # which this renderer leaves out itself
+    assert "<img" not in after
+    assert "<a " not in after
+
+
+@given(st.text(alphabet="\\![]()<>a:/ \n`", max_size=40))
+def test_nothing_undoes_it(text: str) -> None:
+    after = RENDER(plain(text))
+    assert "<img" not in after
+    assert "<a " not in after

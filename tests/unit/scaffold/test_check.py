@@ -1,0 +1,122 @@
+"""`make check-model`: the steps of the DAGs on a drafted folder, and what is said of the first that fails."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from include.scaffold import check, draft
+from include.scaffold.guess import Wanted
+from tests.unit.scaffold.files import customers, rentals, write
+
+STEPS = [
+    *("model.yaml", "the three files together", "features.sql on Spark", "data", "stores"),
+    *("ingestion.validate_batch", "ingestion.load_batch", "ingestion.load_labels"),
+    *("features.compute_features", "features.materialize_features", "features.check_skew"),
+    *("training.build_training_set", "training.fit_baseline", "training.fit_tuned"),
+    *("registry.register_candidate", "registry.check_staging", "registry.check_production", "registry.promote"),
+    *("scoring.score_rows", "monitoring.measure_window"),
+]
+
+
+IMPOSSIBLE = "column: temperature, min_value: 100, max_value: 101, severity: quarantine_row}  # "
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def rows(models: Path) -> str:
+    """The file that the model ``rides`` was drafted from: rows with a time."""
+    path = write(rentals(), models / "rows.csv")
+    draft.write(draft.make("rides", path, Wanted(), date(2026, 3, 1), models), models)
+    return path
+
+
+def checked(models: Path, data: str) -> tuple[bool, list[str]]:
+    said: list[str] = []
+    return check.run("rides", data, (), models, said.append), said
+
+
+def ours() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(("FLIGHTLINE_", "MLFLOW_"))}
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert text.count(old) == 1, old
+    file.write_text(text.replace(old, new))
+
+
+def test_a_drafted_folder_comes_through_every_step(models: Path, rows: str) -> None:
+    before = ours(), Path.cwd()
+    came_through, said = checked(models, rows)
+    assert came_through, said
+    assert [re.split("  +", line)[1] for line in said[:-1]] == STEPS
+    assert all(line.startswith("ok ") for line in said[:-1])
+    lines = dict(zip(STEPS, said, strict=False))
+    assert lines["data"].endswith("280 as 2024-03-01, 120 as 2024-03-03"), (
+        "one day's gap before the rows that are tested on"
+    )
+    assert "400 rows accepted, 0 quarantined" in lines["ingestion.validate_batch"]
+    assert re.search("6 features; .*, 120 to test$", lines["training.build_training_set"])
+    assert "120 rows predicted" in lines["scoring.score_rows"]
+    assert (ours(), Path.cwd()) == before
+
+
+def test_a_batch_that_the_rules_reject_is_said_with_its_reasons(models: Path, rows: str) -> None:
+    edit(models / "rides/expectations.yaml", "column: temperature, min_value: ", IMPOSSIBLE)
+    _, said = checked(models, rows)
+    assert said[-1].startswith("problem  ingestion.validate_batch")
+    reason = "the batch of 2024-03-01 is rejected: quarantine_budget_exceeded (out_of_range:temperature 280)"
+    assert f"rides/expectations.yaml: {reason}. Mend the rule or ingestion in model.yaml, or the data" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "step", "message"),
+    [
+        (
+            "model.yaml",
+            "label_delay: 1",
+            "label_delay: -1",
+            "model.yaml",
+            "key deliveries.label_delay: Input should be",
+        ),
+        ("model.yaml", "metric: adjusted_r2", "metric: auc", "the three files together", "auc is for binary"),
+        ("model.yaml", "  temperature: {", "  warmth: {", "the three files together", 'column "temperature" not found'),
+        ("features.sql", '"order"', "nowhere", "the three files together", 'column "nowhere" not found'),
+        ("features.sql", "FROM", "FROM (", "the three files together", "rides/features.sql: Parser Error"),
+    ],
+)
+def test_a_mistake_in_a_file_is_said_before_anything_runs(
+    models: Path, rows: str, file: str, old: str, new: str, step: str, message: str
+) -> None:
+    edit(models / "rides" / file, old, new)
+    came_through, said = checked(models, rows)
+    assert not came_through
+    assert said[-1].startswith(f"problem  {step} ")
+    assert message.lower() in said[-1].lower()
+
+
+def test_a_file_that_lacks_columns_is_said(models: Path, rows: str) -> None:
+    other = write(customers(), models / "others.csv")
+    _, said = checked(models, other)
+    assert said[-1].startswith("problem  data")
+    assert "others.csv: has no column ride_no, day, hr, " in said[-1]
+
+
+def test_a_model_without_data_asks_for_a_file(models: Path, rows: str) -> None:
+    _, said = checked(models, "")
+    assert "there is no section replay. make check-model NAME=rides DATA=file.csv" in said[-1]
+
+
+def test_a_model_that_is_not_there_is_said(models: Path) -> None:
+    _, said = checked(models, "")
+    assert said == [said[0]]
+    assert "rides: model.yaml is missing. Every model needs model.yaml, features.sql, expectations.yaml" in said[0]

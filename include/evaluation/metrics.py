@@ -173,15 +173,21 @@ def residuals(task: Task, actual: Floats, predicted: Floats) -> Floats:
     return actual - predicted
 
 
+def constant(task: Task, actual: Floats) -> float:
+    """One prediction for all rows: the mean, of classes the most frequent one."""
+    if task is Task.MULTICLASS:
+        values, counts = np.unique(actual, return_counts=True)
+        return float(values[counts.argmax()])
+    return float(actual.mean())
+
+
 def of_constant(metric: Metric, actual: Floats, n_features: int) -> float:
-    """What one prediction for all rows would reach: the mean, of classes the most frequent one.
+    """What one prediction for all rows would reach, by their own labels.
 
     Raises:
         DataError: the metric is undefined on these rows.
     """
-    values, counts = np.unique(actual, return_counts=True)
-    one = float(values[counts.argmax()] if metric.task is Task.MULTICLASS else actual.mean())
-    return metric.measure(actual, np.full(len(actual), one), n_features)
+    return metric.measure(actual, np.full(len(actual), constant(metric.task, actual)), n_features)
 
 
 def pair(actual: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[Floats, Floats]:

@@ -57,7 +57,7 @@ def check(spec: catalogue.ModelSpec) -> None:
     algorithms.of(spec)
     splits.of(spec, features)
     leakage.known(spec, features)
-    checks.problems(spec)
+    checks.problems(spec, features)
 
 
 def _remembered(folder: Path) -> Path | None:

@@ -114,10 +114,29 @@ class Evidence:
             return self.test_rows
         return Rows(frame[frame[DRIFTED].to_numpy(dtype=np.bool_)], "the test rows of drifted windows")
 
+    @property
+    def deciding_rows(self) -> Rows:
+        """The test rows that say which of two versions is better: those of drifted partitions, once they suffice."""
+        return self.drifted_rows if len(self.drifted_rows) >= self.least_rows else self.test_rows
+
+    @cached_property
+    def naive(self) -> float:
+        """The one prediction that is best for all of the rows that the candidate was fitted to, by their labels."""
+        frame = self._training_set
+        fitted = ~versions.held_out(self.spec, self.candidate, frame) & ~frame[SUPERSEDED].to_numpy(dtype=np.bool_)
+        return metrics.constant(self.spec.task, frame[self.spec.target].to_numpy(dtype=np.float64)[fitted])
+
+    def labels_and_predictions(self, rows: Rows) -> tuple[Floats, Floats]:
+        """The labels of rows of its training set, and what the candidate predicts for them."""
+        return metrics.pair(rows.frame[self.spec.target], self._predict(rows.frame[list(self.candidate.features)]))
+
+    def predictions_in_production(self, rows: Rows) -> Floats:
+        """What the version in production predicts for them."""
+        return registration.predict(self.spec, self.lake, self.in_production, rows.frame)
+
     def measure(self, rows: Rows) -> float:
         """The model's metric of the candidate."""
-        y, p = metrics.pair(rows.frame[self.spec.target], self._predict(rows.frame[list(self.candidate.features)]))
-        return self.metric.measure(y, p, len(self.candidate.features))
+        return self.metric.measure(*self.labels_and_predictions(rows), len(self.candidate.features))
 
     def shared_with_production(self, rows: Rows) -> Rows:
         """The rows that were held out for the version in production, too.
@@ -144,14 +163,15 @@ class Evidence:
 
     def gain_on_production(self, rows: Rows) -> Gain:
         """How much better the candidate is than the version in production."""
-        serving = self.in_production
+        counts = len(self.candidate.features), len(self.in_production.features)
         return compare.gain(
-            self.metric,
-            rows.frame[self.spec.target],
-            self._predict(rows.frame[list(self.candidate.features)]),
-            registration.predict(self.spec, self.lake, serving, rows.frame),
-            (len(self.candidate.features), len(serving.features)),
+            self.metric, *self.labels_and_predictions(rows), self.predictions_in_production(rows), counts
         )
+
+    def gain_on_constant(self, rows: Rows, value: float) -> Gain:
+        """How much better the candidate is than one prediction for all rows."""
+        same = np.full(len(rows), value)
+        return compare.gain(self.metric, *self.labels_and_predictions(rows), same, (len(self.candidate.features), 0))
 
     @cached_property
     def _scratch(self) -> TemporaryDirectory[str]:

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from include.core import catalogue
 from include.core.errors import ConfigError, DataError
 from include.core.spec import ModelSpec
+from include.features import query
 from include.lakehouse.schemas import DRIFTED, TRAINING_SETS
 from include.registry import checks, gates, promotion, versions
 from include.registry.checks import Check, CheckResult, Param
@@ -27,7 +28,11 @@ from tests.unit.training.stage import Scene, register
 
 EXAMPLE = pd.DataFrame({"a": [1.0, 2.0]})
 SPEC = catalogue.load("california_housing")
-PRODUCTION = ["above_threshold", "drifted_rows", "drifted_above_threshold", "better_than_production"]
+FEATURES = query.feature_schema(SPEC)
+PRODUCTION = [
+    *("better_than_naive", "above_threshold", "drifted_rows", "drifted_above_threshold", "better_than_production"),
+    "no_slice_worse_than_production",
+]
 
 
 def results(verdict: Verdict) -> dict[str, bool]:
@@ -43,7 +48,7 @@ def test_staging_passes_a_complete_version_and_names_what_is_missing(scene: Scen
     version = register(spec, lake, scene.old, scene.old_ref).version
     verdict = gates.ask(spec, lake, "staging", version)
     assert verdict.passed
-    assert list(results(verdict)) == ["as_registered", "has_artifacts", "has_description", "has_signature", "predicts"]
+    assert list(results(verdict)) == ["as_registered", *(item.check for item in spec.gates.staging)]
     MlflowClient().update_model_version(spec.name, version, description=" ")
     versions.note(spec, version, "Staging gate", "what a gate says is no description", {})
     assert results(gates.ask(spec, lake, "staging", version))["has_description"] is False
@@ -71,6 +76,59 @@ def test_staging_refuses_predictions_that_are_not_finite(scene: Scene) -> None:
     assert detail(verdict, "predicts").endswith("not all finite or not one per row.")
 
 
+def test_staging_can_ask_for_more(scene: Scene) -> None:
+    own = scene.own("asked_for_more").world
+    spec, lake = own.spec, own.lake
+    version = register(spec, lake, scene.old, scene.old_ref).version
+    asked = [
+        {"check": "has_tags", "names": ["training_set", "approved_by_legal"]},
+        "has_environment",
+        {"check": "predicts_within", "milliseconds": 60_000, "rows": 5000},
+        {"check": "predicts_within", "milliseconds": 0},
+        {"check": "size_within", "megabytes": 50},
+        {"check": "size_within", "megabytes": 0.001},
+    ]
+    verdict = gates.ask(with_gate(spec, "staging", *asked), lake, "staging", version)
+    assert [check.passed for check in verdict.checks] == [True, False, True, True, False, True, False], verdict.table
+    said = [check.detail for check in verdict.checks]
+    assert said[1] == "It has no tag approved_by_legal: set it in MLflow."
+    assert said[2].startswith("Its requirements.txt names the versions of ")
+    assert said[3].startswith("5,000 rows take ")
+    assert said[3].endswith(" ms, no more than 60000.")
+    assert said[6].endswith(" MB, more than 0.001.")
+    MlflowClient().set_model_version_tag(spec.name, version, "approved_by_legal", "yes")
+    assert gates.ask(with_gate(spec, "staging", asked[0]), lake, "staging", version).passed
+
+
+def test_a_version_has_to_be_better_than_one_number_for_all(scene: Scene) -> None:
+    run = registered(scene, "naive")
+    spec = with_gate(run.spec, "production", "better_than_naive")
+    _, check = gates.ask(spec, run.lake, "production", "1").checks
+    assert check.passed
+    assert check.detail.startswith("On all test rows (")
+    evidence = Evidence(spec, run.lake, versions.get(spec, "1"), None)
+    fitted = evidence._training_set[lambda rows: ~versions.held_out(spec, evidence.candidate, rows)]
+    assert evidence.naive == pytest.approx(fitted[spec.target].mean())
+    evidence.__dict__["_predict"] = lambda rows: np.resize([evidence.naive * 0.9, evidence.naive * 1.1], len(rows))
+    assert not checks.CHECKS["better_than_naive"].ask(evidence, {"confidence": 0.95}).passed
+
+
+def test_slices_of_real_versions(scene: Scene) -> None:
+    run = registered(scene, "sliced")
+    promotion.put_in_production(run.spec, run.lake, "1", "d1")
+    columns = {"columns": ["median_income", "ocean_proximity_inland"], "at_least": 50}
+    asked = [
+        {"check": "no_slice_below_threshold", "threshold": -1.0, **columns},
+        {"check": "no_slice_below_threshold", "threshold": 0.95, **columns},
+        {"check": "no_slice_worse_than_production", "margin": 0.01, **columns},
+        {"check": "error_ratio_within", "column": "median_income", "most": 20, "at_least": 50},
+    ]
+    verdict = gates.ask(with_gate(run.spec, "production", *asked), run.lake, "production", "2")
+    assert [check.passed for check in verdict.checks] == [True, True, False, True, True], verdict.table
+    assert "In none of 6 slices its adjusted R2 is surely below -1. Worst: " in verdict.checks[1].detail
+    assert "In none of " in verdict.checks[3].detail
+
+
 def test_production_prefers_the_version_that_knows_the_drift(scene: Scene) -> None:
     run = registered(scene, "gated")
     spec, lake = run.spec, run.lake
@@ -83,8 +141,9 @@ def test_production_prefers_the_version_that_knows_the_drift(scene: Scene) -> No
     verdict = gates.ask(spec, lake, "production", "2")
     assert verdict.passed, verdict.failed
     assert verdict.compared_with == "1"
-    assert verdict.checks[2].value == scene.new.metrics["drifted_rows"]
-    assert verdict.checks[3].value == pytest.approx(scene.new.metrics["drifted_adjusted_r2"])
+    measured = {check.name: check.value for check in verdict.checks}
+    assert measured["drifted_rows"] == scene.new.metrics["drifted_rows"]
+    assert measured["drifted_above_threshold"] == pytest.approx(scene.new.metrics["drifted_adjusted_r2"])
     assert detail(verdict, "above_threshold").startswith("Adjusted R2 on all test rows (")
     assert "On the test rows of drifted windows" in detail(verdict, "better_than_production")
     promotion.put_in_production(spec, lake, "2", "d2")
@@ -199,7 +258,7 @@ def mine(name: str, **params: Any) -> dict[str, Any]:
 def test_a_check_of_ones_own_is_named_by_its_path(scene: Scene) -> None:
     run = registered(scene, "own_check")
     spec = with_gate(run.spec, "production", mine("share_of_drifted"), mine("share_of_drifted", most=0))
-    checks.problems(spec)
+    checks.problems(spec, FEATURES)
     verdict = gates.ask(spec, run.lake, "production", "2")
     assert [check.passed for check in verdict.checks] == [True, True, False]
     assert verdict.checks[2].value == pytest.approx(scene.new.metrics["drifted_rows"] / scene.new_ref.test_rows)
@@ -230,6 +289,14 @@ def test_what_a_check_raises_is_its_failure(scene: Scene) -> None:
         ({"check": "drifted_rows", "at_least": True}, "gates.production.1.at_least: True is no int"),
         ({"check": "drifted_rows", "at_least": 2.5}, "2.5 is no int"),
         ({"check": "drifted_rows", "at_least": -1}, "-1 is below 0"),
+        ("has_tags", "gates.production.1: has_tags needs names"),
+        ({"check": "has_tags", "names": "risk"}, "gates.production.1.names: 'risk' is no list of names"),
+        ({"check": "has_tags", "names": ["risk", "risk"]}, "risk is named more than once"),
+        (
+            {"check": "no_slice_below_threshold", "columns": ["median_incme"], "threshold": 0},
+            "gates.production.1.columns: 'median_incme' is no feature. There are degrees_to_los_angeles, ",
+        ),
+        ({"check": "error_ratio_within", "column": "nothing", "most": 2}, "1.column: 'nothing' is no feature"),
         ({"check": "better_than_production", "confidence": 95}, "gates.production.1.confidence: 95 is above 0.9999"),
         ({"check": "better_than_production", "minimum_gain": -1}, "gates.production.1.minimum_gain: -1 is below 0"),
         ({"check": "better_than_production", "minimum_gain": float("nan")}, "minimum_gain: nan is not finite"),
@@ -237,12 +304,12 @@ def test_what_a_check_raises_is_its_failure(scene: Scene) -> None:
 )
 def test_a_gate_that_cannot_be_run_is_said_with_file_and_key(item: Any, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        checks.problems(with_gate(SPEC, "production", "has_signature", item))
+        checks.problems(with_gate(SPEC, "production", "has_signature", item), FEATURES)
     assert said in str(caught.value)
     assert "include/models/california_housing/model.yaml" in str(caught.value)
 
 
 def test_the_gates_of_the_model_can_be_run() -> None:
-    checks.problems(SPEC)
-    checks.problems(lenient(SPEC))
+    checks.problems(SPEC, FEATURES)
+    checks.problems(lenient(SPEC), FEATURES)
     assert isinstance(SPEC, ModelSpec)

@@ -114,8 +114,8 @@ def test_the_version_in_production_is_held_against_its_record_where_a_candidate_
     promotion.put_in_production(run.spec, run.lake, "1", "d1")
     names_code(folder(run, "1"))
     failed = gates.ask(run.spec, run.lake, "production", "2").failed
-    assert [check.name for check in failed] == ["better_than_production"]
-    assert "MLmodel of version 1 is changed" in failed[0].detail
+    assert [check.name for check in failed] == ["better_than_production", "no_slice_worse_than_production"]
+    assert all("MLmodel of version 1 is changed" in check.detail for check in failed)
 
 
 @pytest.mark.parametrize("tag", ["features", "algorithm", "split", "training_set", "feature_service"])

@@ -24,7 +24,7 @@ from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.ingestion.expectations import RuleOutcome
 from include.ingestion.files import Flag
-from include.ingestion.rows import NO_ROWS, POSITION, RowReasons, Rows, cast
+from include.ingestion.rows import NO_ROWS, POSITION, RowReasons, Rows, are_among, ascending, cast
 from include.ingestion.verdict import BatchHistory, Reprocessing, RowVerdicts
 from include.lakehouse.decisions import Reason
 from include.lakehouse.run import Run
@@ -242,7 +242,7 @@ def write_quarantine(
             return
         for laid_out, positions in rows(None if verdicts.batch_reasons else listed):
             everything = np.arange(positions.size)
-            chosen = everything if verdicts.batch_reasons else np.flatnonzero(np.isin(positions, listed))
+            chosen = everything if verdicts.batch_reasons else np.flatnonzero(are_among(positions, listed))
             if not chosen.size:
                 continue
             reasons = RowReasons()
@@ -337,7 +337,7 @@ def _accepted(run: Run) -> Iterator[pa.RecordBatch]:
         for place, file in enumerate(files.dictionary.to_pylist()):
             if file in quarantined:
                 of_file = files.indices.to_numpy() == place
-                keep &= ~(of_file & np.isin(batch.column(ROW_NUMBER).to_numpy(), quarantined[file]))
+                keep &= ~(of_file & are_among(batch.column(ROW_NUMBER).to_numpy(), quarantined[file]))
         accepted = pa.Table.from_batches([batch]).filter(pa.array(keep))
         typed = cast(as_delivered(run.spec, accepted), typed_columns(run.spec))
         if typed.errors:
@@ -354,14 +354,14 @@ def _accepted(run: Run) -> Iterator[pa.RecordBatch]:
 
 
 def _quarantined_rows(run: Run) -> dict[str, Rows]:
-    """Row numbers by source file."""
+    """Row numbers by source file, ascending."""
     found: dict[str, list[Rows]] = defaultdict(list)
     columns = [SOURCE_FILE, ROW_NUMBER]
     for batch in run.lake.reader(run.table(QUARANTINE), where=within(run.partition), columns=columns):
         files = batch.column(SOURCE_FILE).dictionary_encode()
         for place, file in enumerate(files.dictionary.to_pylist()):
             found[file].append(batch.column(ROW_NUMBER).filter(pc.equal(files.indices, place)).to_numpy())
-    return {file: np.concatenate(parts) for file, parts in found.items()}
+    return {file: ascending(*parts) for file, parts in found.items()}
 
 
 def _all_have(run: Run, reasons: Sequence[str]) -> bool:

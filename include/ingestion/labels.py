@@ -15,7 +15,7 @@ from include.core.spec import ModelSpec
 from include.ingestion import batch, expectations
 from include.ingestion.delivery import Delivery
 from include.ingestion.files import BadFile, position
-from include.ingestion.rows import POSITION, Cast, RowReasons, cast, error_reason
+from include.ingestion.rows import POSITION, Cast, RowReasons, are_among, cast, error_reason
 from include.ingestion.verdict import BatchVerdict, RowVerdicts, sort_out
 from include.lakehouse.decisions import Outcome, Reason
 from include.lakehouse.run import Run
@@ -96,7 +96,7 @@ def load(run: Run, delivery: Delivery) -> BatchVerdict:
     if why:
         _quarantine(run, delivered, _with_reasons(why, delivered.num_rows, reasons))
         return verdict
-    used = typed.columns.take(pa.array(np.setdiff1d(np.arange(delivered.num_rows), unusable)))
+    used = typed.columns.take(pa.array(np.flatnonzero(~are_among(np.arange(delivered.num_rows), unusable))))
     added = {
         EVENT_TIMESTAMP: pa.scalar(partition.start, TIMESTAMP),
         ARRIVED_AT: pa.scalar(run.labels_available_at(), TIMESTAMP),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from include.ingestion import batch
 from include.ingestion.delivery import Delivery
-from include.ingestion.rows import NO_ROWS, Rows
+from include.ingestion.rows import NO_ROWS, Rows, are_among
 from include.ingestion.validation import ChunkedValidator, Findings, validate
 from include.lakehouse.prefetcher import Prefetcher
 from include.lakehouse.run import Run
@@ -150,7 +150,7 @@ class RowSpill:
 
     def has(self, positions: Rows) -> bool:
         """Whether all of these rows are there."""
-        return self._count <= SPILLED_ROWS and bool(np.isin(positions, np.concatenate(self._parts)).all())
+        return self._count <= SPILLED_ROWS and bool(are_among(positions, np.concatenate(self._parts)).all())
 
     def rows(self) -> Iterator[tuple[pa.Table, Rows]]:
         """What is there, as it was delivered, with the positions of the rows; no more is added then."""

@@ -29,6 +29,23 @@ _INTEGER = r"^[+-]?\d{1,19}(\.0*)?$"
 _LEAST, _MOST = (pa.scalar(Decimal(bound), pa.decimal128(38)) for bound in (-(2**63), 2**63 - 1))
 
 
+def ascending(*parts: Rows) -> Rows:
+    """The rows of all parts, each once. By sorting: `numpy.unique` hashes (2.4), and takes a hundred times as long."""
+    rows = np.sort(np.concatenate([NO_ROWS, *parts]), kind="stable")
+    first = np.ones(rows.size, dtype=np.bool_)
+    first[1:] = rows[1:] != rows[:-1]
+    return rows[first]
+
+
+def are_among(rows: Rows, others: Rows) -> npt.NDArray[np.bool_]:
+    """Of each row whether it is one of the others, which are ascending."""
+    if not others.size:
+        return np.zeros(rows.size, dtype=np.bool_)
+    places = np.minimum(np.searchsorted(others, rows), others.size - 1)
+    found: npt.NDArray[np.bool_] = others[places] == rows
+    return found
+
+
 class RowReasons:
     """Reason codes by row position. Rows without a reason are not kept, so a clean batch costs nothing."""
 
@@ -36,9 +53,9 @@ class RowReasons:
         self._rows: dict[str, Rows] = {}
 
     def add(self, reason: str, rows: Iterable[int] | Rows) -> None:
-        added = np.unique(np.asarray(rows, dtype=np.int64))
+        added = np.asarray(rows, dtype=np.int64)
         if added.size:
-            self._rows[str(reason)] = np.union1d(self._rows.get(reason, NO_ROWS), added)
+            self._rows[str(reason)] = ascending(self._rows.get(reason, NO_ROWS), added)
 
     def add_all(self, other: RowReasons) -> None:
         for reason, rows in other._rows.items():
@@ -48,7 +65,7 @@ class RowReasons:
         """The reasons of some rows, which are then counted from 0 in the order given."""
         some = RowReasons()
         for reason, rows in self._rows.items():
-            some.add(reason, np.flatnonzero(np.isin(positions, rows)))
+            some.add(reason, np.flatnonzero(are_among(positions, rows)))
         return some
 
     def counts(self) -> dict[str, int]:
@@ -61,7 +78,7 @@ class RowReasons:
 
     def rows(self) -> Rows:
         """Every row that has a reason, once, ascending."""
-        return np.unique(np.concatenate([NO_ROWS, *self._rows.values()]))
+        return ascending(*self._rows.values())
 
     def column(self) -> pa.ListArray:
         """The reasons of each row of ``rows()``, list<string>, in the order in which they were added."""

@@ -32,7 +32,7 @@ from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
 from include.core.text import shown
 from include.ingestion.expectations import EXAMPLES, HIDDEN, Failure, Rule, RuleOutcome, Severity
-from include.ingestion.rows import NO_ROWS, Rows
+from include.ingestion.rows import Rows, are_among, ascending
 from include.ingestion.scan import row_numbers
 from include.lakehouse.decisions import Reason
 
@@ -106,7 +106,7 @@ def check(
     # Great Expectations returns them in an order of its own.
     found = {_rule_number(outcome): outcome for outcome in result.results}
     errors = cast_errors or {}
-    misfits = np.unique(np.concatenate([NO_ROWS, *errors.values()]))
+    misfits = ascending(*errors.values())
     return [_outcome(rule, found[number], frame, errors, misfits, hidden) for number, rule in enumerate(rules)]
 
 
@@ -236,7 +236,7 @@ def _failing_rows(rule: Rule, outcome: ExpectationValidationResult, cast_errors:
     found = np.sort(np.asarray(listed, dtype=np.int64))
     for column in rule.columns:
         if column in cast_errors:
-            found = np.setdiff1d(found, cast_errors[column], assume_unique=True)
+            found = found[~are_among(found, cast_errors[column])]
     return found
 
 
@@ -244,7 +244,7 @@ def _failure(
     rule: Rule, outcome: ExpectationValidationResult, frame: pd.DataFrame, found: Rows | None, misfits: Rows
 ) -> Failure:
     if found is not None:
-        first = np.setdiff1d(found, misfits, assume_unique=True)[:EXAMPLES]
+        first = found[~are_among(found, misfits)][:EXAMPLES]
         examples = tuple(
             ", ".join("null" if pd.isna(value) else shown(value) for value in row)
             for row in frame.loc[first, list(rule.columns)].itertuples(index=False)

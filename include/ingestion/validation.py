@@ -25,7 +25,7 @@ from include.core.spec import ModelSpec
 from include.ingestion import expectations, suite
 from include.ingestion.expectations import EXAMPLES, KINDS, Failure, Rule, RuleOutcome
 from include.ingestion.files import Flag
-from include.ingestion.rows import NO_ROWS, POSITION, Rows, cast
+from include.ingestion.rows import NO_ROWS, POSITION, Rows, are_among, ascending, cast
 from include.ingestion.scan import BatchScan
 from include.lakehouse.schemas import EXTRA_COLUMNS, ROW_NUMBER, SOURCE_FILE, typed_columns
 
@@ -159,7 +159,7 @@ class ChunkedValidator:
         self._writer.write_table(typed.columns.select(self._staged))
         places = {name: np.flatnonzero(flags) for name, flags in typed.errors.items()}
         cast_errors = {name: rows + start for name, rows in places.items()}
-        candidates = [NO_ROWS, *places.values()]
+        candidates = [*places.values()]
         for n, rule in self._alone.items():
             rows = may_fail(rule, typed.columns)
             if rows is None:
@@ -173,7 +173,7 @@ class ChunkedValidator:
                 many = sum(len(part[1]) for part in waiting) >= CHECKED_AT_ONCE
                 if many or sum(part[0].nbytes for part in waiting) >= CHECKED_BYTES:
                     self._check_pending(n)
-        return np.unique(np.concatenate(candidates))
+        return ascending(*candidates)
 
     def findings(
         self,
@@ -269,8 +269,8 @@ class ChunkedValidator:
         if n in self._broken:
             return self._broken[n]
         rule, parts = self._rules[n], self._found[n]
-        found = np.concatenate([NO_ROWS, *(part.rows for part in parts if part.rows is not None)])
-        kept = np.setdiff1d(found, duplicates)
+        found = ascending(*(part.rows for part in parts if part.rows is not None))
+        kept = found[~are_among(found, duplicates)]
         if not kept.size:
             return RuleOutcome(rule)
         examples = tuple(text for part in parts for text in (part.failure.examples if part.failure else ()))
@@ -333,14 +333,14 @@ def _outside(column: pa.Array, arguments: Mapping[str, Any]) -> Rows | None:
     low, high = arguments.get("min_value"), arguments.get("max_value")
     if pa.types.is_string(column.type) or not all(value is None or _is_number(value) for value in (low, high)):
         return None
-    found = [NO_ROWS]
+    found = []
     least, greatest = pc.min_max(column).as_py().values()
     # A bound itself may fail (strict_min): Great Expectations says so.
     if low is not None and least is not None and least <= low:
         found.append(_flagged(pc.less_equal(column, _bound(column.type, low, math.floor))))
     if high is not None and greatest is not None and greatest >= high:
         found.append(_flagged(pc.greater_equal(column, _bound(column.type, high, math.ceil))))
-    return np.unique(np.concatenate(found))
+    return ascending(*found)
 
 
 def _bound(type_: pa.DataType, value: Any, rounded: Any) -> pa.Scalar:

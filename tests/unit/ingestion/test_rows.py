@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.ingestion.rows import RowReasons, cast
+from include.ingestion.rows import NO_ROWS, RowReasons, are_among, ascending, cast
 from include.lakehouse.schemas import COLUMN_TYPES
 
 
@@ -119,3 +120,17 @@ def test_reasons_are_those_of_a_dictionary_of_lists(added: list[tuple[str, list[
     assert reasons.rows().tolist() == sorted(expected)
     assert reasons.column().to_pylist() == [expected[row] for row in sorted(expected)]
     assert sum(reasons.counts().values()) == sum(map(len, expected.values()))
+
+
+ROWS = st.lists(st.integers(0, 30)).map(lambda rows: np.array(rows, dtype=np.int64))
+
+
+@given(st.lists(ROWS))
+def test_ascending_is_what_numpy_says(parts: list[np.ndarray]) -> None:
+    expected = np.unique(np.concatenate([NO_ROWS, *parts]))
+    assert np.array_equal(ascending(*parts), expected)
+
+
+@given(ROWS, ROWS)
+def test_are_among_is_what_numpy_says(rows: np.ndarray, others: np.ndarray) -> None:
+    assert np.array_equal(are_among(rows, np.unique(others)), np.isin(rows, others))

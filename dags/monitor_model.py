@@ -50,7 +50,7 @@ def monitor_model(model: str) -> None:
         def measure_window(**context) -> dict:
             from include.monitoring import steps
 
-            if started_by(context) == {assets.reopened.name}:
+            if started_by(context) == {assets.reopened.name} and spec.monitoring.window.partitions == 1:
                 raise AirflowSkipException("Nothing of this window has changed; it is decided on again")
             return asdict(steps.measure_window(run_of(context)))
 

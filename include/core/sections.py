@@ -251,11 +251,21 @@ class Performance(Section):
     """How sure that has to be: a few hundred rows fall below it by chance."""
 
 
+class Window(Section):
+    """What is measured and judged at once."""
+
+    partitions: int = Field(default=1, ge=1, le=100)
+    """A window is a partition and those before it, so many together: where one alone has too few rows. There is one for
+    each partition all the same, so that those of several overlap."""
+
+
 class Retraining(Section):
     """When a retraining is asked for."""
 
     below_windows: int = Field(gt=0)
     of_windows: int = Field(gt=0)
+    """Of the last m labelled windows n are surely worse. Windows of several partitions share rows: that n of them are
+    says that it lasts, and is no surer than one, which is as sure as ``performance.confidence``."""
     cooldown_days: int = Field(ge=0)
     budget_requests: int = Field(ge=0)
     budget_days: int = Field(gt=0)
@@ -269,6 +279,7 @@ class Retraining(Section):
 
 
 class Monitoring(Section):
+    window: Window = Window()
     drift: Drift
     performance: Performance
     retraining: Retraining

@@ -91,6 +91,8 @@ def of_window(run: Run, verdict: Verdict) -> str:
             chance = " by chance" if worse and not surely else ""
             value = f"{metric.title} {metric.shown(measured.metric)} {sides[not worse]} {metric.shown(threshold)}"
             said.append(value + chance)
+        if measured.span:
+            said.append(f"on {measured.span}")
         if measured.in_training:
             said.append(f"{measured.in_training} rows left out that the version was trained on")
         said.append(f"{_some(_drifted(measured))} drifted" if measured.drifted_features else "no drift")

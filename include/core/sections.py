@@ -15,6 +15,9 @@ Part = Annotated[float, Field(gt=0, lt=1)]
 Chosen = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$|^[A-Za-z_][\w.]*:\w+$")]
 """One of the package's own by its name, or a user's by its path: ``my_package.metrics:wape``."""
 
+MOST_PARTITIONS = 100
+"""Of a monitored window: measuring it reads them all."""
+
 
 class Task(StrEnum):
     """What is predicted."""
@@ -254,7 +257,7 @@ class Performance(Section):
 class Window(Section):
     """What is measured and judged at once."""
 
-    partitions: int = Field(default=1, ge=1, le=100)
+    partitions: int = Field(default=1, ge=1, le=MOST_PARTITIONS)
     """A window is a partition and those before it, so many together: where one alone has too few rows. There is one for
     each partition all the same, so that those of several overlap."""
 

@@ -137,11 +137,12 @@ def _rows_of(spec: ModelSpec, lake: Lakehouse, partition: Partition, served: pa.
 
 def _content(spec: ModelSpec, rows: pd.DataFrame, labelled: pd.DataFrame | None) -> list[tuple[str, str, float]]:
     """How many rows of each partition are in the window, and checksums of what of it was seen."""
-    keys, lines = list(spec.entity.keys), []
+    keys = list(spec.entity.keys)
+    lines: list[tuple[str, str, float]] = []
     for key, own in rows.groupby(PARTITION):
-        lines += [(ROWS, key, float(len(own))), (SERVED_CONTENT, key, _checksum(own[[*keys, PREDICTION]]))]
+        lines += [(ROWS, str(key), float(len(own))), (SERVED_CONTENT, str(key), _checksum(own[[*keys, PREDICTION]]))]
     for key, own in labelled.groupby(PARTITION) if labelled is not None else ():
-        lines.append((LABELS_CONTENT, key, _checksum(own[[*keys, spec.target]])))
+        lines.append((LABELS_CONTENT, str(key), _checksum(own[[*keys, spec.target]])))
     return lines
 
 

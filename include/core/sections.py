@@ -61,6 +61,9 @@ class Deliveries(Section):
     """When Airflow warns of a run that is not done, before the deadline; half of it by default."""
     label_delay: int = Field(ge=0)
     """How many partitions later the labels of a partition arrive."""
+    null_labels: Literal["quarantine", "unlabelled"] = "quarantine"
+    """What a delivered label without a value is. ``quarantine``: a mistake, which waits there and counts in the budget.
+    ``unlabelled``: its row has no label; it stays scored, and neither training nor monitoring sees it."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     final_newline: bool = True
     """Whether a CSV file ends with a line end. Where one lacks it, its last row may be cut, and is quarantined."""

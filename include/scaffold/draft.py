@@ -137,7 +137,10 @@ class Draft:
                     f"{column.name}: {column.misfits} values are no numbers: deliver empty cells where there is none"
                 )
         if nulls := self.target.value.nulls + self.target.value.misfits:
-            lines.append(f"{self.target.value.name}: {nulls} rows have none; a label that is delivered has a value")
+            lines.append(
+                f"{self.target.value.name}: {nulls} rows have none; a label that is delivered has a value, or "
+                "deliveries.null_labels says that there is none"
+            )
         if not self.source.is_whole:
             lines.append(f"only the first {self.profile.rows:,} rows of {self.source.name} were looked at")
         lines.append("descriptions, owner, label_delay, thresholds: the file does not say them")

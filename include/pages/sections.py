@@ -197,7 +197,7 @@ def _window(run: Run, decision: Decision) -> Section:
             ("at least" if metric.higher_is_better else "at most", threshold),
             ("Version", window.version),
             ("Rows scored", window.rows),
-            *([("of", window.span)] if window.span else []),
+            *([("Window", window.span)] if window.span else []),
             ("with labels", window.labelled_rows),
             ("Drifted features", len(window.drifted_features)),
         ],

@@ -139,8 +139,10 @@ def _content(spec: ModelSpec, rows: pd.DataFrame, labelled: pd.DataFrame | None)
     """How many rows of each partition are in the window, and checksums of what of it was seen."""
     keys = list(spec.entity.keys)
     lines: list[tuple[str, str, float]] = []
-    for key, own in rows.groupby(PARTITION):
-        lines += [(ROWS, str(key), float(len(own))), (SERVED_CONTENT, str(key), _checksum(own[[*keys, PREDICTION]]))]
+    # A version of features is null in old rows: then it is a float64 in windows that have such rows, else an integer.
+    served = rows[[PARTITION, *keys, PREDICTION, FEATURES_VERSION]].astype({FEATURES_VERSION: np.float64})
+    for key, own in served.groupby(PARTITION):
+        lines += [(ROWS, str(key), float(len(own))), (SERVED_CONTENT, str(key), _checksum(own))]
     for key, own in labelled.groupby(PARTITION) if labelled is not None else ():
         lines.append((LABELS_CONTENT, str(key), _checksum(own[[*keys, spec.target]])))
     return lines

@@ -5,7 +5,8 @@ Takes the labels of a partition's rows into the lakehouse. They arrive later tha
 partition key.
 
 **Reads:** `<landing>/<model>/labels/batch_date=<key>/`, once its `_SUCCESS` marker is there, and the keys of the
-partition's batch, where that is there: a label of no delivered row waits in quarantine.
+partition's batch, where that is there: a label of no delivered row waits in quarantine. So does one without a value;
+with `deliveries.null_labels: unlabelled` it says that its row has no label, and is counted.
 
 **Writes:** that partition of `labels_` and `quarantine_labels_<model>`, a row in `decisions` (the run's tab *Report*).
 

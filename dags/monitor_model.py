@@ -2,18 +2,20 @@
 Measures drift and performance of what was served for a partition, and decides what follows from them.
 
 **Runs when:** a partition's `predictions` are there (drift alone), again when its `labels` are, or when it is
-`reopened` (a window that it was decided by has changed); or backfilled over a range.
+`reopened` (a window that it was decided by has changed, or a partition that its own is made of); or backfilled over a
+range.
 
-**Reads:** the partition's features, labels and served predictions; training set and reference profile of the version
-that was served; the profiles of the partition's batch and of those that version was trained on; the last windows and
-requests.
+**Reads:** features, labels and served predictions of the window: the partition, and as many before it as
+`monitoring.window` says; training set and reference profile of the version that was served; the profiles of the
+window's batches and of those that version was trained on; the last windows and requests.
 
 **Writes:** that partition of `metrics_<model>`, and a row in `decisions` (the run's tab *Report*).
 
 **Safe to re-run:** yes, in any order. The same tables give the same metrics and the same branch. A window that comes
-late reopens those that looked back on it, which are decided on again. The trainings that several runs ask for after one
-partition are one, and of days that come backwards no more are asked for than cool-down and budget allow. A partition
-that another version scored again keeps its own, and no version is measured on rows that it was trained on.
+late reopens those that looked back on it, which are decided on again, and those that are made of its rows, which are
+measured again, too. The trainings that several runs ask for after one partition are one, and of days that come
+backwards no more are asked for than cool-down and budget allow. A partition that another version scored again keeps its
+own, and no version is measured on rows that it was trained on.
 
 **When it fails:** a table of the partition is missing; the message says which DAG writes it.
 `alert_root_cause` fails on purpose: performance fell, no feature drifted, and these rows teach nothing better, so a
@@ -50,7 +52,7 @@ def monitor_model(model: str) -> None:
         def measure_window(**context) -> dict:
             from include.monitoring import steps
 
-            if started_by(context) == {assets.reopened.name}:
+            if started_by(context) == {assets.reopened.name} and spec.monitoring.window.partitions == 1:
                 raise AirflowSkipException("Nothing of this window has changed; it is decided on again")
             return asdict(steps.measure_window(run_of(context)))
 

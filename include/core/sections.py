@@ -15,6 +15,9 @@ Part = Annotated[float, Field(gt=0, lt=1)]
 Chosen = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$|^[A-Za-z_][\w.]*:\w+$")]
 """One of the package's own by its name, or a user's by its path: ``my_package.metrics:wape``."""
 
+MOST_PARTITIONS = 100
+"""Of a monitored window: measuring it reads them all."""
+
 
 class Task(StrEnum):
     """What is predicted."""
@@ -58,6 +61,9 @@ class Deliveries(Section):
     """When Airflow warns of a run that is not done, before the deadline; half of it by default."""
     label_delay: int = Field(ge=0)
     """How many partitions later the labels of a partition arrive."""
+    null_labels: Literal["quarantine", "unlabelled"] = "quarantine"
+    """What a delivered label without a value is. ``quarantine``: a mistake, which waits there and counts in the budget.
+    ``unlabelled``: its row has no label; it stays scored, and neither training nor monitoring sees it."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     final_newline: bool = True
     """Whether a CSV file ends with a line end. Where one lacks it, its last row may be cut, and is quarantined."""
@@ -251,11 +257,21 @@ class Performance(Section):
     """How sure that has to be: a few hundred rows fall below it by chance."""
 
 
+class Window(Section):
+    """What is measured and judged at once."""
+
+    partitions: int = Field(default=1, ge=1, le=MOST_PARTITIONS)
+    """A window is a partition and those before it, so many together: where one alone has too few rows. There is one for
+    each partition all the same, so that those of several overlap."""
+
+
 class Retraining(Section):
     """When a retraining is asked for."""
 
     below_windows: int = Field(gt=0)
     of_windows: int = Field(gt=0)
+    """Of the last m labelled windows n are surely worse. Windows of several partitions share rows: that n of them are
+    says that it lasts, and is no surer than one, which is as sure as ``performance.confidence``."""
     cooldown_days: int = Field(ge=0)
     budget_requests: int = Field(ge=0)
     budget_days: int = Field(gt=0)
@@ -269,6 +285,7 @@ class Retraining(Section):
 
 
 class Monitoring(Section):
+    window: Window = Window()
     drift: Drift
     performance: Performance
     retraining: Retraining

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from include.core.errors import ConfigError, DataError
 from include.core.registry import choose
-from include.core.sections import Task
+from include.core.sections import MOST_PARTITIONS, Task
 from include.core.spec import ModelSpec
 
 Floats = npt.NDArray[np.float64]
@@ -97,6 +98,27 @@ def of(spec: ModelSpec) -> Metric:
             f"{spec.metric} is for {metric.task}, and the task is {spec.task}", where=where, fix=f"Use one of {fitting}"
         )
     return metric
+
+
+def require_judged(spec: ModelSpec, n_features: int, most_rows: int | None) -> None:
+    """Refuse a model of which no window can ever be judged.
+
+    Args:
+        most_rows: of a batch; None where there is no limit.
+
+    Raises:
+        ConfigError: as `of`, or a window has fewer rows than the metric needs, however many come.
+    """
+    least, partitions = of(spec).least_rows(n_features), spec.monitoring.window.partitions
+    if most_rows is None or most_rows * partitions >= least:
+        return
+    needed = ceil(least / max(most_rows, 1))
+    raise ConfigError(
+        f"no window is ever judged: it has at most {partitions} x {most_rows} rows, as expectations.yaml limits a "
+        f"batch, and {of(spec).title} needs {least} with {n_features} features",
+        where=f"{spec.file()}: monitoring.window.partitions",
+        fix=f"Set it to {needed} or more" if needed <= MOST_PARTITIONS else "Use a longer grain",
+    )
 
 
 def for_search(spec: ModelSpec) -> Metric:

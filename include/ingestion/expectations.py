@@ -6,7 +6,7 @@ takes seconds. A test holds the table of types against the library's own classes
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,6 +98,17 @@ def load_for_labels(spec: ModelSpec) -> list[Rule]:
         ConfigError: as ``load`` does.
     """
     return _load(spec, "labels", (*spec.entity.keys, spec.target))
+
+
+def most_rows(rules: Sequence[Rule]) -> int | None:
+    """The most rows that a batch can have by its rules; None where they set no limit."""
+    named = {"expect_table_row_count_to_be_between": "max_value", "expect_table_row_count_to_equal": "value"}
+    limits = [
+        rule.arguments.get(named[rule.type])
+        for rule in rules
+        if rule.type in named and rule.severity == "reject_batch" and not set(rule.arguments) & set(_FILTER.split())
+    ]
+    return min((int(limit) for limit in limits if isinstance(limit, int | float)), default=None)
 
 
 def _load(spec: ModelSpec, section: str, columns: Collection[str]) -> list[Rule]:

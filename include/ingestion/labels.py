@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +16,7 @@ from include.core.spec import ModelSpec
 from include.ingestion import batch, expectations
 from include.ingestion.delivery import Delivery
 from include.ingestion.files import BadFile, position
-from include.ingestion.rows import POSITION, Cast, RowReasons, are_among, cast, error_reason
+from include.ingestion.rows import POSITION, Cast, RowReasons, are_among, ascending, cast, error_reason
 from include.ingestion.verdict import BatchVerdict, RowVerdicts, sort_out
 from include.lakehouse.decisions import Outcome, Reason
 from include.lakehouse.run import Run
@@ -36,7 +37,18 @@ from include.lakehouse.selection import within
 
 log = logging.getLogger(__name__)
 
+Flags = npt.NDArray[np.bool_]
+"""One a row."""
+
 _OUTCOMES = {Outcome.ACCEPT_BATCH: Outcome.ACCEPT_LABELS, Outcome.REJECT_BATCH: Outcome.REJECT_LABELS}
+
+
+@dataclass(frozen=True)
+class LabelsVerdict(BatchVerdict):
+    """What becomes of a labels delivery."""
+
+    unlabelled: int = 0
+    """Rows that are neither used nor in quarantine: they say that there is no label."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +60,29 @@ class LabelCounts:
     quarantined: int
     reasons: dict[str, int]
     """Quarantined rows by reason; a row can have several."""
+    unlabelled: int = 0
+    """Rows without a value, where that says that there is none (``deliveries.null_labels``)."""
 
     @classmethod
-    def of(cls, verdict: BatchVerdict) -> LabelCounts:
-        return cls(verdict.rows, verdict.rows - verdict.quarantined, verdict.quarantined, verdict.reasons)
+    def of(cls, verdict: LabelsVerdict) -> LabelCounts:
+        accepted = verdict.rows - verdict.quarantined - verdict.unlabelled
+        return cls(verdict.rows, accepted, verdict.quarantined, verdict.reasons, verdict.unlabelled)
 
     def describe(self) -> str:
-        lines = [f"{self.rows} rows = {self.accepted} accepted + {self.quarantined} quarantined"]
+        without = f" + {self.unlabelled} unlabelled" if self.unlabelled else ""
+        lines = [f"{self.rows} rows = {self.accepted} accepted + {self.quarantined} quarantined{without}"]
         return "\n".join([*lines, *(f"  {reason}  {count}" for reason, count in self.reasons.items())])
 
 
-def load(run: Run, delivery: Delivery) -> BatchVerdict:
+def load(run: Run, delivery: Delivery) -> LabelsVerdict:
     """Replace the delivery's partition of ``labels_`` and ``quarantine_labels_``.
 
     A label is used if its key and target can be read, no other row contradicts it and it keeps the rules under
     ``labels`` in expectations.yaml; of rows that say the same the first is used. ``ingestion.quarantine_budget`` and
     ``ingestion.row_count_band`` hold for labels as they do for batches. Where the partition's batch is there, a label
     whose key no row of it has is in quarantine, too. Where they are rejected as a whole all rows are in quarantine, and
-    ``labels_`` is what it was; where they cannot be read, both are.
+    ``labels_`` is what it was; where they cannot be read, both are. With ``deliveries.null_labels: unlabelled`` a row
+    without a value is in neither: what was its label before is replaced with the partition.
 
     Raises:
         DeliveryError: the delivery is incomplete.
@@ -81,22 +98,27 @@ def load(run: Run, delivery: Delivery) -> BatchVerdict:
     reasons = RowReasons()
     for column, flags in typed.errors.items():
         reasons.add(error_reason(kinds[column], column), np.flatnonzero(flags))
+    null = pc.is_null(delivered[spec.target]).to_numpy() & (spec.deliveries.null_labels == "unlabelled")
     for column in kinds:
-        reasons.add(Reason.NULL.about(column), np.flatnonzero(pc.is_null(delivered[column])))
-    _add_repeated(reasons, spec, typed.columns)
+        missing = pc.is_null(delivered[column]).to_numpy()
+        reasons.add(Reason.NULL.about(column), np.flatnonzero(missing & ~null if column == spec.target else missing))
+    _add_repeated(reasons, spec, typed.columns, null)
     _add_unknown(reasons, run, typed.columns)
     for file, flag in delivery.flags:
         flagged = pc.and_(pc.equal(delivered[SOURCE_FILE], file), pc.equal(delivered[ROW_NUMBER], flag.row))
         reasons.add(flag.reason, np.flatnonzero(flagged))
-    why = [*_check_rules(spec, typed, reasons), *_unlike_others(run, delivered.num_rows)]
+    why = [*_check_rules(spec, typed, reasons, null), *_unlike_others(run, delivered.num_rows, int(null.sum()))]
     unusable = reasons.rows()
     if unusable.size > spec.ingestion.quarantine_budget * delivered.num_rows:
         why.append(Reason.QUARANTINE_BUDGET_EXCEEDED.value)
-    verdict = _of_labels(RowVerdicts(delivered.num_rows, reasons, tuple(why), (), ()).summary(delivery.folder))
+    unlabelled = np.setdiff1d(np.flatnonzero(null), unusable)
+    summary = RowVerdicts(delivered.num_rows, reasons, tuple(why), (), ()).summary(delivery.folder)
+    verdict = _of_labels(summary, 0 if why else unlabelled.size)
     if why:
         _quarantine(run, delivered, _with_reasons(why, delivered.num_rows, reasons))
         return verdict
-    used = typed.columns.take(pa.array(np.flatnonzero(~are_among(np.arange(delivered.num_rows), unusable))))
+    left_out = ascending(unusable, unlabelled)
+    used = typed.columns.take(pa.array(np.flatnonzero(~are_among(np.arange(delivered.num_rows), left_out))))
     added = {
         EVENT_TIMESTAMP: pa.scalar(partition.start, TIMESTAMP),
         ARRIVED_AT: pa.scalar(run.labels_available_at(), TIMESTAMP),
@@ -110,12 +132,13 @@ def load(run: Run, delivery: Delivery) -> BatchVerdict:
     return verdict
 
 
-def _of_labels(verdict: BatchVerdict) -> BatchVerdict:
-    return replace(verdict, outcome=_OUTCOMES.get(verdict.outcome, verdict.outcome))
+def _of_labels(verdict: BatchVerdict, unlabelled: int = 0) -> LabelsVerdict:
+    named = {item.name: getattr(verdict, item.name) for item in fields(verdict)}
+    return LabelsVerdict(**named | {"outcome": _OUTCOMES.get(verdict.outcome, verdict.outcome)}, unlabelled=unlabelled)
 
 
-def _check_rules(spec: ModelSpec, labels: Cast, reasons: RowReasons) -> list[str]:
-    """Add the rows that break a rule; the labels that repeat others are not asked about.
+def _check_rules(spec: ModelSpec, labels: Cast, reasons: RowReasons, null: Flags) -> list[str]:
+    """Add the rows that break a rule; those that repeat others, or say that there is no label, are not asked about.
 
     Returns:
         The reasons of broken rules that reject the whole.
@@ -126,7 +149,8 @@ def _check_rules(spec: ModelSpec, labels: Cast, reasons: RowReasons) -> list[str
     from include.ingestion import suite  # Great Expectations takes seconds to import
 
     errors = {column: np.flatnonzero(flags) for column, flags in labels.errors.items()}
-    frame = suite.frame(labels.columns).drop(index=pd.Index(reasons.rows_of(Reason.DUPLICATE_ROW)))
+    not_asked = np.union1d(reasons.rows_of(Reason.DUPLICATE_ROW), np.flatnonzero(null))
+    frame = suite.frame(labels.columns).drop(index=pd.Index(not_asked))
     outcomes = suite.check(spec, rules, frame, cast_errors=errors)
     found, rejecting, _ = sort_out(outcomes)
     reasons.add_all(found)
@@ -135,10 +159,11 @@ def _check_rules(spec: ModelSpec, labels: Cast, reasons: RowReasons) -> list[str
     return rejecting
 
 
-def _unlike_others(run: Run, rows: int) -> list[str]:
-    """What is unusual about the number of labels."""
+def _unlike_others(run: Run, delivered: int, null: int) -> list[str]:
+    """What is unusual about the number of labels: of those that have a value, as `labels_` has them of other days."""
+    rows = delivered - null
     if not rows:
-        return [Reason.NO_ROWS.value]
+        return [Reason.NO_LABELS.value if delivered else Reason.NO_ROWS.value]
     learned, band = run.spec.ingestion.row_count_band, batch.row_count_band(run, LABELS, LABELS)
     if not learned or not band or band[0] <= rows <= band[1]:
         return []
@@ -175,12 +200,15 @@ def _check_columns(delivery: Delivery, delivered: pa.Table) -> None:
         )
 
 
-def _add_repeated(reasons: RowReasons, spec: ModelSpec, labels: pa.Table) -> None:
-    """Add the rows that repeat an earlier label, and all rows of a key whose labels differ."""
+def _add_repeated(reasons: RowReasons, spec: ModelSpec, labels: pa.Table, null: Flags) -> None:
+    """Add the rows that repeat an earlier label, and all rows of a key whose labels differ: no label is another one."""
     keys = list(spec.entity.keys)
-    # Without nulls integers stay exact.
-    complete = labels.append_column(POSITION, pa.array(np.arange(labels.num_rows))).drop_null().to_pandas()
-    contradicts = complete.groupby(keys)[spec.target].transform("nunique").gt(1)
+    said = null | labels[spec.target].is_valid().to_numpy()
+    for key in keys:  # without nulls integers stay exact
+        said &= labels[key].is_valid().to_numpy()
+    placed = labels.append_column(POSITION, pa.array(np.arange(labels.num_rows)))
+    complete = placed.filter(pa.array(said)).to_pandas()
+    contradicts = complete.groupby(keys)[spec.target].transform("nunique", dropna=False).gt(1)
     reasons.add(Reason.DUPLICATE_ROW, complete[POSITION][complete.duplicated([*keys, spec.target])])
     reasons.add(Reason.DUPLICATE_KEY.about(",".join(keys)), complete[POSITION][contradicts])
 

@@ -32,6 +32,7 @@ _MEANINGS: dict[str, tuple[str, str]] = {
         "Have the sender deliver it with a header",
     ),
     Reason.NO_ROWS: ("the file has a header and no rows", "Have the sender deliver it again"),
+    Reason.NO_LABELS: ("no label has a value", "Ask the sender whether none is known of the whole partition"),
     Reason.MISSING_COLUMN: (
         "column {columns} is not delivered",
         "Have the sender add it, or take it out of columns in model.yaml",

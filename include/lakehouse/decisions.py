@@ -117,6 +117,7 @@ class Reason(StrEnum):
     REPEATED_COLUMN = "repeated_column"
     UNSUPPORTED_TYPE = "unsupported_type"
     NO_ROWS = "no_rows"
+    NO_LABELS = "no_labels"
     MISSING_COLUMN = "missing_column"
     EXTRA_COLUMN = "extra_column"
     RETYPED_COLUMN = "retyped_column"

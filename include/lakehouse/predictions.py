@@ -18,19 +18,26 @@ from include.lakehouse.schemas import (
     SERVED,
     WITHDRAWN,
 )
-from include.lakehouse.selection import Where, within
+from include.lakehouse.selection import Where, between, within
 from include.lakehouse.tables import Lakehouse, Reader
 
 
 def served_rows(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table | None:
     """The predictions that were served and are not withdrawn, None where there is none: key columns, prediction,
     model_version and features_version."""
-    return _rows(spec, lake, partition, (SERVED, "=", True))
+    return _rows(spec, lake, [*within(partition), (SERVED, "=", True)])
 
 
 def rows_of(spec: ModelSpec, lake: Lakehouse, partition: Partition, version: str) -> pa.Table | None:
     """The predictions of one version, served and beside, as `served_rows`."""
-    return _rows(spec, lake, partition, (MODEL_VERSION, "=", version))
+    return _rows(spec, lake, [*within(partition), (MODEL_VERSION, "=", version)])
+
+
+def served_by(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition, version: str) -> pa.Table | None:
+    """What one version served of the partitions from ``first`` up to and with ``last``: as `served_rows`, and the
+    partition of each row."""
+    where = [*between(first, last), (SERVED, "=", True), (MODEL_VERSION, "=", version)]
+    return _rows(spec, lake, where, PARTITION)
 
 
 def served_version(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> str | None:
@@ -62,9 +69,8 @@ def mark(rows: pa.Table, *, withdrawn: bool) -> pa.Table:
     return rows.set_column(place, WITHDRAWN, pa.repeat(withdrawn, rows.num_rows))
 
 
-def _rows(spec: ModelSpec, lake: Lakehouse, partition: Partition, chosen: tuple[str, str, object]) -> pa.Table | None:
-    where: Where = [*within(partition), chosen]
-    columns = [*spec.entity.keys, PREDICTION, MODEL_VERSION, FEATURES_VERSION, WITHDRAWN]
+def _rows(spec: ModelSpec, lake: Lakehouse, where: Where, *more: str) -> pa.Table | None:
+    columns = [*spec.entity.keys, PREDICTION, MODEL_VERSION, FEATURES_VERSION, WITHDRAWN, *more]
     table = lake.read_if_exists(PREDICTIONS.of(spec), where=where, columns=columns)
     if table is None:
         return None

@@ -24,6 +24,9 @@ BEST = "best"
 """The best value of the model's metric that chance leaves open."""
 CONCEPT_DRIFTED = "concept_drifted"
 """1 where what is predicted has changed, 0 where it has not; absent where that cannot be said."""
+ROWS, SERVED_CONTENT, LABELS_CONTENT = "rows", "served_content", "labels_content"
+"""Of a window of several partitions, by partition: how many of its rows are in the window, and checksums of what was
+served and of the labels, where the window has seen labels. They tell a window that has other rows than are there."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,17 @@ class WindowMetrics:
     teach better."""
     distances: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By drifted feature its distance, and the least that counts as drift."""
+    partitions: tuple[str, ...] = ()
+    """Of a window of several partitions the keys of those whose rows are in it, oldest first."""
+
+    @property
+    def span(self) -> str:
+        """``5 partitions from 2025-01-02 to 2025-01-07``; nothing where windows are of one partition."""
+        if not self.partitions:
+            return ""
+        if len(self.partitions) == 1:
+            return f"{self.partitions[0]} alone"
+        return f"{len(self.partitions)} partitions from {self.partitions[0]} to {self.partitions[-1]}"
 
     @property
     def labelled(self) -> bool:
@@ -73,6 +87,24 @@ class WindowMetrics:
         return self.metric if self.best is None else self.best
 
 
+@dataclass(frozen=True)
+class Content:
+    """Which rows a window of several partitions is made of: checksums by partition."""
+
+    version: str | None
+    served: dict[str, float]
+    labels: dict[str, float]
+
+    def of(self, key: str) -> tuple[float | None, float | None]:
+        """What was served, and the labels, of a partition; None of what is not in the window."""
+        return self.served.get(key), self.labels.get(key)
+
+
+def first_partition(spec: ModelSpec, partition: Partition) -> Partition:
+    """The first one of a partition's window: of the calendar, whatever was delivered."""
+    return max(partition.shift(1 - spec.monitoring.window.partitions), min(spec.first_partition, partition))
+
+
 def read(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) -> list[WindowMetrics]:
     """The windows measured of the partitions from ``first`` up to and with ``last``, oldest first."""
     table = lake.read_if_exists(METRICS.of(spec), where=[*between(first, last), ("source", "=", SOURCE)])
@@ -82,6 +114,22 @@ def read(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) ->
         from_rows(spec, Partition.parse(str(key), spec.grain), rows)
         for key, rows in table.to_pandas().groupby(PARTITION, sort=True)
     ]
+
+
+def contents(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) -> dict[Partition, Content]:
+    """Of the windows measured of these partitions, oldest first, which rows they are made of."""
+    found = lake.read_if_exists(
+        METRICS.of(spec),
+        where=[*between(first, last), ("source", "=", SOURCE)],
+        columns=[PARTITION, MODEL_VERSION, "metric", "slice", "value"],
+    )
+    by_key: dict[str, Content] = {}
+    for row in found.sort_by(PARTITION).to_pylist() if found else []:
+        content = by_key.setdefault(row[PARTITION], Content(row[MODEL_VERSION], {}, {}))
+        told = {SERVED_CONTENT: content.served, LABELS_CONTENT: content.labels}.get(row["metric"])
+        if told is not None:
+            told[row["slice"]] = row["value"]
+    return {Partition.parse(key, spec.grain): content for key, content in by_key.items()}
 
 
 def drifted(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) -> list[Partition]:
@@ -130,4 +178,5 @@ def from_rows(spec: ModelSpec, partition: Partition, rows: pd.DataFrame) -> Wind
         concept_drifted=concept_drifted,
         drifted_columns=tuple(sorted(set(columns))),
         distances={row["slice"]: (row["value"], row["threshold"]) for row in told.to_dict("records")},
+        partitions=tuple(sorted(rows[(rows["metric"] == ROWS) & (rows["slice"] != ALL)]["slice"])),
     )

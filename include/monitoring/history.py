@@ -39,18 +39,39 @@ def looked_back(past: Sequence[WindowMetrics]) -> dict[str, float | None]:
 
 
 def outdated(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> list[Partition]:
-    """The labelled windows after one whose last decision looked back on other windows than are there now, oldest first.
+    """The windows after one that are to be decided on again, oldest first.
+
+    Labelled ones whose last decision looked back on other windows than are there now, and those of several partitions
+    that were made of other rows of its partition than are there now.
 
     So it is where a partition, or its labels, came later than the next ones', or was withdrawn.
     """
     count = spec.monitoring.retraining.of_windows - 1
-    found = []
+    found = _made_of_others(spec, lake, partition)
     for item in _labelled_windows_after(spec, lake, partition, count):
         decided = decisions.history(lake, spec.name, Kind.RETRAINING_POLICY, subject=item.partition.key)
         last = max(decided, key=lambda decision: decision.recorded_at, default=None)
         there = looked_back(labelled_windows(spec, lake, item.partition, count))
         if last is not None and last.inputs.get("looked_back") != there:
             found.append(item.partition)
+    return sorted(set(found))
+
+
+def _made_of_others(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> list[Partition]:
+    """The windows after a partition that would have other rows of it, were they measured now.
+
+    The window that is its own says which are there: of a later one the same version's, and the labels if it saw any.
+    """
+    length = spec.monitoring.window.partitions
+    if length == 1:
+        return []
+    later = windows.contents(spec, lake, partition, partition.shift(length - 1))
+    nothing = windows.Content(None, {}, {})
+    own, found = later.pop(partition, nothing), []
+    for item, content in later.items():
+        served, labels = (own if own.version == content.version else nothing).of(partition.key)
+        if content.of(partition.key) != (served, labels if item.key in content.labels else None):
+            found.append(item)
     return found
 
 

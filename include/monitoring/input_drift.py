@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.evaluation import drift
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
@@ -73,23 +72,24 @@ class _Counts:
         return [*counts, self.unnamed - share * total]
 
 
-def detect(spec: ModelSpec, lake: Lakehouse, partition: Partition, trained_on: Sequence[str]) -> list[ColumnDrift]:
+def detect(spec: ModelSpec, lake: Lakehouse, window: Sequence[str], trained_on: Sequence[str]) -> list[ColumnDrift]:
     """Test the nulls of every delivered column, and the categories of every text column.
 
     Where profiles leave out rare categories, one that only one side names counts as drifted by what it surely did.
     Of personal columns there are only counts, so only their nulls are tested.
 
     Args:
+        window: keys of the partitions whose batches are tested together.
         trained_on: keys of the partitions whose batches the model was trained on, oldest first.
 
     Returns:
-        In the order of the columns; nothing where the profiles of the partition, or of all the others, are missing.
+        In the order of the columns; nothing where the profiles of the window, or of all the others, are missing.
     """
     accepted = lake.rows_by_partition(CLEAN.of(spec))
     # Of one that was withdrawn since, the profile is of what was delivered last.
-    others = [key for key in trained_on if key != partition.key and accepted.get(key, 1)]
+    others = [key for key in trained_on if key not in window and accepted.get(key, 1)]
     reference = [others[place] for place in spread(len(others), REFERENCE_PARTITIONS)]
-    now, before = _counts(spec, lake, partition.key, reference)
+    now, before = _counts(spec, lake, window, reference)
     samples = []
     for name in spec.columns:
         if name not in now or name not in before:
@@ -105,10 +105,12 @@ def spread(count: int, most: int) -> npt.NDArray[np.int_]:
     return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
-def _counts(spec: ModelSpec, lake: Lakehouse, key: str, reference: Sequence[str]) -> Sequence[dict[str, _Counts]]:
-    """Of a partition, and of those that it is compared with: by column, summed over the batches."""
+def _counts(
+    spec: ModelSpec, lake: Lakehouse, window: Sequence[str], reference: Sequence[str]
+) -> Sequence[dict[str, _Counts]]:
+    """Of a window, and of what it is compared with: by column, summed over the batches."""
     told = ["count", "nulls", "frequency"]
-    where = [(PARTITION, "in", [key, *reference]), ("statistic", "in", told)]
+    where = [(PARTITION, "in", [*window, *reference]), ("statistic", "in", told)]
     columns = [PARTITION, *_NAMED, "value"]
     table = lake.read_if_exists(PROFILES.of(spec), where=where, columns=columns) if reference else None
     if table is None:
@@ -122,11 +124,12 @@ def _counts(spec: ModelSpec, lake: Lakehouse, key: str, reference: Sequence[str]
             of.nulls = line["value_sum"]
         else:
             of.categories[line["category"]] = line["value_sum"]
-    before: dict[str, _Counts] = {}
-    for batch in (counts for partition, counts in batches.items() if partition != key):
+    sides: tuple[dict[str, _Counts], dict[str, _Counts]] = {}, {}
+    for key, batch in batches.items():
+        side = sides[key not in window]
         for column, of in batch.items():
-            before[column] = before[column] + of if column in before else of
-    return [{column: of for column, of in side.items() if of.rows} for side in (batches.get(key, {}), before)]
+            side[column] = side[column] + of if column in side else of
+    return [{column: of for column, of in side.items() if of.rows} for side in sides]
 
 
 def _samples(name: str, kind: ColumnKind, sides: Sequence[Sequence[float]]) -> Samples:

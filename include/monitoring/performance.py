@@ -1,4 +1,4 @@
-"""How well the predictions of a partition fit the labels that have arrived."""
+"""How well the predictions of a window fit the labels that have arrived."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from include.core.sections import Task
 from include.core.spec import ModelSpec
 from include.evaluation import interval, metrics
 from include.evaluation.metrics import Floats
-from include.lakehouse.schemas import ARRIVED_AT, EVENT_TIMESTAMP, LABELS, PREDICTION
-from include.lakehouse.selection import within
+from include.lakehouse.schemas import ARRIVED_AT, EVENT_TIMESTAMP, LABELS, PARTITION, PREDICTION
+from include.lakehouse.selection import between
 from include.lakehouse.tables import Lakehouse
-from include.lakehouse.windows import BEST, COUNTS
+from include.lakehouse.windows import BEST, COUNTS, first_partition
 from include.monitoring.reference import Reference
 
 BIAS = "bias"
@@ -34,6 +34,8 @@ class Performance:
     judged: pd.DataFrame | None
     """The rows that the model's own metric is measured on, with key, label and prediction; None where they are too
     few, or it is undefined on them."""
+    labelled: pd.DataFrame | None = None
+    """All rows whose label was seen, with key, label and prediction; None where none was."""
 
 
 def measure(
@@ -47,10 +49,12 @@ def measure(
     """Measure the predictions by the labels that have arrived; a metric that is undefined on these rows is left out.
 
     Rows that the version was trained on are counted and left out. The model's own metric is left out, too, while there
-    are fewer rows than it needs to say something about the model.
+    are fewer rows than it needs to say something about the model. No label of a window is seen before one of its own
+    partition is there: by those of before alone the windows of before are judged.
 
     Args:
-        predictions: the entity's key and the prediction of each row that was served.
+        partition: the window's own, its last one.
+        predictions: the entity's key, the partition and the prediction of each row that was served.
         reference: what the version that predicted was trained on; None where there are no predictions.
         as_of: labels that arrive later are not seen.
 
@@ -60,28 +64,30 @@ def measure(
     counts = dict.fromkeys(COUNTS, 0.0) | {"rows": float(len(predictions))}
     labels = lake.read_if_exists(
         LABELS.of(spec),
-        where=[*within(partition), (ARRIVED_AT, "<=", as_of)],
-        columns=[*spec.entity.keys, EVENT_TIMESTAMP, spec.target],
+        where=[*between(first_partition(spec, partition), partition), (ARRIVED_AT, "<=", as_of)],
+        columns=[*spec.entity.keys, PARTITION, EVENT_TIMESTAMP, spec.target],
     )
     if labels is None or reference is None:
         return Performance(counts, None)
     known = labels.to_pandas()
-    refuse_repeated(spec, known, LABELS.of(spec).name, partition)
-    joined = predictions.merge(known.dropna(subset=spec.target), on=list(spec.entity.keys))
+    refuse_repeated(spec, known, LABELS.of(spec).name)
+    joined = predictions.merge(known.dropna(subset=spec.target), on=[PARTITION, *spec.entity.keys])
+    if not joined[PARTITION].eq(partition.key).any():
+        return Performance(counts, None)
     seen = reference.was_fitted_to(joined)
     judged = joined[~seen]
     counts |= {"labelled_rows": float(len(judged)), "in_training": float(seen.sum())}
     if judged.empty:
-        return Performance(counts, None)
+        return Performance(counts, None, joined)
     metric, n_features = metrics.of(spec), reference.n_features
     y, p = metrics.pair(judged[spec.target].to_numpy(), judged[PREDICTION].to_numpy())
     values = _values(spec, y, p, n_features)
     if len(judged) < metric.least_rows(n_features):
-        return Performance(counts | values, None)
+        return Performance(counts | values, None, joined)
     if spec.metric not in values:
-        return Performance(counts | values | {"metric_undefined": float(len(judged))}, None)
+        return Performance(counts | values | {"metric_undefined": float(len(judged))}, None, joined)
     best = interval.best_bound(metric, y, p, n_features, spec.monitoring.performance.confidence)
-    return Performance(counts | values | ({} if best is None else {BEST: best}), judged)
+    return Performance(counts | values | ({} if best is None else {BEST: best}), judged, joined)
 
 
 def _values(spec: ModelSpec, y: Floats, p: Floats, n_features: int) -> dict[str, float]:
@@ -100,16 +106,16 @@ def _values(spec: ModelSpec, y: Floats, p: Floats, n_features: int) -> dict[str,
     return values
 
 
-def refuse_repeated(spec: ModelSpec, rows: pd.DataFrame, table: str, partition: Partition) -> None:
-    """Refuse rows of which two have the same key.
+def refuse_repeated(spec: ModelSpec, rows: pd.DataFrame, table: str) -> None:
+    """Refuse rows of which two of one partition have the same key.
 
     Raises:
         DataError: naming the table, and how many.
     """
-    repeated = int(rows.duplicated(list(spec.entity.keys)).sum())
-    if repeated:
+    repeated = rows[rows.duplicated([PARTITION, *spec.entity.keys])]
+    if len(repeated):
         raise DataError(
-            f"{repeated} rows repeat a value of {', '.join(spec.entity.keys)}",
-            where=f"{table}, {partition}",
+            f"{len(repeated)} rows repeat a value of {', '.join(spec.entity.keys)}",
+            where=f"{table}, {', '.join(sorted(repeated[PARTITION].unique()))}",
             fix="Re-run the DAG that writes that partition",
         )

@@ -25,6 +25,7 @@ def of_window(spec: ModelSpec, window: WindowMetrics, measured: Measured) -> str
     tested = [(item.column, item) for item in measured.features]
     tested += [(f"{item.column}, {item.kind}", item) for item in measured.inputs]
     head = f"Window {window.partition}: {window.rows} rows scored by version {window.version}"
+    head += f", of {window.span}" if window.span else ""
     return f"{head}\n{aligned(lines)}\n{drift.described(tested, spec.monitoring.drift)}"
 
 
@@ -45,7 +46,7 @@ def rules(spec: ModelSpec, window: WindowMetrics, verdict: Verdict, at: datetime
         ("drifted features", ", ".join(window.drifted_features) or "none", ""),
         ("drifted residuals", {None: "unknown", True: "yes", False: "no"}[window.residuals_drifted], ""),
         (
-            f"degraded of the last {rules.of_windows} windows",
+            f"degraded of the last {rules.of_windows} windows{', which overlap' if window.partitions else ''}",
             f"{verdict.windows_below} of {verdict.windows_labelled}",
             f"at least {rules.below_windows}",
         ),

@@ -9,12 +9,13 @@ from datetime import timedelta
 import pyarrow as pa
 
 from include.core.errors import DataError, FlightlineError
+from include.core.partition import Partition
 from include.evaluation import metrics
 from include.lakehouse import alias_history, decisions, predictions, windows
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import LABELS, MODEL_VERSION, PREDICTIONS
-from include.lakehouse.windows import WindowMetrics
+from include.lakehouse.windows import Content, WindowMetrics
 from include.monitoring import history, policy, reference, replay, report, window
 from include.monitoring.policy import Verdict
 from include.monitoring.window import Measured
@@ -27,22 +28,33 @@ class RootCauseAlert(FlightlineError):
 
 
 def measure_window(run: Run) -> WindowMetrics:
-    """Measure what was served of the partition, and replace its rows of ``metrics_<model>``.
+    """Measure what was served of the partition's window, and replace its rows of ``metrics_<model>``.
 
-    A run after the labels arrived replaces what was measured before.
+    A run after the labels arrived replaces what was measured before. Where a partition before changes meanwhile, of
+    whose rows the window is made, it is measured again: what is written last is of what is there, or `find_outdated` of
+    the run that changed it finds this one.
 
     Raises:
         UsageError: there is no batch of it, nor labels.
     """
     run.require_batch(LABELS, PREDICTIONS)
     spec, lake, partition = run.spec, run.lake, run.partition
+    first = windows.first_partition(spec, partition)
+
+    def look() -> dict[Partition, Content]:
+        return windows.contents(spec, lake, first, partition.shift(-1)) if first < partition else {}
 
     def measured() -> Measured:
         served = predictions.served_rows(spec, lake, partition)
         trained = reference.load(spec, lake, _version(served)) if served is not None else None
         return window.measure(spec, lake, partition, served, trained, run.labels_available_at())
 
-    written, found = window.write(spec, lake, partition, measured)
+    seen = look()
+    while True:
+        written, found = window.write(spec, lake, partition, measured)
+        if (now := look()) == seen:
+            break
+        seen = now
     log.info(report.of_window(spec, written, found))
     if found.version is not None and predictions.served_rows(spec, lake, partition) is None:
         return withdraw_window(run)  # it was withdrawn meanwhile
@@ -131,7 +143,8 @@ def _decide(run: Run, current: WindowMetrics | None, past: Sequence[WindowMetric
 
 
 def find_outdated(run: Run) -> list[str]:
-    """Keys of the later windows to be decided on again: what they looked back on is not what is measured now."""
+    """Keys of the later windows to be decided on again: what they looked back on is not what is measured now, or what
+    they are made of not what is there now."""
     return [item.key for item in history.outdated(run.spec, run.lake, run.partition)]
 
 
@@ -179,7 +192,7 @@ def alert(run: Run) -> None:
         side = "below" if metric.higher_is_better else "above"
         said = (
             f"{metric.title} is {metric.shown(measured.metric)}, {side} its threshold {metric.shown(threshold)}, "
-            f"on {measured.labelled_rows} rows, and no feature drifted"
+            f"on {measured.labelled_rows} rows{f' of {measured.span}' if measured.span else ''}, and no feature drifted"
         )
         if measured.residuals_drifted:
             said += "; the predictions miss otherwise than they did, and nothing can be learned from these rows"

@@ -1,4 +1,8 @@
-"""One monitored window: how well the predictions of a partition fit the labels, and which columns have drifted."""
+"""One monitored window: how well the predictions of a partition fit the labels, and which columns have drifted.
+
+Where model.yaml says so (``monitoring.window``) a window is its partition and those before it, as far as the same
+version served them: several small ones are measured as if they were one.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from include.core.sections import Task
 from include.core.spec import ModelSpec
 from include.evaluation import drift, metrics, relearn
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
+from include.lakehouse import predictions
 from include.lakehouse.schemas import (
     FEATURES,
     FEATURES_VERSION,
@@ -25,9 +30,20 @@ from include.lakehouse.schemas import (
     PREDICTION,
     RESIDUAL,
 )
-from include.lakehouse.selection import within
+from include.lakehouse.selection import between
 from include.lakehouse.tables import Lakehouse
-from include.lakehouse.windows import ALL, BEST, CONCEPT_DRIFTED, SOURCE, WindowMetrics, from_rows
+from include.lakehouse.windows import (
+    ALL,
+    BEST,
+    CONCEPT_DRIFTED,
+    LABELS_CONTENT,
+    ROWS,
+    SERVED_CONTENT,
+    SOURCE,
+    WindowMetrics,
+    first_partition,
+    from_rows,
+)
 from include.monitoring import input_drift, performance
 from include.monitoring.performance import Performance
 from include.monitoring.reference import Reference
@@ -44,6 +60,8 @@ class Measured:
     """The version's features, and predictions and residuals as columns of these names."""
     inputs: Sequence[ColumnDrift]
     """Nulls and categories of delivered columns."""
+    content: Sequence[tuple[str, str, float]] = ()
+    """Of a window of several partitions what it is made of: name, partition's key, value."""
 
 
 def measure(
@@ -54,12 +72,12 @@ def measure(
     reference: Reference | None,
     as_of: datetime,
 ) -> Measured:
-    """Measure what was served of a partition.
+    """Measure what was served of a partition's window.
 
     A function of the tables and the arguments alone. A partition of which nothing was served (no version in
     production, batch rejected) is a window of 0 rows. Features, predictions and residuals are compared with what the
     version that was served was trained on and made of its test rows: it does not matter which partitions were measured
-    before.
+    before. Rows of the partitions before are in the window where that version served them.
 
     Args:
         served: `lakehouse.predictions.served_rows` of the partition.
@@ -72,8 +90,8 @@ def measure(
     if served is None or reference is None:
         nothing = performance.measure(spec, lake, partition, pd.DataFrame(), None, as_of)
         return Measured(None, nothing.values, (), ())
-    rows = served.to_pandas()
-    scored = _features(spec, lake, partition, rows, reference)
+    rows = _rows_of(spec, lake, partition, served, reference.version)
+    scored = _features(spec, lake, rows, reference)
     features = drift.detect(reference.features, scored, spec.monitoring.drift)
     found = performance.measure(spec, lake, partition, rows, reference, as_of)
     residuals = _residual_drift(spec, reference, found.judged)
@@ -83,7 +101,8 @@ def measure(
         version=reference.version,
         values={**found.values, **({CONCEPT_DRIFTED: float(changed)} if residuals else {})},
         features=(*features, *_prediction_drift(spec, reference, rows), *residuals),
-        inputs=input_drift.detect(spec, lake, partition, reference.partitions),
+        inputs=input_drift.detect(spec, lake, sorted(rows[PARTITION].unique()), reference.partitions),
+        content=_content(spec, rows, found.labelled) if spec.monitoring.window.partitions > 1 else (),
     )
 
 
@@ -106,12 +125,41 @@ def write(
     return from_rows(spec, partition, _rows(spec, partition, found[-1]).to_pandas()), found[-1]
 
 
+def _rows_of(spec: ModelSpec, lake: Lakehouse, partition: Partition, served: pa.Table, version: str) -> pd.DataFrame:
+    """The rows of a window with their partitions; of a window of several in an order of its own."""
+    own, first = served.to_pandas().assign(**{PARTITION: partition.key}), first_partition(spec, partition)
+    if first == partition:
+        return own
+    before = predictions.served_by(spec, lake, first, partition.shift(-1), version)
+    together = own if before is None else pd.concat([before.to_pandas(), own])
+    return together.sort_values([PARTITION, *spec.entity.keys], ignore_index=True)
+
+
+def _content(spec: ModelSpec, rows: pd.DataFrame, labelled: pd.DataFrame | None) -> list[tuple[str, str, float]]:
+    """How many rows of each partition are in the window, and checksums of what of it was seen."""
+    keys = list(spec.entity.keys)
+    lines: list[tuple[str, str, float]] = []
+    # A version of features is null in old rows: then it is a float64 in windows that have such rows, else an integer.
+    served = rows[[PARTITION, *keys, PREDICTION, FEATURES_VERSION]].astype({FEATURES_VERSION: np.float64})
+    for key, own in served.groupby(PARTITION):
+        lines += [(ROWS, str(key), float(len(own))), (SERVED_CONTENT, str(key), _checksum(own))]
+    for key, own in labelled.groupby(PARTITION) if labelled is not None else ():
+        lines.append((LABELS_CONTENT, str(key), _checksum(own[[*keys, spec.target]])))
+    return lines
+
+
+def _checksum(rows: pd.DataFrame) -> float:
+    """Of rows in whatever order: other rows have another. A whole number that a float64 holds."""
+    return float(int(pd.util.hash_pandas_object(rows, index=False).to_numpy().sum()) % 2**53)
+
+
 def _rows(spec: ModelSpec, partition: Partition, measured: Measured) -> pa.Table:
     rule = spec.monitoring.drift
     thresholds = {spec.metric: spec.monitoring.performance.threshold}
     lines: list[tuple[str, str, float, float | None]] = [
         (metric, ALL, value, thresholds.get(metric)) for metric, value in measured.values.items()
     ]
+    lines += [(metric, key, value, None) for metric, key, value in measured.content]
     for prefix, item in [("", item) for item in measured.features] + [(f"{i.kind}_", i) for i in measured.inputs]:
         lines += [
             (f"{prefix}distance", item.column, item.distance, rule.tests[item.kind.value].min_effect),
@@ -126,25 +174,26 @@ def _rows(spec: ModelSpec, partition: Partition, measured: Measured) -> pa.Table
     return pa.Table.from_pylist(content, schema=METRICS.of(spec).schema)
 
 
-def _features(
-    spec: ModelSpec, lake: Lakehouse, partition: Partition, predicted: pd.DataFrame, reference: Reference
-) -> pd.DataFrame:
+def _features(spec: ModelSpec, lake: Lakehouse, predicted: pd.DataFrame, reference: Reference) -> pd.DataFrame:
     """The version's features of the rows that were served, as they were then: a batch may be corrected since."""
-    table, keys = FEATURES.of(spec), list(spec.entity.keys)
+    table, keys = FEATURES.of(spec), [PARTITION, *spec.entity.keys]
     found = []
     for _, served in predicted.groupby(FEATURES_VERSION, dropna=False):
         version = served[FEATURES_VERSION].iloc[0]
-        rows = lake.read_as_it_was(table, None if pd.isna(version) else int(version), where=within(partition))
+        first, last = (Partition.parse(key, spec.grain) for key in (served[PARTITION].min(), served[PARTITION].max()))
+        rows = lake.read_as_it_was(table, None if pd.isna(version) else int(version), where=between(first, last))
         there = [name for name in reference.features.columns if name in rows.column_names]
         features = rows.select([*keys, *there]).to_pandas()
-        performance.refuse_repeated(spec, features, table.name, partition)
+        performance.refuse_repeated(spec, features, table.name)
         found.append(served[keys].merge(features, on=keys))
     scored = pd.concat(found, ignore_index=True)
     if absent := len(predicted) - len(scored):
+        counts = predicted[PARTITION].value_counts().sub(scored[PARTITION].value_counts(), fill_value=0)
+        lacking = ", ".join(sorted(counts[counts > 0].index))
         raise DataError(
             f"{absent} of {len(predicted)} scored rows have no features",
-            where=f"{table.name}, {partition}",
-            fix=f"Run build_features for {partition}, then score_batch",
+            where=f"{table.name}, {lacking}",
+            fix=f"Run build_features for {lacking}, then score_batch",
         )
     return scored
 
@@ -179,7 +228,7 @@ def _concept_drifted(spec: ModelSpec, reference: Reference, found: Performance, 
     best = found.values.get(BEST, found.values[spec.metric])
     if not own.clears(threshold, best):
         return False
-    keys, names = list(spec.entity.keys), list(reference.features.columns)
+    keys, names = [PARTITION, *spec.entity.keys], list(reference.features.columns)
     features = found.judged[keys].merge(scored[[*keys, *names]], on=keys, how="left", validate="one_to_one")[names]
     y, p = metrics.pair(found.judged[spec.target], found.judged[PREDICTION])
     if spec.task is Task.REGRESSION and relearn.in_another_unit(y, p):

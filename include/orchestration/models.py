@@ -50,9 +50,9 @@ def check(spec: catalogue.ModelSpec) -> None:
 
     features = query.feature_schema(spec)
     schemas.check(spec, features)
-    expectations.load(spec)
+    most_rows = expectations.most_rows(expectations.load(spec))
     expectations.load_for_labels(spec)
-    metrics.of(spec)
+    metrics.require_judged(spec, len(features), most_rows)
     drift.check(spec)
     algorithms.of(spec)
     splits.of(spec, features)

@@ -40,7 +40,7 @@ def of_batch(verdict: BatchVerdict) -> str:
 
 
 def of_labels(counts: LabelCounts) -> str:
-    return "labels of " + _rows(counts.rows, counts.quarantined, counts.reasons)
+    return "labels of " + _rows(counts.rows, counts.quarantined, counts.reasons, counts.unlabelled)
 
 
 def of_quarantine(found: Reprocessing) -> str:
@@ -91,6 +91,8 @@ def of_window(run: Run, verdict: Verdict) -> str:
             chance = " by chance" if worse and not surely else ""
             value = f"{metric.title} {metric.shown(measured.metric)} {sides[not worse]} {metric.shown(threshold)}"
             said.append(value + chance)
+        if measured.span:
+            said.append(f"on {measured.span}")
         if measured.in_training:
             said.append(f"{measured.in_training} rows left out that the version was trained on")
         said.append(f"{_some(_drifted(measured))} drifted" if measured.drifted_features else "no drift")
@@ -159,9 +161,10 @@ def of_move(moved: Transition) -> str:
     return f"version {moved.version} is in production, before it: {moved.former or 'none'}"
 
 
-def _rows(rows: int, quarantined: int, reasons: Mapping[str, int]) -> str:
+def _rows(rows: int, quarantined: int, reasons: Mapping[str, int], unlabelled: int = 0) -> str:
     why = f" ({_some(_counted(reasons))})" if reasons else ""
-    return f"{rows} rows: {rows - quarantined} accepted, {quarantined} quarantined{why}"
+    without = f", {unlabelled} without a label" if unlabelled else ""
+    return f"{rows} rows: {rows - quarantined - unlabelled} accepted, {quarantined} quarantined{why}{without}"
 
 
 def _drifted(window: WindowMetrics) -> list[str]:

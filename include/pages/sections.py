@@ -54,13 +54,13 @@ def of(run: Run, decision: Decision, again: Decision | None) -> Section:
 
 def _batch(run: Run, decision: Decision) -> Section:
     verdict = decision.inputs["verdict"]
-    rows, quarantined = verdict["rows"], verdict["quarantined"]
-    accepted = f"{rows - quarantined:,} of {rows:,} rows accepted"
+    rows, quarantined, unlabelled = verdict["rows"], verdict["quarantined"], verdict.get("unlabelled", 0)
+    accepted = f"{rows - quarantined - unlabelled:,} of {rows:,} rows accepted"
     headline = {
         Outcome.ACCEPT_BATCH: f"{accepted}: every row passes",
         Outcome.ACCEPT_AND_QUARANTINE: f"{accepted}, {quarantined:,} in quarantine",
         Outcome.REJECT_BATCH: f"The batch is rejected: none of its {rows:,} rows is accepted",
-        Outcome.ACCEPT_LABELS: f"{accepted}: every label can be used",
+        Outcome.ACCEPT_LABELS: f"{accepted}: every label {'that has a value ' if unlabelled else ''}can be used",
         Outcome.REJECT_LABELS: f"The labels are rejected: none of these {rows:,} is used, those that were there stay",
     }
     reasons = Table(
@@ -77,7 +77,12 @@ def _batch(run: Run, decision: Decision) -> Section:
         decision,
         headline[Outcome(decision.outcome)],
         sentences=problems,
-        facts=[("Rows in", rows), ("Accepted", rows - quarantined), ("In quarantine", quarantined)],
+        facts=[
+            ("Rows in", rows),
+            ("Accepted", rows - quarantined - unlabelled),
+            *([("Without a label", unlabelled)] if unlabelled else []),
+            ("In quarantine", quarantined),
+        ],
         tables=[
             reasons,
             Table("Warnings", ("Reason", "Column"), [Row(_reason(code)) for code in verdict["warnings"]]),
@@ -192,6 +197,7 @@ def _window(run: Run, decision: Decision) -> Section:
             ("at least" if metric.higher_is_better else "at most", threshold),
             ("Version", window.version),
             ("Rows scored", window.rows),
+            *([("Window", window.span)] if window.span else []),
             ("with labels", window.labelled_rows),
             ("Drifted features", len(window.drifted_features)),
         ],

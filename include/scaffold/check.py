@@ -22,13 +22,14 @@ from include.core.partition import Partition
 from include.core.settings import PROJECT_ROOT, Settings
 from include.core.spec import ModelSpec
 from include.demo.dag_test import where
+from include.evaluation import metrics
 from include.features import query
 from include.lakehouse.decisions import Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.tables import Lakehouse
 from include.orchestration import models
 from include.orchestration.steps import function_of
-from include.scaffold import home, sample
+from include.scaffold import home, sample, windows
 from include.scaffold.sample import Sample
 
 TRIALS = 2
@@ -219,6 +220,19 @@ class _Played:
             self.check.note(f"{scored.rows:,} rows predicted")
         with self.check.step("monitoring.measure_window"):
             self._do("monitoring.measure_window")
+            self._note_small_windows()
+
+    def _note_small_windows(self) -> None:
+        """Say that windows are never judged: the sample's parts are larger than the partitions that will come."""
+        rows, n_features = self.sample.usual_rows, len(query.feature_schema(self.spec))
+        metric, partitions = metrics.of(self.spec), self.spec.monitoring.window.partitions
+        if rows is None or rows * partitions >= metric.least_rows(n_features):
+            return
+        self.check.note(
+            f"but a window of {partitions} x {rows} rows, as a {self.spec.grain} has, is never judged: "
+            f"{metric.title} needs {metric.least_rows(n_features)} with {n_features} features. Set "
+            f"monitoring.window.partitions to {windows.partitions_needed(metric, n_features, rows)}"
+        )
 
     def _each(self, name: str) -> None:
         """A step of every partition."""

@@ -28,7 +28,7 @@ from include.core.settings import PROJECT_ROOT
 from include.core.text import shown
 from include.evaluation.metrics import METRICS, Metric
 from include.orchestration import models
-from include.scaffold import features, guess, names, profile, source
+from include.scaffold import features, guess, names, profile, source, windows
 from include.scaffold.features import Selection
 from include.scaffold.guess import Guess, Wanted
 from include.scaffold.profile import MOST_CATEGORIES, Column, Profile
@@ -74,6 +74,16 @@ class Draft:
         share = float(np.ceil(counts.max() / counts.sum() * 1000) / 1000)
         return Guess(share, "what the most frequent class as prediction gets; raise it to what the use needs")
 
+    @cached_property
+    def window(self) -> Guess[int]:
+        """Partitions of a monitored window."""
+        when, n_features = self.time.value, len(self.selection.features)
+        if when is None:
+            return Guess(1, "the rows have no time")
+        rows, least = windows.usual_rows(when.values, self.grain.value), self.metric.least_rows(n_features)
+        said = f"a {self.grain.value} has some {rows} rows, and {self.metric.title} needs {least}"
+        return Guess(windows.partitions_needed(self.metric, n_features, rows), said)
+
     @property
     def columns(self) -> list[Column]:
         """Those of a batch."""
@@ -93,6 +103,7 @@ class Draft:
             "columns": self.columns,
             "metric": self.metric,
             "threshold": self.threshold,
+            "window": self.window,
             "entity": self._entity(),
             "first_day": when.values.min().date() if when else self.today,
             "fresh_hours": _FRESH_HOURS[self.grain.value] if self.names_time else None,
@@ -116,6 +127,8 @@ class Draft:
             f"grain {self.grain.value}": self.grain,
             f"split {'by_time' if self.time.value else 'random_by_key'}": self.time,
         }
+        if self.window.value > 1:
+            guesses[f"monitored windows of {self.window.value} {self.grain.value}s"] = self.window
         lines = [f"{said} ({found.mark})" for said, found in guesses.items()]
         lines += [f"no feature: {name}, since {reason}" for name, reason in self.selection.left_out.items()]
         for column in self.profile.columns.values():
@@ -124,7 +137,10 @@ class Draft:
                     f"{column.name}: {column.misfits} values are no numbers: deliver empty cells where there is none"
                 )
         if nulls := self.target.value.nulls + self.target.value.misfits:
-            lines.append(f"{self.target.value.name}: {nulls} rows have none; a label that is delivered has a value")
+            lines.append(
+                f"{self.target.value.name}: {nulls} rows have none; a label that is delivered has a value, or "
+                "deliveries.null_labels says that there is none"
+            )
         if not self.source.is_whole:
             lines.append(f"only the first {self.profile.rows:,} rows of {self.source.name} were looked at")
         lines.append("descriptions, owner, label_delay, thresholds: the file does not say them")

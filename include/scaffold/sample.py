@@ -18,7 +18,7 @@ from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.ingestion.delivery import Delivery
-from include.scaffold import profile, source, times
+from include.scaffold import profile, source, times, windows
 from include.scaffold.source import Source
 
 ROWS = 10_000
@@ -33,6 +33,8 @@ class Sample:
 
     name: str
     parts: Mapping[Partition, pa.Table]
+    usual_rows: int | None = None
+    """Of a partition, were every row delivered with the one that it is of; None where the rows have no time."""
 
     @property
     def rows(self) -> int:
@@ -73,9 +75,10 @@ def of(spec: ModelSpec, data: str, time: Sequence[str], scratch: Path) -> Sample
         )
     found = profile.of(Source(read.name, texts.select(wanted), {}, read.delimiter, read.final_newline, read.is_whole))
     when = times.find(found, time or _dates(spec))
+    usual = windows.usual_rows(when.values, spec.grain) if when else None
     keys = pd.DataFrame({name: texts[name].to_pandas() for name in spec.entity.keys})
     if keys.duplicated().any() and when is not None:
-        return Sample(read.name, _by_partition(spec, texts, when.values))
+        return Sample(read.name, _by_partition(spec, texts, when.values), usual)
     order = (
         np.random.default_rng(spec.training.seed).permutation(texts.num_rows)
         if when is None
@@ -83,7 +86,7 @@ def of(spec: ModelSpec, data: str, time: Sequence[str], scratch: Path) -> Sample
     )[-ROWS:]
     newest = max(1, int(len(order) * spec.training.split.test_share))
     parts = {spec.first_partition: order[:-newest], _tested(spec): order[-newest:]}
-    return Sample(read.name, {partition: texts.take(pa.array(rows)) for partition, rows in parts.items()})
+    return Sample(read.name, {partition: texts.take(pa.array(rows)) for partition, rows in parts.items()}, usual)
 
 
 def _source(spec: ModelSpec, data: str, scratch: Path) -> Source:

@@ -89,7 +89,8 @@ def supersede(
 ) -> Superseded:
     """Restate the labels of before each change, and mark the rows of before the last one.
 
-    A change counts once there are enough test rows since to judge a version by.
+    A change counts once there are enough test rows since to judge a version by. It has come somewhere within the first
+    window that shows it: where that is of several partitions, labels of those before its own stay as they came.
 
     Args:
         frame: rows of a training set with the entity's key, partition, part and label.
@@ -104,9 +105,10 @@ def supersede(
         superseded |= before
         said = f"What is predicted has changed since {change.since}, as {len(change.windows)} windows of version "
         said += f"{change.version} show; versions are judged by the rows since"
+        surely_before = keys < windows.first_partition(spec, change.since).key
         if line := _line(spec, lake, frame[~is_test], change, n_features):
             slope, intercept = line
-            labels[before] = intercept + slope * labels[before]
+            labels[surely_before] = intercept + slope * labels[surely_before]
             said += f", labels of before are restated: {slope:.4g} times, and {intercept:+.4g}"
         described.append(said)
     return Superseded(labels, superseded, tuple(described))

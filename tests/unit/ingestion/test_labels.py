@@ -18,6 +18,7 @@ from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import LABELS, QUARANTINE_LABELS
 from include.lakehouse.selection import within
+from include.orchestration import notes
 from include.pages import run_page
 from tests.unit.ingestion.cases import DAY, Rows, as_csv, with_ingestion, with_rules
 
@@ -65,6 +66,83 @@ def test_unusable_labels_are_kept_with_their_reasons(run: Run, deliver: Deliver)
             7: ["duplicate_key:listing_id"],
         }
         assert kept[2]["listing_id"] == "x"
+
+
+def unlabelled(run: Run) -> Run:
+    """The run of a model whose labels without a value say that there is none."""
+    deliveries = run.spec.deliveries.model_copy(update={"null_labels": "unlabelled"})
+    return replace(run, spec=run.spec.model_copy(update={"deliveries": deliveries}))
+
+
+def test_a_label_without_a_value_may_say_that_there_is_none(run: Run, deliver: Deliver) -> None:
+    """It is neither a label nor a mistake: not loaded, not in quarantine, not in the budget."""
+    rows = [[str(number), "" if number % 2 else "200000"] for number in range(40)]
+    deliver([HEADER, *rows], kind="labels")
+    with pytest.raises(RejectedError, match="quarantine_budget_exceeded"):
+        steps.load_labels(run)
+    run = unlabelled(run)
+    counts = steps.load_labels(run)
+    assert counts == LabelCounts(40, 20, 0, {}, unlabelled=20)
+    assert counts.describe() == "40 rows = 20 accepted + 0 quarantined + 20 unlabelled"
+    assert notes.of_labels(counts) == "labels of 40 rows: 20 accepted, 0 quarantined, 20 without a label"
+    assert sorted(run.lake.read(run.table(LABELS))["listing_id"].to_pylist()) == list(range(0, 40, 2))
+    assert run.lake.count(run.table(QUARANTINE_LABELS)) == 0
+    decided = max(decisions.history(run.lake, run.spec.name), key=lambda item: item.recorded_at)
+    assert (decided.outcome, decided.inputs["verdict"]["unlabelled"]) == ("accept_labels", 20)
+    page = unescape(run_page.of_run(run, "ingest_labels", None))
+    assert "20 of 40 rows accepted: every label that has a value can be used" in page
+    assert "Without a label" in page
+
+
+def test_what_else_is_wrong_with_a_label_without_a_value_counts(run: Run, deliver: Deliver) -> None:
+    """No label and a label contradict each other; no label twice is one; what is no number is none of them."""
+    rows = [*([str(n), "200000"] for n in range(1, 41)), ["1", ""], ["50", ""], ["50", ""], ["", ""], ["51", "none"]]
+    run = with_ingestion(unlabelled(deliver([HEADER, *rows], kind="labels")), quarantine_budget=0.2)
+    reasons = {
+        "duplicate_key:listing_id": 2,
+        "duplicate_row": 1,
+        "null:listing_id": 1,
+        "not_a_number:median_house_value": 1,
+    }
+    counts = steps.load_labels(run)
+    assert (counts.accepted, counts.quarantined, counts.unlabelled) == (39, 5, 1)
+    assert counts.reasons == reasons
+
+
+def test_a_label_that_breaks_off_says_nothing(run: Run, deliver: Deliver) -> None:
+    run = unlabelled(deliver(as_csv([*labels(40), ["40", ""]])[:-1], kind="labels"))
+    assert steps.load_labels(run) == LabelCounts(41, 40, 1, {"truncated_line": 1})
+
+
+def test_no_label_for_a_row_that_nobody_delivered_waits(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    steps.validate_batch(deliver(good_rows))
+    keys = [row[0] for row in good_rows[1:]]
+    run = unlabelled(deliver([HEADER, *([key, "200000"] for key in keys), ["999", ""]], kind="labels"))
+    assert steps.load_labels(run) == LabelCounts(41, 40, 1, {"unknown_key:listing_id": 1})
+
+
+def test_a_correction_takes_an_earlier_label_away(run: Run, deliver: Deliver) -> None:
+    """As every correction does: the partition is what was delivered last. Of one without any label nothing is taken."""
+    run = unlabelled(run)
+    steps.load_labels(deliver(labels(40), kind="labels", of=run))
+    rows = [[str(number), "" if number < 3 else "210000"] for number in range(40)]
+    assert steps.load_labels(deliver([HEADER, *rows], kind="labels", of=run)).unlabelled == 3
+    assert sorted(run.lake.read(run.table(LABELS))["listing_id"].to_pylist()) == list(range(3, 40))
+    deliver([HEADER, *([str(number), ""] for number in range(40))], kind="labels", of=run)
+    with pytest.raises(RejectedError, match="no_labels: no label has a value"):
+        steps.load_labels(run)
+    assert there(run) == 37
+
+
+def test_the_usual_number_of_labels_is_of_those_with_a_value(run: Run, deliver: Deliver) -> None:
+    """On each of four days a tenth of the rows has a label: 400 rows are as usual, 400 labels are not."""
+    run = unlabelled(run)
+    some = [HEADER, *([str(number), "" if number % 10 else "200000"] for number in range(400))]
+    for days in range(4):
+        assert steps.load_labels(deliver(some, DAY.shift(-days), kind="labels", of=run)).accepted == 40
+    deliver(labels(401), kind="labels", of=run)
+    with pytest.raises(RejectedError, match="row_count_off_band"):
+        steps.load_labels(run)
 
 
 @pytest.mark.parametrize("header", [["listing_id"], [*HEADER, "x"], ["id", "median_house_value"]])

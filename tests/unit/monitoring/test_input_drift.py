@@ -55,7 +55,7 @@ def profile(
 
 
 def detect(spec: ModelSpec, lake: Lakehouse) -> dict[tuple[str, str], ColumnDrift]:
-    found = input_drift.detect(spec, lake, DAY, [partition.key for partition in BEFORE])
+    found = input_drift.detect(spec, lake, [DAY.key], [partition.key for partition in BEFORE])
     return {(item.column, item.kind.value): item for item in found}
 
 
@@ -153,7 +153,7 @@ def test_a_long_training_set_is_compared_with_in_part(spec: ModelSpec, lake: Lak
         profile(spec, lake, DAY.shift(-30 + number), places={"INLAND": 100} if number else {"ISLAND": 1500})
     profile(spec, lake, DAY, places={"INLAND": 50, "ISLAND": 50})
     keys = [DAY.shift(-30 + number).key for number in range(30)]
-    (found,) = [item for item in input_drift.detect(spec, lake, DAY, [*keys, DAY.key]) if item.kind == "category"]
+    (found,) = [item for item in input_drift.detect(spec, lake, [DAY.key], [*keys, DAY.key]) if item.kind == "category"]
     assert found.distance == pytest.approx(0)  # of 16 partitions one, the first, has 1,500 rows of another place
 
 

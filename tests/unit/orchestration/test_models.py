@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from include.core import catalogue
 from include.core.settings import PROJECT_ROOT
 from include.orchestration import models
@@ -20,6 +22,34 @@ def test_an_unknown_drift_test_is_a_problem_of_the_folder(tmp_path: Path) -> Non
     path.write_text(path.read_text().replace("{test: kolmogorov_smirnov", "{test: kuiper"))
     problem = models.problem(NAME, tmp_path)
     assert "model.yaml: monitoring.drift.tests.number.test: 'kuiper' is not known" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("rule", "partitions", "fix"),
+    [
+        ("expect_table_row_count_to_equal, value: 7", 1, "Set it to 6 or more"),
+        ("expect_table_row_count_to_be_between, max_value: 1", 5, "Set it to 38 or more"),
+        ("expect_table_row_count_to_equal, value: 0", 1, "Set it to 38 or more"),
+        ("expect_table_row_count_to_equal, value: 7", 6, None),
+        ("expect_table_row_count_to_be_between, min_value: 7", 1, None),
+    ],
+)
+def test_windows_that_can_never_be_judged_are_refused(
+    tmp_path: Path, rule: str, partitions: int, fix: str | None
+) -> None:
+    """A batch has no more rows than the rules let it have, and the metric needs 38 for 18 features."""
+    shutil.copytree(catalogue.MODELS / NAME, tmp_path / NAME)
+    rules, model = (tmp_path / NAME / name for name in ("expectations.yaml", "model.yaml"))
+    rules.write_text(rules.read_text().replace("expect_table_row_count_to_be_between, min_value: 1", rule))
+    model.write_text(
+        model.read_text().replace("\nmonitoring:\n", f"\nmonitoring:\n  window: {{partitions: {partitions}}}\n")
+    )
+    problem = models.problem(NAME, tmp_path)
+    if fix is None:
+        assert problem is None
+    else:
+        assert "model.yaml: monitoring.window.partitions: no window is ever judged: it has at most" in str(problem)
+        assert fix in str(problem)
 
 
 def test_a_copied_folder_is_a_model_after_the_two_changes_that_the_readme_names(tmp_path: Path) -> None:

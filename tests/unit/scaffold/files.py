@@ -33,6 +33,14 @@ def rentals(rows: int = ROWS) -> pd.DataFrame:
     )
 
 
+def measured_rentals() -> pd.DataFrame:
+    """As `rentals`, with so many measurements that 24 rows of a day are too few to judge a model of them."""
+    random, rows = np.random.default_rng(3), rentals()
+    for number in range(12):
+        rows.insert(3, f"sensor_{number}", random.normal(0, 1, len(rows)).round(3))
+    return rows
+
+
 def customers(rows: int = ROWS) -> pd.DataFrame:
     """Rows without a time, of which 0 or 1 is to be predicted."""
     random = np.random.default_rng(2)

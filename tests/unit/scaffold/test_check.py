@@ -11,7 +11,7 @@ import pytest
 
 from include.scaffold import check, draft
 from include.scaffold.guess import Wanted
-from tests.unit.scaffold.files import customers, rentals, write
+from tests.unit.scaffold.files import customers, measured_rentals, rentals, write
 
 STEPS = [
     *("model.yaml", "the three files together", "features.sql on Spark", "data", "stores"),
@@ -68,6 +68,19 @@ def test_a_drafted_folder_comes_through_every_step(models: Path, rows: str) -> N
     assert re.search("6 features; .*, 120 to test$", lines["training.build_training_set"])
     assert "120 rows predicted" in lines["scoring.score_rows"]
     assert (ours(), Path.cwd()) == before
+
+
+def test_windows_that_are_never_judged_are_said_with_how_many_partitions_would_do(models: Path) -> None:
+    """The sample is cut into two deliveries; those that come are of a day."""
+    path = write(measured_rentals(), models / "rows.csv")
+    draft.write(draft.make("rides", path, Wanted(), date(2026, 3, 1), models), models)
+    edit(models / "rides/model.yaml", "window: {partitions: 7}", "window: {partitions: 1}")
+    came_through, said = checked(models, path)
+    assert came_through, said
+    assert said[-2].endswith(
+        "but a window of 1 x 24 rows, as a day has, is never judged: adjusted R2 needs 38 with 18 features. Set "
+        "monitoring.window.partitions to 7"
+    )
 
 
 def test_a_batch_that_the_rules_reject_is_said_with_its_reasons(models: Path, rows: str) -> None:

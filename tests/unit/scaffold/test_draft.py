@@ -23,7 +23,7 @@ from include.scaffold import draft
 from include.scaffold.__main__ import main
 from include.scaffold.draft import Draft
 from include.scaffold.guess import Wanted
-from tests.unit.scaffold.files import customers, rentals, write
+from tests.unit.scaffold.files import customers, measured_rentals, rentals, write
 
 TODAY = date(2026, 3, 1)
 
@@ -66,8 +66,19 @@ def test_rows_with_a_time(drafted: Callable[..., tuple[Draft, ModelSpec]]) -> No
         "casual": "casual + registered = cnt",
         "registered": "casual + registered = cnt",
     }
+    assert spec.monitoring.window.partitions == 1, "24 rows are enough for six features"
     ruled = {rule.columns for rule in expectations.load(spec)}
     assert ("casual",) not in ruled, "it may not be delivered with the rows"
+
+
+def test_days_that_are_too_small_alone_are_monitored_together(
+    tmp_path: Path, drafted: Callable[..., tuple[Draft, ModelSpec]]
+) -> None:
+    made, spec = drafted(measured_rentals())
+    assert spec.monitoring.window.partitions == 7
+    assert "monitored windows of 7 days (guessed: a day has some 24 rows, and adjusted R2 needs 38)" in made.review()
+    text = (tmp_path / "models/m/model.yaml").read_text()
+    assert "  window: {partitions: 7}  # guessed: a day has some 24 rows, and adjusted R2 needs 38\n" in text
 
 
 def test_rows_without_a_time(drafted: Callable[..., tuple[Draft, ModelSpec]]) -> None:

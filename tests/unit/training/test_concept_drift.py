@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from include.core.partition import Partition
-from include.core.sections import Task
+from include.core.sections import Task, Window
 from include.lakehouse.schemas import SUPERSEDED
 from include.training import candidate, concept_drift, training_set
 from include.training.training_set import TrainingSetRef
@@ -69,6 +69,22 @@ def test_what_was_is_restated_and_versions_are_judged_by_what_is(made: World) ->
     fitted = candidate.fit_baseline(made.spec, made.lake, ref, "run")
     assert fitted.metrics["rows"] == ref.test_rows
     assert fitted.metrics["adjusted_r2"] > 0.7, "without the 2,900 rows of before it is about .6"
+
+
+def test_of_windows_of_several_partitions_what_may_be_of_since_is_not_restated(made: World) -> None:
+    """The change came somewhere within the first window that shows it: labels of then would be restated twice."""
+    made.deliver(DAYS[0], 50)
+    for partition in DAYS[1:4]:
+        change(made, partition, 1.5)
+    made.measured(DAYS[1], drifted=False, healthy="1")
+    monitoring = made.spec.monitoring.model_copy(update={"window": Window(partitions=3)})
+    made.spec = made.spec.model_copy(update={"monitoring": monitoring})
+    ref, frame = build(made, DAYS[3])
+    assert ref.concept_drifts[0].startswith(f"What is predicted has changed since {DAYS[2]}, as 2 windows")
+    assert set(frame.loc[frame[SUPERSEDED], "partition_key"]) == {HISTORY.key, DAYS[0].key, DAYS[1].key}
+    assert restated(made, frame, HISTORY).median() == pytest.approx(1.5, abs=0.06)
+    for partition in DAYS[:4]:
+        assert (restated(made, frame, partition) == 1).all()
 
 
 def test_one_window_may_be_chance(made: World) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from include.core.sections import Task
-from include.evaluation import compare, interval
+from include.evaluation import interval
 from include.evaluation import slices as sliced
 from include.evaluation.metrics import Floats
 from include.evaluation.slices import Slice
@@ -58,6 +58,8 @@ def _no_slice_below_threshold(evidence: Evidence, params: Mapping[str, Any]) -> 
 
 def _no_slice_worse_than_production(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
     """None is surely worse than in production by more than the margin, on the rows that decide between the two."""
+    from include.evaluation import compare  # which needs scipy: model.yaml is checked without
+
     name, metric, serving = "no_slice_worse_than_production", evidence.metric, evidence.serving
     if serving is None or serving.version == evidence.candidate.version:
         return CheckResult(name, True, "No other version is in production to compare it with.")

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from include.core.partition import Partition
+from include.core.text import shown
 from include.evaluation import metrics
 from include.ingestion.verdict import EFFECTS
 from include.lakehouse import windows
@@ -73,13 +74,23 @@ def _batch(run: Run, decision: Decision) -> Section:
         "A row can have several reasons." if sum(verdict["reasons"].values()) > quarantined else "",
     )
     problems = verdict["problems"] or [_words(reason) for reason in verdict["batch_reasons"]]
+    ignored = ", ".join(verdict.get("ignored_columns", ()))
+    renamed = verdict.get("sources", {})
     return _section(
         decision,
         headline[Outcome(decision.outcome)],
         sentences=problems,
-        facts=[("Rows in", rows), ("Accepted", rows - quarantined), ("In quarantine", quarantined)],
+        facts=[
+            ("Rows in", rows),
+            ("Accepted", rows - quarantined),
+            ("In quarantine", quarantined),
+            *([("Ignored columns", ignored)] if ignored else []),
+        ],
         tables=[
             reasons,
+            Table(
+                "In the files", ("Column", "Header"), [Row((name, shown(header))) for name, header in renamed.items()]
+            ),
             Table("Warnings", ("Reason", "Column"), [Row(_reason(code)) for code in verdict["warnings"]]),
             _expectations(decision.inputs.get("expectations", [])),
         ],

@@ -67,7 +67,7 @@ def read(path: str) -> Source:
             fix="Keep those that name a row, that are to be predicted, and that are known before",
         )
     form = Deliveries(first_day=date.min, deadline_minutes=1, label_delay=0, delimiter=delimiter)
-    delivered = DeliveredFile(lambda: file.open("rb"), path, form, names)
+    delivered = DeliveredFile(lambda: file.open("rb"), path, form, {name: name for name in names})
     most, parts, rows, is_whole = MOST_CELLS // max(len(names), 1), [], 0, True
     for part in delivered.chunks():
         parts.append(part.slice(0, most - rows))

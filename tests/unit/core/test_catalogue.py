@@ -58,6 +58,13 @@ def test_what_is_loaded_is_frozen(root: Path) -> None:
     assert spec.folder == root / NAME
 
 
+def column(text: str, name: str, more: str) -> str:
+    """Say more about a column of numbers."""
+    start = f"  {name}: {{type: number, "
+    assert text.count(start) == 1
+    return text.replace(start, f"{start}{more}, ")
+
+
 MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     "unknown key": (lambda text: text + "extra: 1\n", "key extra: unknown key"),
     "unknown key inside": (
@@ -113,6 +120,45 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
             + "  time: {column: day, format: '%Y', history_partitions: 2}\n"
         ),
         "replay.time.column: column 'day'",
+    ),
+    "two columns of one source": (
+        lambda text: column(column(text, "latitude", 'source: "Lage (Ort)"'), "longitude", 'source: "Lage (Ort)"'),
+        "columns.latitude.source: 'Lage (Ort)' is the source of longitude, too",
+    ),
+    "two columns of one source, composed otherwise": (
+        lambda text: column(column(text, "latitude", 'source: "Nähe"'), "longitude", 'source: "Na\u0308he"'),
+        "is the source of longitude, too",
+    ),
+    "a source that is another column's name": (
+        lambda text: column(text, "latitude", "source: longitude"),
+        "columns.latitude.source: 'longitude' is the name of another column",
+    ),
+    "a source that is the target's name": (
+        lambda text: column(text, "latitude", "source: median_house_value"),
+        "columns.latitude.source: 'median_house_value' is the name of another column",
+    ),
+    "the source of the target is a column's": (
+        lambda text: text + "target_source: latitude\n",
+        "target_source: 'latitude' is the name of another column",
+    ),
+    "a source of two lines": (
+        lambda text: column(text, "latitude", 'source: "one\\ntwo"'),
+        "key columns.latitude.source: has a line break, or another control character",
+    ),
+    "an empty source": (lambda text: column(text, "latitude", 'source: ""'), "key columns.latitude.source"),
+    "a format of no date": (
+        lambda text: column(text, "latitude", "format: '%d.%m.'").replace(
+            "{type: number, format", "{type: date, format"
+        ),
+        "key columns.latitude.format: '%d.%m.' does not say year, month and day",
+    ),
+    "a format of no type": (
+        lambda text: column(text, "latitude", "format: '%d.%m.%Y'"),
+        "key columns.latitude: format is of dates, and the type is number",
+    ),
+    "no such choice of further columns": (
+        lambda text: text.replace("  deadline_minutes", "  extra_columns: drop\n  deadline_minutes"),
+        "key deliveries.extra_columns",
     ),
     "no mapping": (lambda text: "- 1\n", "model.yaml"),
     "tab": (lambda text: text + "\tx: 1\n", "not valid YAML"),

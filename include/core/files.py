@@ -34,15 +34,14 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             if id(item) in seen:
                 continue
             seen.add(id(item))
-            if not isinstance(item, yaml.CollectionNode):
+            if isinstance(item, yaml.ScalarNode):
                 _refuse_other_booleans(item)
-                continue
             if isinstance(item, yaml.MappingNode):
                 keys = [key for key, _ in item.value if isinstance(key, yaml.ScalarNode)]
                 _refuse_other_than_texts(keys)
                 _refuse_repeated(keys)
                 waiting += [part for pair in item.value for part in pair]
-            else:
+            elif isinstance(item, yaml.SequenceNode):
                 waiting += item.value
         return super().construct_document(node)
 
@@ -118,8 +117,9 @@ def find_scalar(path: Path, keys: Sequence[str | int]) -> tuple[int, str, str] |
             node = next((value for name, value in inside if name.value == key), None)
         else:
             node = inside[key] if isinstance(key, int) and key < len(inside) else None
-    read_as = _READ_AS.get(node.tag.removeprefix(_TAGS)) if isinstance(node, yaml.ScalarNode) else None
-    return (node.start_mark.line + 1, node.value, read_as) if read_as else None
+    if not isinstance(node, yaml.ScalarNode) or node.tag.removeprefix(_TAGS) not in _READ_AS:
+        return None
+    return node.start_mark.line + 1, node.value, _READ_AS[node.tag.removeprefix(_TAGS)]
 
 
 def short_path(path: Path) -> str:

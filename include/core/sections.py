@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -18,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from include.core.text import is_one_line
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Part = Annotated[float, Field(gt=0, lt=1)]
@@ -28,13 +29,13 @@ Chosen = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$|^[A-Za-z_][\w.]*:\w+$"
 
 def _one_line(text: str) -> str:
     """A header as it stands in a file, without what no header shows."""
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+    if not is_one_line(text):
         raise ValueError("has a line break, or another control character: have the header delivered without it")
     return text
 
 
 def _as_text(value: object) -> object:
-    """A number as it is written: ``-999`` needs no quotes, since no number is read as another text."""
+    """``-999`` needs no quotes."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 

@@ -31,6 +31,11 @@ _VALUES: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),
 }
 """By type of a column, what a value of it is in YAML."""
+_HOW = {
+    **dict.fromkeys(("integer", "number"), "Write a number, without quotes"),
+    "date": "Write a date, without quotes: 2025-01-31",
+    "boolean": "Write true or false, without quotes",
+}
 
 EXAMPLES = 3
 HIDDEN = "(personal data: not shown)"
@@ -201,11 +206,10 @@ def _check_values(spec: ModelSpec, place: str, arguments: Mapping[str, Any]) -> 
     type_ = spec.columns[name].type
     for number, value in enumerate(values):
         if type(value) not in _VALUES[type_]:
-            written = f'"{value}"' if type_ == "text" else str(value)
             raise ConfigError(
                 f"{value!r} is no {type_}, and column {name} has nothing else",
                 where=f"{place}.value_set[{number}]",
-                fix=f"Write {written}, {'with' if type_ == 'text' else 'without'} quotes, or another value",
+                fix=f'Write "{value}", with quotes' if type_ == "text" else _HOW[type_],
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -140,15 +140,13 @@ class RowVerdicts:
             batch_reasons=self.batch_reasons,
             warnings=self.warnings,
             problems=tuple(f"{folder}: {reason}: {_explained(reason, self.sources)}" for reason in self.batch_reasons),
-            sources={name: source for name, source in self.sources.items() if name in self._columns},
+            sources=headers(self.sources, self._reasons),
             ignored_columns=self.ignored_columns,
         )
 
     @property
-    def _columns(self) -> frozenset[str]:
-        """Those that some reason is about."""
-        reasons = [*self.batch_reasons, *self.warnings, *self.rows.counts(), *(item.reason for item in self.failures)]
-        return frozenset(name for reason in reasons for name in reason.partition(":")[2].split(","))
+    def _reasons(self) -> list[str]:
+        return [*self.batch_reasons, *self.warnings, *self.rows.counts(), *(item.reason for item in self.failures)]
 
     def describe(self, model: str, partition: Partition) -> str:
         """What the task log says: a line for the batch, for each reason to reject it, for each rule that it breaks."""
@@ -230,10 +228,16 @@ def renamed(spec: ModelSpec) -> dict[str, str]:
     return {name: source for name, source in spec.sources.items() if name != source}
 
 
-def ignored(headers: Mapping[str, int]) -> tuple[str, ...]:
+def headers(sources: Mapping[str, str], reasons: Iterable[str]) -> dict[str, str]:
+    """Of the columns that some reason is about, what the files call them, where that is another name."""
+    named = {name for reason in reasons for name in reason.partition(":")[2].split(",")}
+    return {name: source for name, source in sources.items() if name in named}
+
+
+def ignored(found: Mapping[str, int]) -> tuple[str, ...]:
     """Columns of a file, with their positions, as they can be shown: none whose name looks like personal data."""
-    personal = set(looks_personal(pa.array(list(headers), pa.string())).tolist())
-    listed = [position(n) if place in personal else shown(name) for place, (name, n) in enumerate(headers.items())]
+    personal = set(looks_personal(pa.array(list(found), pa.string())).tolist())
+    listed = [position(n) if place in personal else shown(name) for place, (name, n) in enumerate(found.items())]
     more = len(listed) - MOST_IGNORED
     return (*listed[:MOST_IGNORED], f"{more} more") if more > 0 else tuple(listed)
 

@@ -23,7 +23,7 @@ from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, EXTRA_COLUMNS, LABELS, PROFILES, QUARANTINE, RAW, REASONS, ROW_NUMBER
 from include.lakehouse.selection import within
 from include.pages import run_page
-from tests.unit.ingestion.cases import DAY, Rows, as_csv, ingest, without
+from tests.unit.ingestion.cases import DAY, Rows, as_csv, ingest, with_rules, without
 
 Deliver = Callable[..., Run]
 
@@ -248,6 +248,47 @@ def test_dates_and_booleans_are_typed(run: Run, deliver: Deliver, good_rows: Row
     assert found == [(2024, False)]
 
 
+@pytest.mark.usefixtures("path")
+def test_rules_know_dates_and_booleans(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    told = changed(run, built={"type": "date"}, pool={"type": "boolean"})
+    day = {"column": "built", "severity": "quarantine_row"}
+    told = with_rules(
+        told,
+        {"type": "expect_column_values_to_be_between", "min_value": "2000-01-01", "max_value": date(2024, 2, 1), **day},
+        {"type": "expect_column_values_to_not_be_in_set", "value_set": [date(1999, 1, 1)], **day},
+        {"type": "expect_column_max_to_be_between", "max_value": "2024-06-01", **day, "severity": "warn"},
+        {"type": "expect_column_min_to_be_between", "min_value": "2000-01-01", **day, "severity": "warn"},
+        {"type": "expect_column_values_to_be_in_set", "column": "pool", "value_set": [True], "severity": "warn"},
+        {"type": "expect_column_values_to_not_be_null", "column": "pool", "severity": "warn"},
+    )
+    rows = with_column(with_column(good_rows, "built", ["2023-12-31", ""]), "pool", FLAGS)
+    delivered = deliver(cells(rows, "built", {3: "1999-01-01", 5: "2024-02-29", 7: "31.12.2023"}), of=told)
+    verdict, _ = ingest(delivered)
+    assert quarantine(delivered) == {
+        3: ["out_of_range:built", "forbidden_value:built"],
+        5: ["out_of_range:built"],
+        7: ["not_a_date:built"],
+    }
+    assert verdict.warnings == ("min_out_of_range:built", "unknown_category:pool", "null:pool")
+
+
+def test_of_personal_dates_no_value_is_shown(
+    run: Run, deliver: Deliver, good_rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    told = changed(run, born={"type": "date", "pii": True}, member={"type": "boolean", "pii": True})
+    late = {"type": "expect_column_values_to_be_between", "column": "born", "max_value": "2000-01-01"}
+    told = with_rules(told, {**late, "severity": "quarantine_row"})
+    rows = cells(with_column(good_rows, "born", ["1970-05-17"]), "born", {3: "17.5.1971", 4: "2001-05-17"})
+    delivered = deliver(cells(with_column(rows, "member", ["yes"]), "member", {5: "secretly"}), of=told)
+    verdict, _ = ingest(delivered)
+    assert verdict.reasons == {"not_a_date:born": 1, "not_a_boolean:member": 1, "out_of_range:born": 1}
+    profile = delivered.lake.read(delivered.table(PROFILES)).to_pylist()
+    assert {row["statistic"] for row in profile if row["column"] in ("born", "member")} == {"count", "nulls"}
+    shown = caplog.text + run_page.of_run(delivered, "a_dag", DAY.key) + str(recorded(delivered))
+    assert not [secret for secret in ("1971", "2001-05-17", "secretly", "1970") if secret in shown]
+
+
 def test_a_profile_counts_days_and_has_booleans_as_categories(run: Run, deliver: Deliver, good_rows: Rows) -> None:
     told = changed(run, built={"type": "date"}, pool={"type": "boolean"})
     delivered = deliver(with_column(with_column(good_rows, "built", DAYS), "pool", FLAGS), of=told)
@@ -305,6 +346,22 @@ def test_ignored_columns_are_named_and_not_kept(run: Run, deliver: Deliver, good
     assert "secret" not in str(raw.to_pylist())
     assert clean(delivered)["median_income"].to_pylist() == [float(row[8]) for row in good_rows[1:]]
     assert "Re.mark, median_income" in run_page.of_run(delivered, "a_dag", DAY.key)
+
+
+def test_rows_wait_until_further_columns_are_ignored(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    first = deliver(with_column(good_rows, "remark", ["x"]))
+    assert ingest(first)[0].batch_reasons == ("extra_column:#11",)
+    later = replace(changed(first, {"extra_columns": "ignore"}), run_id="later")
+    assert steps.take_rows_back(later).accepted == 40
+
+
+def test_rows_that_wait_again_say_the_header_of_their_column(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    delivered = deliver(cells(with_headers(good_rows), INCOME, {3: "many", 4: "NA"}), of=renamed(run))
+    ingest(delivered)
+    later = replace(changed(delivered, {"null_values": ["NA"]}), run_id="later")
+    steps.take_rows_back(later)
+    assert quarantine(later) == {3: ["not_a_number:median_income"], 4: ["null:median_income"]}
+    assert INCOME in run_page.of_run(later, "a_dag", DAY.key)
 
 
 def test_a_file_of_which_every_column_is_unknown_has_no_header(run: Run, deliver: Deliver, good_rows: Rows) -> None:

@@ -344,6 +344,8 @@ class DeliveredFile:
             if self._where.endswith(".csv") and _count(long, "\n").any():
                 problem = f"a quoted value does not end, or has more than {CELL_BYTES} bytes: {where}"
                 raise self._bad(Reason.MALFORMED_CSV, f"cannot be read as CSV in UTF-8: {problem}")
+            if name in self.ignored:
+                continue
             problem = f"has a value of more than {CELL_BYTES} bytes: {where}"
             raise self._bad(Reason.TOO_LARGE, problem, "Deliver shorter values")
 

@@ -49,6 +49,10 @@ def renamed(run: Run, **deliveries: Any) -> Run:
     return changed(run, deliveries, **{name: {"source": source} for name, source in SOURCES.items()})
 
 
+def ignoring(run: Run) -> Run:
+    return changed(run, {"extra_columns": "ignore"})
+
+
 def with_headers(rows: Sequence[Sequence[str]]) -> Rows:
     """The rows as the outside system calls their columns."""
     return [[SOURCES.get(name, name) for name in rows[0]], *map(list, rows[1:])]
@@ -375,26 +379,29 @@ def test_many_columns_may_be_ignored_also_such_as_no_delivery_has(run: Run, deli
         table = table.append_column(f"more {n}", pa.array([[n]] * table.num_rows))
     content = BytesIO()
     pq.write_table(table, content)
-    verdict, _ = ingest(deliver(content.getvalue(), of=renamed_plain(run), file="a.parquet"))
+    verdict, _ = ingest(deliver(content.getvalue(), of=ignoring(run), file="a.parquet"))
     assert verdict.outcome is Outcome.ACCEPT_BATCH
     assert verdict.ignored_columns[-1] == "250 more"
 
 
-def renamed_plain(run: Run) -> Run:
-    return changed(run, {"extra_columns": "ignore"})
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_an_ignored_value_may_be_long(run: Run, deliver: Deliver, good_rows: Rows, kind: str) -> None:
+    content = (as_csv if kind == "csv" else as_parquet)(with_column(good_rows, "remark", ["x" * 100_000]))
+    verdict, _ = ingest(deliver(content, of=ignoring(run), file=f"a.{kind}"))
+    assert verdict.outcome is Outcome.ACCEPT_BATCH
 
 
 def test_rows_swallowed_in_an_ignored_column_are_still_found(run: Run, deliver: Deliver, good_rows: Rows) -> None:
     rows = with_column(good_rows, "remark", ["fine"])
     lines = as_csv(rows).split(b"\n")
     lines[3], lines[6] = lines[3].replace(b"fine", b'"fine'), lines[6].replace(b"fine", b'fine"')
-    verdict, _ = ingest(deliver(b"\n".join(lines), of=renamed_plain(run)))
+    verdict, _ = ingest(deliver(b"\n".join(lines), of=ignoring(run)))
     assert verdict.reasons == {"swallowed_lines": 1}
 
 
 def test_labels_may_have_columns_that_are_ignored(run: Run, deliver: Deliver) -> None:
     rows = [["listing_id", "who", "median_house_value"], ["1", "me", "90000"]]
-    told = renamed_plain(run)
+    told = ignoring(run)
     found = steps.load_labels(deliver(rows, kind="labels", of=told))
     assert found.accepted == 1
     verdict = decisions.history(run.lake, run.spec.name, Kind.LABELS_VERDICT)[0].inputs["verdict"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from include.core.errors import ConfigError
-from include.core.files import read_yaml, short_path
+from include.core.files import find_scalar, read_yaml, short_path
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 
@@ -40,7 +40,7 @@ def load(name: str, root: Path = MODELS) -> ModelSpec:
     try:
         spec = ModelSpec.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_explain(error), where=short_path(path)) from None
+        raise ConfigError(_explain(error, path), where=short_path(path)) from None
     if spec.name != name:
         raise ConfigError(f"key name: is {spec.name!r} but the folder is {name!r}", where=short_path(path))
     spec._folder = folder
@@ -54,10 +54,24 @@ def _is_model(folder: Path) -> bool:
         return True
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, path: Path) -> str:
     parts = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         message = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        if item["type"] == "string_type":
+            message = _no_text(path, item["loc"]) or message
+        elif item["type"] == "tuple_type" and isinstance(item["input"], str):
+            message = f"a list is expected: [{item['input']}]"
         parts.append(f"key {key}: {message}" if key else message)
     return "; ".join(parts)
+
+
+def _no_text(path: Path, keys: tuple[str | int, ...]) -> str:
+    """What YAML has made of a text without quotes; empty where it is something else."""
+    if (found := find_scalar(path, keys)) is None:
+        return ""
+    line, text, read_as = found
+    if not text:
+        return f"has no value in line {line}, and a text is expected"
+    return f'{text} in line {line} is read as {read_as}, and a text is expected: write "{text}", with quotes'

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from include.core.text import is_one_line
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -17,6 +28,24 @@ Chosen = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$|^[A-Za-z_][\w.]*:\w+$"
 
 MOST_PARTITIONS = 100
 """Of a monitored window: measuring it reads them all."""
+
+
+def _one_line(text: str) -> str:
+    """A header as it stands in a file, without what no header shows."""
+    if not is_one_line(text):
+        raise ValueError("has a line break, or another control character: have the header delivered without it")
+    return text
+
+
+def _as_text(value: object) -> object:
+    """``-999`` needs no quotes."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+SourceName = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
+"""A column's name in the delivered files, exactly as it stands there."""
+NullValue = Annotated[str, BeforeValidator(_as_text), WithJsonSchema({"type": ["string", "number"]})]
+"""A text that stands for no value. Spaces around it do not count; case does."""
 
 
 class Task(StrEnum):
@@ -43,10 +72,35 @@ class Entity(Section):
 class Column(Section):
     """A column of a delivery."""
 
-    type: Literal["integer", "number", "text"]
+    type: Literal["integer", "number", "text", "date", "boolean"]
+    """A boolean is true, yes, t, y, 1 or false, no, f, n, 0, in any case."""
     description: str
+    source: SourceName | None = None
+    """Its name in the delivered files, where that is another: spaces, dots, capitals, exactly as it stands there."""
+    null_values: tuple[NullValue, ...] = ()
+    """What stands for no value here, besides the empty cell and ``deliveries.null_values``: ``[-999]``."""
+    format: str | None = None
+    """Of dates, as for ``strptime``: ``"%d.%m.%Y"``. By default they are ISO 8601: 2025-01-31."""
     pii: bool = False
     """Personal data: never in features, pages, logs or plots."""
+
+    @field_validator("format")
+    @classmethod
+    def _says_a_day(cls, form: str | None) -> str | None:
+        """What is written by it is read as the same day again."""
+        for day in (datetime(2001, 12, 31), datetime(1999, 2, 3)):  # noqa: DTZ001  (a day has no zone)
+            try:
+                if form is not None and datetime.strptime(day.strftime(form), form) != day:  # noqa: DTZ007
+                    raise ValueError
+            except ValueError:
+                raise ValueError(f"{form!r} does not say year, month and day: '%d.%m.%Y' does") from None
+        return form
+
+    @model_validator(mode="after")
+    def _format_of_a_date(self) -> Column:
+        if self.format is not None and self.type != "date":
+            raise ValueError(f"format is of dates, and the type is {self.type}")
+        return self
 
 
 class Deliveries(Section):
@@ -67,6 +121,11 @@ class Deliveries(Section):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     final_newline: bool = True
     """Whether a CSV file ends with a line end. Where one lacks it, its last row may be cut, and is quarantined."""
+    null_values: tuple[NullValue, ...] = ()
+    """What stands for no value in any column, besides the empty cell: ``["NA", "n/a"]``."""
+    extra_columns: Literal["reject", "ignore"] = "reject"
+    """Of columns that model.yaml does not name. ``reject``: they reject the batch. ``ignore``: the verdict names them,
+    and they are not kept."""
 
     @model_validator(mode="after")
     def _days_in_order(self) -> Deliveries:
@@ -97,7 +156,7 @@ class Freshness(Section):
     """How old the newest row may be, counted from the end of the day."""
 
     column: Name
-    """A text column of ISO 8601 times; without a zone they are UTC."""
+    """A column of dates, or a text column of ISO 8601 times; without a zone they are UTC."""
     max_age_hours: float = Field(gt=0)
     severity: Literal["reject_batch", "warn"] = "reject_batch"
 

@@ -24,9 +24,11 @@ from include.core.sections import (
     Name,
     Replay,
     Section,
+    SourceName,
     Task,
     Training,
 )
+from include.core.text import composed
 
 
 class ModelSpec(Section):
@@ -39,6 +41,8 @@ class ModelSpec(Section):
     grain: Grain
     entity: Entity
     target: Name
+    target_source: SourceName | None = None
+    """The target's name in the files of labels, where that is another, exactly as it stands there."""
     metric: Chosen
     """What the model is judged by, in training, gates and monitoring."""
     deliveries: Deliveries
@@ -112,13 +116,26 @@ class ModelSpec(Section):
             if column not in self.columns:
                 raise ValueError(f"{key}: column {column!r} is not among columns")
         fresh = self.ingestion.freshness
-        if fresh is not None and (fresh.column not in self.columns or self.columns[fresh.column].type != "text"):
-            raise ValueError(f"ingestion.freshness.column: {fresh.column!r} is no text column")
+        if fresh is not None and (
+            fresh.column not in self.columns or self.columns[fresh.column].type not in ("text", "date")
+        ):
+            raise ValueError(f"ingestion.freshness.column: {fresh.column!r} is no column of dates or texts")
         for column in self.entity.keys:
             if self.columns[column].pii:
                 raise ValueError(f"columns.{column}.pii: the key of an entity is in every table and log")
         if self.target in self.columns:
             raise ValueError(f"target: {self.target!r} is delivered with the labels, so it is no column")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_tell_columns_apart(self) -> ModelSpec:
+        known: dict[str, str] = {}
+        for name, source in self.sources.items():
+            key = "target_source" if name == self.target else f"columns.{name}.source"
+            if source != name and source in self.sources:
+                raise ValueError(f"{key}: {source!r} is the name of another column")
+            if (other := known.setdefault(composed(source), name)) != name:
+                raise ValueError(f"{key}: {source!r} is the source of {other}, too")
         return self
 
     @model_validator(mode="after")
@@ -136,6 +153,12 @@ class ModelSpec(Section):
         if self.features.ttl_days < least:
             raise ValueError(f"features.ttl_days: is below {least}: features of a {self.grain} would expire within it")
         return self
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """What the delivered files call each column, and the target."""
+        found = {name: column.source or name for name, column in self.columns.items()}
+        return {**found, self.target: self.target_source or self.target}
 
     @property
     def personal_columns(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 SHOWN = 80
@@ -13,6 +14,16 @@ def shown(value: object) -> str:
     text = str(value)
     escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:SHOWN])
     return escaped if max(len(text), len(escaped)) <= SHOWN else f"{escaped[: SHOWN - 1]}…"
+
+
+def composed(text: str) -> str:
+    """The text as it is compared: an é that is written as two characters looks the same, and is the same."""
+    return unicodedata.normalize("NFC", text)
+
+
+def is_one_line(text: str) -> bool:
+    """Whether it has neither line breaks nor other control characters."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

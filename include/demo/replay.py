@@ -175,7 +175,7 @@ class Replay:
                     where=where,
                     fix="Mend the file",
                 )
-        missing = [key for key in self._spec.entity.keys if key not in header]
+        missing = [source for key in self._spec.entity.keys if (source := self._spec.sources[key]) not in header]
         if len(missing) != 1:  # of several, what is delivered lacks them, and is rejected
             return lines
         return [[missing[0], *header], *([str(number), *line] for number, line in enumerate(lines[1:], start=1))]
@@ -239,6 +239,8 @@ class Replay:
         return [self._table[line] for line in self._parts[n]]
 
     def _column(self, name: str) -> int:
+        """Which of the source's columns that of model.yaml is."""
+        name = self._spec.sources[name]
         if name not in self._header:
             raise DeliveryError(
                 f"there is no column {name!r}",

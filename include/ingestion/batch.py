@@ -22,9 +22,10 @@ import pyarrow.compute as pc
 from include.core.errors import DataError, UsageError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.core.text import composed
 from include.ingestion.expectations import RuleOutcome
 from include.ingestion.files import Flag
-from include.ingestion.rows import NO_ROWS, POSITION, RowReasons, Rows, are_among, ascending, cast
+from include.ingestion.rows import NO_ROWS, POSITION, RowReasons, Rows, are_among, ascending, cast_delivered
 from include.ingestion.verdict import BatchHistory, Reprocessing, RowVerdicts
 from include.lakehouse.decisions import Reason
 from include.lakehouse.run import Run
@@ -41,8 +42,8 @@ from include.lakehouse.schemas import (
     ROW_NUMBER,
     SOURCE_FILE,
     TIMESTAMP,
+    WORKING,
     Table,
-    typed_columns,
 )
 from include.lakehouse.selection import within
 
@@ -117,16 +118,17 @@ class Waiting:
 
     def shape(self, spec: ModelSpec) -> list[str]:
         """The reasons of the batch's shape that still hold: what was missing and is still wanted, and so on."""
-        still, extra = [], _extra_columns(self.raw)
+        still, known = [], _by_source(spec)
+        names = list(_extra_columns(self.raw))
+        extra, come_to_know = iter(names), {known.get(composed(name)) for name in names}
         for reason in dict.fromkeys(reason for reasons in self.earlier for reason in reasons):
             code, _, column = reason.partition(":")
             if code == Reason.EXTRA_COLUMN:
                 # Named by its position; the names are in the order of the positions.
-                holds = next(extra, None) not in spec.columns
+                holds = composed(next(extra, "")) not in known and spec.deliveries.extra_columns == "reject"
             else:
-                holds = code == Reason.NO_HEADER or (
-                    code in (Reason.MISSING_COLUMN, Reason.RETYPED_COLUMN) and column in spec.columns
-                )
+                wanted = column in spec.columns and column not in come_to_know
+                holds = code == Reason.NO_HEADER or (code in (Reason.MISSING_COLUMN, Reason.RETYPED_COLUMN) and wanted)
             still += [reason] if holds else []
         return still
 
@@ -152,7 +154,10 @@ def raw_rows(spec: ModelSpec, partition: Partition, delivered: pa.Table) -> pa.T
     extra = [name for name in delivered.column_names if name not in schema.names]
     rows = delivered.drop_columns(extra).append_column(PARTITION, pa.repeat(partition.key, delivered.num_rows))
     if extra:
-        texts = pa.array([json.dumps(row) for row in delivered.select(extra).to_pylist()], pa.string())
+        # As the file calls them: the reader has marked what is called as a column is that has another source.
+        called = [name.removeprefix(WORKING) if name.removeprefix(WORKING) in spec.columns else name for name in extra]
+        named = delivered.select(extra).rename_columns(called)
+        texts = pa.array([json.dumps(row) for row in named.to_pylist()], pa.string())
         rows = rows.append_column(EXTRA_COLUMNS, texts)
     return _declared(rows, schema)
 
@@ -162,13 +167,20 @@ def as_delivered(spec: ModelSpec, raw: pa.Table) -> pa.Table:
     if raw[EXTRA_COLUMNS].null_count == raw.num_rows:
         return raw
     extra = [json.loads(text) if text else {} for text in raw[EXTRA_COLUMNS].to_pylist()]
-    for name in {name for row in extra for name in row if name in spec.columns}:
+    known = _by_source(spec)
+    for source in {source for row in extra for source in row if composed(source) in known}:
+        name = known[composed(source)]
         own = raw[name].to_pylist() if name in raw.column_names else [None] * raw.num_rows
-        values = [row.get(name, value) for row, value in zip(extra, own, strict=True)]
+        values = [row.get(source, value) for row, value in zip(extra, own, strict=True)]
         raw = raw.drop_columns([name] if name in raw.column_names else []).append_column(
             name, pa.array(values, pa.string())
         )
     return raw
+
+
+def _by_source(spec: ModelSpec) -> dict[str, str]:
+    """The columns by what the delivered files call them, as that is compared."""
+    return {composed(spec.sources[name]): name for name in spec.columns}
 
 
 def _extra_columns(raw: pa.Table) -> Iterator[str]:
@@ -339,7 +351,7 @@ def _accepted(run: Run) -> Iterator[pa.RecordBatch]:
                 of_file = files.indices.to_numpy() == place
                 keep &= ~(of_file & are_among(batch.column(ROW_NUMBER).to_numpy(), quarantined[file]))
         accepted = pa.Table.from_batches([batch]).filter(pa.array(keep))
-        typed = cast(as_delivered(run.spec, accepted), typed_columns(run.spec))
+        typed = cast_delivered(run.spec, as_delivered(run.spec, accepted))
         if typed.errors:
             raise DataError(
                 f"accepted rows hold values that do not fit {', '.join(typed.errors)}",

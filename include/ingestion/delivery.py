@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -51,19 +51,22 @@ class Delivery:
     """Local folder or fsspec URL; it need not exist yet."""
     form: Deliveries
     """How the model's files are written."""
-    columns: tuple[str, ...]
-    """What the model's files have, as far as it declares them."""
+    sources: Mapping[str, str]
+    """By column that the model declares, its name in the files."""
     flags: list[tuple[str, Flag]] = field(default_factory=list, compare=False)
     """By source file the rows that it could not hold as they were meant, once they have been read."""
     types: dict[str, str] = field(default_factory=dict, compare=False)
     """By column the Arrow type it has in Parquet files, once they have been read."""
+    ignored: dict[str, int] = field(default_factory=dict, compare=False)
+    """The further columns of the files that were left out, with their positions, once they have been read."""
 
     @classmethod
     def expected(cls, settings: Settings, spec: ModelSpec, kind: Kind, partition: Partition) -> Delivery:
         # The name of the folder is agreed with the outside systems.
         folder = f"{settings.landing_uri}/{spec.name}/{kind}/batch_date={partition.key}"
         columns = spec.columns if kind == "batches" else (*spec.entity.keys, spec.target)
-        return cls(spec.name, kind, partition, folder, spec.deliveries, tuple(columns))
+        sources = {name: spec.sources[name] for name in columns}
+        return cls(spec.name, kind, partition, folder, spec.deliveries, sources)
 
     @property
     def marker(self) -> str:
@@ -87,8 +90,8 @@ class Delivery:
 
         Returns:
             The columns ``source_file`` (string, below the landing folder) and ``row_number`` (int64, from 1
-            in each file), then every delivered column as string, where an empty cell is null. A file without
-            a byte has no further columns and no rows.
+            in each file), then every delivered column as string, where an empty cell is null, by the name that
+            the model gives it. A file without a byte has no further columns and no rows.
 
         Raises:
             DeliveryError: no marker, no file, or a file that cannot be read.
@@ -133,7 +136,7 @@ class Delivery:
         weight = Weight()
         for name in names:
             number = 0
-            file = DeliveredFile(partial(self._open, name), f"{self.folder}/{name}", self.form, self.columns)
+            file = DeliveredFile(partial(self._open, name), f"{self.folder}/{name}", self.form, self.sources)
             for rows in file.chunks():
                 weight.add(rows, f"{self.folder}/{name}")
                 first = first if first is not None else rows.column_names
@@ -148,6 +151,7 @@ class Delivery:
                 number += rows.num_rows
             self.flags.extend((self.source_file(name), flag) for flag in file.flags)
             self.types.update(file.retyped)
+            self.ignored.update(file.ignored)
 
     def _sizes(self, names: Sequence[str]) -> list[int | None]:
         """How long each file is now; None where it cannot be told."""

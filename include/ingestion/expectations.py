@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
@@ -22,6 +22,20 @@ from include.lakehouse.decisions import Reason
 FILE = "expectations.yaml"
 
 Severity = Literal["reject_batch", "quarantine_row", "warn"]
+
+_VALUES: Mapping[str, tuple[type, ...]] = {
+    "integer": (int, float),
+    "number": (int, float),
+    "text": (str,),
+    "date": (date,),
+    "boolean": (bool,),
+}
+"""By type of a column, what a value of it is in YAML."""
+_HOW = {
+    **dict.fromkeys(("integer", "number"), "Write a number, without quotes"),
+    "date": "Write a date, without quotes: 2025-01-31",
+    "boolean": "Write true or false, without quotes",
+}
 
 EXAMPLES = 3
 HIDDEN = "(personal data: not shown)"
@@ -149,6 +163,7 @@ def _rule(spec: ModelSpec, place: str, entry: object, known: Collection[str]) ->
     severity = _severity(place, type_, kind, arguments.pop("severity", None))
     _check_keys(place, kind, arguments)
     columns = tuple(_columns(known, place, arguments))
+    _check_values(spec, place, arguments)
     return Rule(place, type_, severity, columns, arguments, _reason(spec, type_, columns))
 
 
@@ -192,6 +207,21 @@ def _check_keys(place: str, kind: Kind, arguments: Mapping[str, Any]) -> None:
     for key in _LIMITS.split():
         if isinstance(value := arguments.get(key), str) and not _is_limit(value):
             raise ConfigError(f"{value!r} is neither a number nor a date", where=f"{place}.{key}")
+
+
+def _check_values(spec: ModelSpec, place: str, arguments: Mapping[str, Any]) -> None:
+    """Values of another type than their column are in no row: YAML has read a text as a number, or the other way."""
+    name, values = arguments.get("column"), arguments.get("value_set")
+    if name not in spec.columns or not isinstance(values, list):
+        return
+    type_ = spec.columns[name].type
+    for number, value in enumerate(values):
+        if type(value) not in _VALUES[type_]:
+            raise ConfigError(
+                f"{value!r} is no {type_}, and column {name} has nothing else",
+                where=f"{place}.value_set[{number}]",
+                fix=f'Write "{value}", with quotes' if type_ == "text" else _HOW[type_],
+            )
 
 
 def _is_limit(value: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 
 from include.core.errors import DeliveryError
 from include.core.sections import Deliveries
+from include.core.text import composed, shown
 from include.ingestion.plain_files import NotPlainError
 from include.lakehouse.decisions import Reason
-from include.lakehouse.schemas import EXTRA_COLUMNS, PARTITION, ROW_NUMBER, SOURCE_FILE
+from include.lakehouse.schemas import EXTRA_COLUMNS, PARTITION, ROW_NUMBER, SOURCE_FILE, WORKING
 
 BLOCK_BYTES = 4 << 20
 """Of a CSV file that is parsed at a time; no row can be longer."""
@@ -115,19 +116,24 @@ class DeliveredFile:
         opened: opens it for reading.
         where: how a message names it; a CSV file or a Parquet file by its end.
         form: delimiter and line ends that the model expects.
-        declared: the columns that the model expects.
+        sources: by column that the model expects, its name in the file.
     """
 
-    def __init__(self, opened: Callable[[], Any], where: str, form: Deliveries, declared: Collection[str]) -> None:
-        self._opened, self._where, self._form, self._declared = opened, where, form, declared
+    def __init__(self, opened: Callable[[], Any], where: str, form: Deliveries, sources: Mapping[str, str]) -> None:
+        self._opened, self._where, self._form, self._sources = opened, where, form, sources
+        self._names = {composed(source): name for name, source in sources.items()}
         self._rows = self._lines = 0
         self.flags: list[Flag] = []
         """Rows to look at, once they have been read."""
         self.retyped: dict[str, str] = {}
         """By column the type it has in a Parquet file."""
+        self.ignored: dict[str, int] = {}
+        """What the file calls the columns that are left out, and which they are of its columns, from 0."""
 
     def chunks(self) -> Iterator[pa.Table]:
         """The rows, every column as string, null where a cell is empty; at least one table, if only of no rows.
+
+        Columns have the names that the model gives them. Others keep their own, or are left out, as the model says.
 
         Raises:
             BadFile: the content is not what the name promises, or breaks off.
@@ -158,12 +164,12 @@ class DeliveredFile:
         last: pa.RecordBatch | None = None
         try:
             reader = self._open_csv(watched, header)
-            yield pa.Table.from_batches([], reader.schema)
+            yield self._as_declared(pa.Table.from_batches([], reader.schema))
             for batch in reader:
                 last = batch if batch.num_rows else last
                 self._check_cells(batch)
                 self._look_for_swallowed(batch, watched)
-                yield pa.Table.from_batches([batch])
+                yield self._as_declared(pa.Table.from_batches([batch]))
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise self._malformed(str(error)) from None
         # The parser takes an open quote for one value up to the end: all rows in it would be lost.
@@ -217,8 +223,9 @@ class DeliveredFile:
             schema, metadata = content.schema_arrow, content.metadata
             self._check_rows(metadata, file)
             self._check_columns(schema.names)
-            self._check_types(schema)
-            yield _as_text(schema.empty_table())
+            known = self._as_declared(schema.empty_table())
+            self._check_types(known.schema)
+            yield _as_text(known)
             # Texts that repeat are few bytes in the file and many in memory: they stay in their dictionaries.
             texts = [field.name for field in schema if _is_text(field.type)]
             content = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=False)
@@ -232,10 +239,12 @@ class DeliveredFile:
             raise self._bad(Reason.MALFORMED_PARQUET, "is no Parquet file, or breaks off") from None
 
     def _decoded(self, content: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
-        for batch in content.iter_batches(batch_size=rows):
+        # A name with a dot is also taken for a path: what comes beside is left out after that.
+        wanted = [name for name in content.schema_arrow.names if self._is_known(name)] if self.ignored else None
+        for batch in content.iter_batches(batch_size=rows, columns=wanted):
             self._check_cells(batch)
             self._rows += batch.num_rows
-            for part in _bounded(pa.Table.from_batches([batch])):
+            for part in _bounded(self._as_declared(pa.Table.from_batches([batch]))):
                 yield _as_text(part)
 
     def _check_rows(self, metadata: pq.FileMetaData, file: Any) -> None:
@@ -273,19 +282,49 @@ class DeliveredFile:
                 Reason.NOT_UTF8, "cannot be read as CSV in UTF-8: it is UTF-16, or binary", "Deliver it in UTF-8"
             )
 
-    def _check_columns(self, names: list[str]) -> None:
-        if len(names) > len(self._declared) + MORE_COLUMNS:
+    def _is_known(self, header: str) -> bool:
+        return composed(header) in self._names
+
+    def _named(self, headers: Sequence[str]) -> list[str]:
+        """The columns as they are called from here on. None that is unknown is called as a known one."""
+        return [
+            self._names.get(composed(header)) or (f"{WORKING}{header}" if header in self._sources else header)
+            for header in headers
+        ]
+
+    def _as_declared(self, rows: pa.Table) -> pa.Table:
+        """The rows with the names of model.yaml, and without what is ignored."""
+        headers = rows.column_names
+        if self.ignored:
+            rows = rows.select([n for n, header in enumerate(headers) if self._is_known(header)])
+        names = self._named(rows.column_names)
+        return rows if names == rows.column_names else rows.rename_columns(names)
+
+    def _check_columns(self, headers: list[str]) -> None:
+        known = [self._is_known(header) for header in headers]
+        ignores = self._form.extra_columns == "ignore"
+        if ignores and headers and not any(known):
             raise self._bad(
-                Reason.TOO_MANY_COLUMNS, f"has {len(names)} columns, model.yaml declares {len(self._declared)}"
+                Reason.NO_HEADER, "names no column of model.yaml: its header is missing, or another",
+                "Have the sender deliver it with a header",
+            )  # fmt: skip
+        if not ignores and len(headers) > len(self._sources) + MORE_COLUMNS:
+            raise self._bad(
+                Reason.TOO_MANY_COLUMNS, f"has {len(headers)} columns, model.yaml declares {len(self._sources)}"
             )
+        names = self._named(headers)
         for n, name in enumerate(names):
-            if name in RESERVED:
+            if ignores and not known[n]:
+                self.ignored.setdefault(headers[n], n)
+            elif name in RESERVED:
                 raise self._bad(Reason.RESERVED_COLUMN.about(name), f"column {name!r} is reserved", "Rename it")
-            if names.count(name) > 1:
-                called = self._called(name, n)
-                raise self._bad(
-                    Reason.REPEATED_COLUMN.about(called), f"column {called} occurs more than once", "Rename one"
-                )
+            elif names.count(name) > 1:
+                code = name if known[n] else position(n)
+                what = f"column {self._called(name, n)} occurs more than once"
+                raise self._bad(Reason.REPEATED_COLUMN.about(code), what, "Rename one")
+        self._check_delimiter(headers)
+
+    def _check_delimiter(self, names: list[str]) -> None:
         if len(names) == 1:
             for other, called in DELIMITERS.items():
                 if other in names[0] and other != self._form.delimiter:
@@ -300,11 +339,13 @@ class DeliveredFile:
             values = _values(rows.column(n))
             if values is None or (pc.max(pc.binary_length(values)).as_py() or 0) <= CELL_BYTES:
                 continue
-            where = f"column {self._called(name, n)}, after row {self._rows}"
+            where = f"column {self._called(self._named([name])[0], n)}, after row {self._rows}"
             long = values.filter(pc.greater(pc.binary_length(values), CELL_BYTES))
             if self._where.endswith(".csv") and _count(long, "\n").any():
                 problem = f"a quoted value does not end, or has more than {CELL_BYTES} bytes: {where}"
                 raise self._bad(Reason.MALFORMED_CSV, f"cannot be read as CSV in UTF-8: {problem}")
+            if name in self.ignored:
+                continue
             problem = f"has a value of more than {CELL_BYTES} bytes: {where}"
             raise self._bad(Reason.TOO_LARGE, problem, "Deliver shorter values")
 
@@ -316,16 +357,18 @@ class DeliveredFile:
             except pa.ArrowException:
                 plain = False
             if not plain:
-                called = self._called(field.name, n)
+                code = field.name if field.name in self._sources else position(n)
                 raise self._bad(
-                    Reason.UNSUPPORTED_TYPE.about(called),
-                    f"column {called} has no plain values",
+                    Reason.UNSUPPORTED_TYPE.about(code),
+                    f"column {self._called(field.name, n)} has no plain values",
                     "Deliver plain values",
                 )
             self.retyped[field.name] = str(field.type)
 
     def _called(self, name: str, n: int) -> str:
-        return name if name in self._declared else position(n)
+        """How a message names a column: as the file does, where the model knows it."""
+        source = self._sources.get(name)
+        return position(n) if source is None else name if source == name else repr(shown(source))
 
     def _malformed(self, problem: str) -> BadFile:
         if "invalid UTF8" in problem or "utf-8" in problem:

@@ -16,8 +16,8 @@ from include.core.spec import ModelSpec
 from include.ingestion import batch, expectations
 from include.ingestion.delivery import Delivery
 from include.ingestion.files import BadFile, position
-from include.ingestion.rows import POSITION, Cast, RowReasons, are_among, ascending, cast, error_reason
-from include.ingestion.verdict import BatchVerdict, RowVerdicts, sort_out
+from include.ingestion.rows import POSITION, Cast, RowReasons, are_among, ascending, cast, error_reason, notations
+from include.ingestion.verdict import BatchVerdict, RowVerdicts, ignored, renamed, sort_out
 from include.lakehouse.decisions import Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
@@ -94,14 +94,15 @@ def load(run: Run, delivery: Delivery) -> LabelsVerdict:
     except BadFile as bad:
         return _of_labels(BatchVerdict.unreadable(bad))
     kinds = {**key_types(spec), spec.target: pa.float64()}
-    typed = cast(delivered, kinds)
+    typed = cast(delivered, kinds, notations(spec))
     reasons = RowReasons()
     for column, flags in typed.errors.items():
         reasons.add(error_reason(kinds[column], column), np.flatnonzero(flags))
-    null = pc.is_null(delivered[spec.target]).to_numpy() & (spec.deliveries.null_labels == "unlabelled")
+    missing = {column: _missing(typed, column) for column in kinds}
+    null = missing[spec.target] & (spec.deliveries.null_labels == "unlabelled")
     for column in kinds:
-        missing = pc.is_null(delivered[column]).to_numpy()
-        reasons.add(Reason.NULL.about(column), np.flatnonzero(missing & ~null if column == spec.target else missing))
+        rows = missing[column] & ~null if column == spec.target else missing[column]
+        reasons.add(Reason.NULL.about(column), np.flatnonzero(rows))
     _add_repeated(reasons, spec, typed.columns, null)
     _add_unknown(reasons, run, typed.columns)
     for file, flag in delivery.flags:
@@ -111,9 +112,10 @@ def load(run: Run, delivery: Delivery) -> LabelsVerdict:
     unusable = reasons.rows()
     if unusable.size > spec.ingestion.quarantine_budget * delivered.num_rows:
         why.append(Reason.QUARANTINE_BUDGET_EXCEEDED.value)
-    unlabelled = np.setdiff1d(np.flatnonzero(null), unusable)
-    summary = RowVerdicts(delivered.num_rows, reasons, tuple(why), (), ()).summary(delivery.folder)
-    verdict = _of_labels(summary, 0 if why else unlabelled.size)
+    unlabelled = np.flatnonzero(null)
+    unlabelled = unlabelled[~are_among(unlabelled, unusable)]
+    verdicts = RowVerdicts(delivered.num_rows, reasons, tuple(why), (), (), renamed(spec), ignored(delivery.ignored))
+    verdict = _of_labels(verdicts.summary(delivery.folder), 0 if why else unlabelled.size)
     if why:
         _quarantine(run, delivered, _with_reasons(why, delivered.num_rows, reasons))
         return verdict
@@ -188,16 +190,24 @@ def _quarantine(run: Run, delivered: pa.Table, reasons: RowReasons) -> None:
 
 
 def _check_columns(delivery: Delivery, delivered: pa.Table) -> None:
-    columns, wanted = delivered.column_names[2:], delivery.columns
-    missing = [name for name in wanted if name not in columns]
+    columns, wanted = delivered.column_names[2:], delivery.sources
+    missing = [source for name, source in wanted.items() if name not in columns]
     further = [position(n) for n, name in enumerate(columns) if name not in wanted]
     if missing or further:
         raise BadFile(
             Reason.MISSING_COLUMN if missing else Reason.EXTRA_COLUMN,
             f"the labels have other columns: missing {missing}, not expected {further}",
             where=delivery.folder,
-            fix="Have the sender deliver them again with " + " and ".join(wanted),
+            fix="Have the sender deliver them again with " + " and ".join(wanted.values()),
         )
+
+
+def _missing(typed: Cast, column: str) -> npt.NDArray[np.bool_]:
+    """Of each row whether it has no value: one that is there and cannot be read is none of these."""
+    missing: npt.NDArray[np.bool_] = pc.is_null(typed.columns[column]).to_numpy()
+    if column in typed.errors:
+        missing = missing & ~typed.errors[column].to_numpy(zero_copy_only=False)
+    return missing
 
 
 def _add_repeated(reasons: RowReasons, spec: ModelSpec, labels: pa.Table, null: Flags) -> None:
@@ -223,7 +233,7 @@ def _add_unknown(reasons: RowReasons, run: Run, labels: pa.Table) -> None:
     raw = run.lake.read_if_exists(run.table(RAW), where=within(run.partition), columns=keys)
     if raw is None or not raw.num_rows:
         return
-    delivered = cast(raw, kinds).columns.drop_null()
+    delivered = cast(raw, kinds, notations(run.spec)).columns.drop_null()
     complete = labels.select(keys).append_column(POSITION, pa.array(np.arange(labels.num_rows))).drop_null()
     unknown = complete.join(delivered.group_by(keys).aggregate([]), keys, join_type="left anti")
     reasons.add(Reason.UNKNOWN_KEY.about(",".join(keys)), unknown[POSITION].to_numpy())

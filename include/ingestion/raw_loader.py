@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from tempfile import TemporaryFile
 from typing import IO, Self
 
@@ -61,9 +62,10 @@ class RawLoader:
         flags = [(self._offsets[file] + flag.row, flag) for file, flag in self._delivery.flags]
         types = self._delivery.types
         if self._chunked is not None:
-            return self._chunked.findings(self._raw(), self._offsets, types, flags)
-        rows = pa.concat_tables(self._whole)
-        return validate(self._run.spec, rows, file_types=types, flags=flags)
+            found = self._chunked.findings(self._raw(), self._offsets, types, flags)
+        else:
+            found = validate(self._run.spec, pa.concat_tables(self._whole), file_types=types, flags=flags)
+        return replace(found, ignored=self._delivery.ignored)
 
     def rows(self, wanted: Rows | None) -> Iterator[tuple[pa.Table, Rows]]:
         """Rows as ``raw_`` has them, with their positions in the delivery.

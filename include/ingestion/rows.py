@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.core.spec import ModelSpec
 from include.lakehouse.decisions import Reason
-from include.lakehouse.schemas import WORKING
+from include.lakehouse.schemas import WORKING, typed_columns
 
 Rows = npt.NDArray[np.int64]
 """Positions of rows in a batch, from 0, ascending."""
@@ -20,12 +26,27 @@ POSITION = f"{WORKING}position"
 """The column of them, where rows go through an engine."""
 NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 
-_REASONS = {pa.int64(): Reason.NOT_AN_INTEGER, pa.float64(): Reason.NOT_A_NUMBER}
+_REASONS = {
+    pa.int64(): Reason.NOT_AN_INTEGER,
+    pa.float64(): Reason.NOT_A_NUMBER,
+    pa.date32(): Reason.NOT_A_DATE,
+    pa.bool_(): Reason.NOT_A_BOOLEAN,
+}
 
 # Plain decimal notation. Not taken: inf, nan, hexadecimal, thousands separators.
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 # Some tools write 7.0 for 7 where a column has nulls.
 _INTEGER = r"^[+-]?\d{1,19}(\.0*)?$"
+# A time of day that is none: spreadsheets and Parquet write days so.
+_ISO_DAY = r"^\d{4}-\d\d-\d\d([T ]00:00(:00(\.0+)?)?Z?)?$"
+BOOLEANS: Mapping[str, bool] = MappingProxyType(
+    {"true": True, "yes": True, "t": True, "y": True, "1": True}
+    | {"false": False, "no": False, "f": False, "n": False, "0": False}
+)
+"""What a boolean is written as, in any case."""
+_FIRST_DAY = (date.min - date(1970, 1, 1)).days
+_DATE_CHARACTERS = 64
+"""No date is longer: what is remembered of texts stays small."""
 _LEAST, _MOST = (pa.scalar(Decimal(bound), pa.decimal128(38)) for bound in (-(2**63), 2**63 - 1))
 
 
@@ -104,14 +125,45 @@ def error_reason(type_: pa.DataType, column: str) -> str:
     return _REASONS[type_].about(column)
 
 
-def cast(table: pa.Table, columns: Mapping[str, pa.DataType]) -> Cast:
+@dataclass(frozen=True)
+class Notation:
+    """How the cells of a column are written, where that is not as usual."""
+
+    null_values: frozenset[str] = frozenset()
+    """Texts that stand for null, without spaces around."""
+    format: str | None = None
+    """Of dates, as for ``strptime``; None for ISO 8601."""
+
+
+def notations(spec: ModelSpec) -> dict[str, Notation]:
+    """By column how its cells are written; only columns of which model.yaml says anything."""
+    everywhere = spec.deliveries.null_values
+    found = {
+        name: Notation(frozenset(text.strip() for text in (*everywhere, *column.null_values)), column.format)
+        for name, column in spec.columns.items()
+    }
+    others = {spec.target: Notation(frozenset(text.strip() for text in everywhere))}
+    return {name: notation for name, notation in {**others, **found}.items() if notation != Notation()}
+
+
+def cast_delivered(spec: ModelSpec, delivered: pa.Table) -> Cast:
+    """Cast the columns of model.yaml as it says."""
+    return cast(delivered, typed_columns(spec), notations(spec))
+
+
+def cast(
+    table: pa.Table,
+    columns: Mapping[str, pa.DataType],
+    written: Mapping[str, Notation] = MappingProxyType({}),
+) -> Cast:
     """Cast the named columns of a table of strings, plain or in dictionaries.
 
-    Null stays null; a column that is absent is all null. Spaces around a number are ignored. A number that is not
-    finite as float64 does not fit.
+    Null stays null; a column that is absent is all null. Spaces around a value that is no text are ignored. A number
+    that is not finite as float64 does not fit.
 
     Args:
-        columns: int64, float64 or string, by name (`schemas.typed_columns`).
+        columns: int64, float64, date32, bool or string, by name (`schemas.typed_columns`).
+        written: how their cells are written, where that is not as usual.
     """
     typed: dict[str, pa.Array] = {}
     errors: dict[str, pa.BooleanArray] = {}
@@ -119,12 +171,28 @@ def cast(table: pa.Table, columns: Mapping[str, pa.DataType]) -> Cast:
         if name not in table.column_names:
             typed[name] = pa.nulls(table.num_rows, type_)
             continue
-        delivered = table[name].combine_chunks()
-        typed[name] = _typed(delivered, type_)
+        delivered, notation = table[name].combine_chunks(), written.get(name, Notation())
+        if notation.null_values:
+            delivered = _without_nulls(delivered, notation, type_)
+        typed[name] = _typed(delivered, type_, notation.format)
         present = _present(delivered)
         if typed[name].null_count > present.false_count:
             errors[name] = pc.and_(present, pc.is_null(typed[name]))
     return Cast(pa.table(typed, schema=pa.schema(list(columns.items()))), errors)
+
+
+def _without_nulls(strings: pa.Array, notation: Notation, type_: pa.DataType) -> pa.Array:
+    """Null where a cell is written as null is, or is a number that is: -999.0, where -999 stands for none."""
+    if pa.types.is_dictionary(strings.type):
+        values = _without_nulls(strings.dictionary, notation, type_)
+        return pa.DictionaryArray.from_arrays(strings.indices, values)
+    texts = pa.array(sorted(notation.null_values), strings.type)
+    stands_for_null = pc.is_in(pc.utf8_trim_whitespace(strings), value_set=texts)
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_):
+        numbers = _typed(texts, type_).drop_null()
+        if len(numbers):
+            stands_for_null = pc.or_(stands_for_null, pc.is_in(_typed(strings, type_), value_set=numbers))
+    return pc.if_else(stands_for_null, pa.scalar(None, strings.type), strings)
 
 
 def _present(strings: pa.Array) -> pa.BooleanArray:
@@ -134,12 +202,16 @@ def _present(strings: pa.Array) -> pa.BooleanArray:
     return pc.is_valid(strings)
 
 
-def _typed(strings: pa.Array, type_: pa.DataType) -> pa.Array:
+def _typed(strings: pa.Array, type_: pa.DataType, form: str | None = None) -> pa.Array:
     if pa.types.is_dictionary(strings.type):
         text = pa.types.is_string(type_)
-        return strings.cast(type_) if text else _typed(strings.dictionary, type_).take(strings.indices)
+        return strings.cast(type_) if text else _typed(strings.dictionary, type_, form).take(strings.indices)
     if pa.types.is_string(type_):
         return strings
+    if pa.types.is_boolean(type_):
+        return _booleans(strings)
+    if pa.types.is_date(type_):
+        return _dates(strings, form)
     plainly = _all_plain(strings, type_)
     if plainly is not None:
         return plainly
@@ -173,3 +245,35 @@ def _may_be_hexadecimal(strings: pa.Array) -> bool:
     buffer = strings.buffers()[2]
     content = b"" if buffer is None else buffer.to_pybytes()
     return b"x" in content or b"X" in content
+
+
+def _booleans(strings: pa.Array) -> pa.BooleanArray:
+    written = pc.utf8_lower(pc.utf8_trim_whitespace(strings))
+    places = pc.index_in(written, value_set=pa.array(list(BOOLEANS)))
+    return pa.array(list(BOOLEANS.values())).take(places)
+
+
+def _dates(strings: pa.Array, form: str | None) -> pa.Date32Array:
+    """Each text that is there is read once: a column of days has few."""
+    if form is None:
+        with suppress(pa.ArrowInvalid):
+            days = strings.cast(pa.date32())
+            # Arrow also reads a year 0.
+            if len(strings) == days.null_count or pc.min(days.view(pa.int32())).as_py() >= _FIRST_DAY:
+                return days
+    encoded = strings.dictionary_encode()
+    days = [_day(text, form) if len(text) <= _DATE_CHARACTERS else None for text in encoded.dictionary.to_pylist()]
+    return pa.array(days, pa.date32()).take(encoded.indices)
+
+
+@lru_cache(maxsize=1 << 16)
+def _day(text: str, form: str | None) -> date | None:
+    """The day that a text says; None where it says none, or a time of day, too."""
+    text = text.strip()
+    try:
+        if form is None:
+            return date.fromisoformat(text[:10]) if re.fullmatch(_ISO_DAY, text, re.ASCII) else None
+        at = datetime.strptime(text, form)  # noqa: DTZ007  (a day has no zone)
+    except ValueError:
+        return None
+    return at.date() if at.time() == time.min and at.tzinfo is None else None

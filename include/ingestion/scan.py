@@ -33,6 +33,8 @@ _TYPES = {
     "integer": ("int", "uint"),
     "number": ("int", "uint", "float", "double", "halffloat", "decimal"),
     "text": ("string", "large_string", "dictionary", "date", "timestamp", "null"),
+    "date": ("string", "large_string", "dictionary", "date", "timestamp", "null"),
+    "boolean": ("string", "large_string", "dictionary", "bool", "int", "uint", "null"),
 }
 """Arrow types, by the start of their names, that a column of model.yaml can have in a Parquet file."""
 
@@ -69,14 +71,17 @@ class BatchScan:
         for name, column in self._spec.columns.items():
             if name not in delivered.column_names:
                 continue
-            self._valid[name] += delivered.num_rows - delivered[name].null_count
+            self._valid[name] += delivered.num_rows - cast.columns[name].null_count
             if name in cast.errors:
-                self._cast_errors.setdefault(name, []).append(np.flatnonzero(cast.errors[name]) + start)
+                misfits = np.flatnonzero(cast.errors[name])
+                self._valid[name] += misfits.size
+                self._cast_errors.setdefault(name, []).append(misfits + start)
             if column.type == "text" and not column.pii:
                 self._add_suspects(name, delivered[name], start)
         fresh = self._spec.ingestion.freshness
         if fresh is not None and fresh.column in delivered.column_names:
-            times = pd.to_datetime(delivered[fresh.column].to_pandas(), utc=True, errors="coerce", format="ISO8601")
+            texts = cast.columns[fresh.column].cast(pa.string()).to_pandas()
+            times = pd.to_datetime(texts, utc=True, errors="coerce", format="ISO8601")
             newest = times.max()
             if not pd.isna(newest) and (self._newest is None or newest > self._newest):
                 self._newest = newest
@@ -177,8 +182,10 @@ class Profile:
         self._stride = 1
         self._sampled = 0
         self._samples: dict[str, list[np.ndarray]] = {
-            name: [] for name, column in spec.columns.items() if column.type != "text"
+            name: [] for name, column in spec.columns.items() if column.type in ("integer", "number")
         }
+        # Each day is a new one, so days are counted only.
+        self._of_categories = [name for name, column in spec.columns.items() if column.type in ("text", "boolean")]
 
     def update(self, typed: pa.Table) -> None:
         """Count in the next rows: the columns of model.yaml, typed."""
@@ -190,8 +197,8 @@ class Profile:
             if name in self._samples:
                 seen.add_numbers(column)
                 self._samples[name].append(_numbers(column.take(pa.array(taken))))
-            elif name not in self._spec.personal_columns:
-                seen.add_texts(column)
+            elif name in self._of_categories and name not in self._spec.personal_columns:
+                seen.add_texts(column.cast(pa.string()))
         self._sampled += taken.size
         while self._sampled > SAMPLE_ROWS:
             self._thin()
@@ -226,7 +233,7 @@ class Profile:
                 ("mean", None, seen.total / seen.count),
                 *((f"quantile_{q:g}", None, float(np.nanquantile(sample, q))) for q in QUANTILES if len(sample)),
             ]
-        elif name not in self._samples:
+        elif name in self._of_categories:
             lines.append(("categories", None, float(len(seen.categories))))
             lines += [("frequency", text, float(n)) for text, n in seen.categories.most_common(CATEGORIES)]
         return lines

@@ -70,9 +70,9 @@ def core_types() -> dict[str, type[Expectation]]:
 
 
 def frame(columns: pa.Table) -> pd.DataFrame:
-    """The typed columns as rules are checked on them: integers stay integers where there are nulls."""
+    """The typed columns as rules are checked on them: integers and dates stay so where there are nulls."""
     with_nulls = {name for name in columns.column_names if columns[name].null_count}
-    typed = columns.to_pandas(integer_object_nulls=True)
+    typed = columns.to_pandas(integer_object_nulls=True, types_mapper={pa.date32(): pd.ArrowDtype(pa.date32())}.get)
     for item in columns.schema:
         if pa.types.is_integer(item.type) and item.name in with_nulls:
             typed[item.name] = typed[item.name].astype("Int64")

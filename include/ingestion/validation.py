@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +25,7 @@ from include.core.spec import ModelSpec
 from include.ingestion import expectations, suite
 from include.ingestion.expectations import EXAMPLES, KINDS, Failure, Rule, RuleOutcome
 from include.ingestion.files import Flag
-from include.ingestion.rows import NO_ROWS, POSITION, Rows, are_among, ascending, cast
+from include.ingestion.rows import NO_ROWS, POSITION, Rows, are_among, ascending, cast_delivered
 from include.ingestion.scan import BatchScan
 from include.lakehouse.schemas import EXTRA_COLUMNS, ROW_NUMBER, SOURCE_FILE, typed_columns
 
@@ -79,6 +79,8 @@ class Findings:
     """Reasons to reject the batch before any rule: it cannot be what model.yaml describes."""
     keys: pa.Table | None
     """The typed key of each row, in order, where ``ingestion.repeated_key`` asks for it."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Further columns of the files, which are not kept, with their positions."""
 
 
 def validate(
@@ -105,7 +107,7 @@ def validate(
         ConfigError: expectations.yaml is wrong.
     """
     rules, scan = expectations.load(spec), BatchScan(spec)
-    typed = cast(delivered, typed_columns(spec))
+    typed = cast_delivered(spec, delivered)
     scan.update(delivered, typed)
     duplicates = _duplicates(delivered)
     if shape is None:
@@ -154,7 +156,7 @@ class ChunkedValidator:
         if not delivered.num_rows:
             return NO_ROWS
         start = self._scan.rows
-        typed = cast(delivered, self._types)
+        typed = cast_delivered(self._spec, delivered)
         self._scan.update(delivered, typed)
         self._writer.write_table(typed.columns.select(self._staged))
         places = {name: np.flatnonzero(flags) for name, flags in typed.errors.items()}
@@ -241,7 +243,7 @@ class ChunkedValidator:
         if is_plain(rule) and rule.type in ROW_COUNTS:
             counted = pd.DataFrame({"rows": [self._scan.rows - duplicates.size]})
             return replace(self._check(_of_row_count(rule, "rows"), counted, cast_errors), rule=rule)
-        if is_plain(rule) and rule.type in STATISTICS and not pa.types.is_string(self._types[rule.columns[0]]):
+        if is_plain(rule) and rule.type in STATISTICS and _is_of_numbers(self._types[rule.columns[0]]):
             (name,) = rule.columns
             statistic = f'SELECT {STATISTICS[rule.type]}("{name}")::DOUBLE AS "{name}" FROM kept'
             return self._check(rule, connection.sql(statistic).to_arrow_table().to_pandas(), cast_errors)
@@ -331,7 +333,7 @@ def may_fail(rule: Rule, typed: pa.Table) -> Rows | None:
 
 def _outside(column: pa.Array, arguments: Mapping[str, Any]) -> Rows | None:
     low, high = arguments.get("min_value"), arguments.get("max_value")
-    if pa.types.is_string(column.type) or not all(value is None or _is_number(value) for value in (low, high)):
+    if not _is_of_numbers(column.type) or not all(value is None or _is_number(value) for value in (low, high)):
         return None
     found = []
     least, greatest = pc.min_max(column).as_py().values()
@@ -341,6 +343,10 @@ def _outside(column: pa.Array, arguments: Mapping[str, Any]) -> Rows | None:
     if high is not None and greatest is not None and greatest >= high:
         found.append(_flagged(pc.greater_equal(column, _bound(column.type, high, math.ceil))))
     return ascending(*found)
+
+
+def _is_of_numbers(type_: pa.DataType) -> bool:
+    return pa.types.is_integer(type_) or pa.types.is_floating(type_)
 
 
 def _bound(type_: pa.DataType, value: Any, rounded: Any) -> pa.Scalar:

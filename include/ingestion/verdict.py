@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.core.text import shown
 from include.ingestion.expectations import EXAMPLES, HIDDEN, Failure, RuleOutcome, Severity
-from include.ingestion.files import BadFile
+from include.ingestion.files import BadFile, position
 from include.ingestion.rows import NO_ROWS, RowReasons, Rows
-from include.ingestion.scan import row_numbers
+from include.ingestion.scan import looks_personal, row_numbers
 from include.lakehouse.decisions import Outcome, Reason
+
+MOST_IGNORED = 50
+"""Ignored columns that are named."""
 
 if TYPE_CHECKING:
     from include.ingestion.validation import Findings
@@ -92,6 +98,10 @@ class BatchVerdict:
     warnings: tuple[str, ...]
     problems: tuple[str, ...] = field(default=(), compare=False)
     """For each reason of the batch: where, what happened, what to do."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """By column that a reason is about, its name in the files, where that is another."""
+    ignored_columns: tuple[str, ...] = ()
+    """Further columns of the files, which are not kept, as they can be shown."""
 
     @classmethod
     def unreadable(cls, bad: BadFile) -> BatchVerdict:
@@ -110,6 +120,10 @@ class RowVerdicts:
     """Why nothing of the batch is accepted, if so."""
     warnings: tuple[str, ...]
     failures: tuple[Failure, ...]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """By column its name in the files, where that is another."""
+    ignored_columns: tuple[str, ...] = ()
+    """Further columns of the files, which are not kept."""
 
     def summary(self, folder: str) -> BatchVerdict:
         """The verdict in short.
@@ -126,21 +140,30 @@ class RowVerdicts:
             reasons=self.rows.counts(),
             batch_reasons=self.batch_reasons,
             warnings=self.warnings,
-            problems=tuple(f"{folder}: {reason}: {_explained(reason)}" for reason in self.batch_reasons),
+            problems=tuple(f"{folder}: {reason}: {_explained(reason, self.sources)}" for reason in self.batch_reasons),
+            sources=headers(self.sources, self._reasons),
+            ignored_columns=self.ignored_columns,
         )
+
+    @property
+    def _reasons(self) -> list[str]:
+        return [*self.batch_reasons, *self.warnings, *self.rows.counts(), *(item.reason for item in self.failures)]
 
     def describe(self, model: str, partition: Partition) -> str:
         """What the task log says: a line for the batch, for each reason to reject it, for each rule that it breaks."""
         short = self.summary("")
         counts = f"{short.rows} rows = {short.rows - short.quarantined} accepted + {short.quarantined} quarantined"
         lines = [f"{model}, batch of {partition}: {short.outcome}. {counts}"]
-        lines += [f"  batch rejected: {reason}: {_explained(reason)}" for reason in self.batch_reasons]
+        lines += [f"  batch rejected: {reason}: {_explained(reason, self.sources)}" for reason in self.batch_reasons]
         width = max((len(failure.reason) for failure in self.failures), default=0)
         for failure in self.failures:
             count = f"{failure.count} {'row' if failure.count == 1 else 'rows'} " if failure.count else ""
             example = "e.g. " if failure.count else ""
             effect = f"{count}{EFFECTS[failure.severity]}, {example}{'; '.join(failure.examples)}"
             lines.append(f"  {failure.reason:<{width}}  {effect}")
+        lines += [f"  {name} is {shown(source)!r} in the file" for name, source in short.sources.items()]
+        if self.ignored_columns:
+            lines.append(f"  ignored, and not kept: {', '.join(self.ignored_columns)}")
         return "\n".join(lines)
 
 
@@ -190,7 +213,34 @@ def of(spec: ModelSpec, findings: Findings, history: BatchHistory) -> RowVerdict
         failures.append(Failure(reason, severity, 0, (observed,)))
     if rows.rows().size > spec.ingestion.quarantine_budget * scan.rows:
         batch_reasons.append(Reason.QUARANTINE_BUDGET_EXCEEDED.value)
-    return RowVerdicts(scan.rows, rows, tuple(batch_reasons), tuple(warnings), tuple(failures))
+    return RowVerdicts(
+        scan.rows,
+        rows,
+        tuple(batch_reasons),
+        tuple(warnings),
+        tuple(failures),
+        renamed(spec),
+        ignored(findings.ignored),
+    )
+
+
+def renamed(spec: ModelSpec) -> dict[str, str]:
+    """The columns that the files call otherwise than model.yaml does."""
+    return {name: source for name, source in spec.sources.items() if name != source}
+
+
+def headers(sources: Mapping[str, str], reasons: Iterable[str]) -> dict[str, str]:
+    """Of the columns that some reason is about, what the files call them, where that is another name."""
+    named = {name for reason in reasons for name in reason.partition(":")[2].split(",")}
+    return {name: source for name, source in sources.items() if name in named}
+
+
+def ignored(found: Mapping[str, int]) -> tuple[str, ...]:
+    """Columns of a file, with their positions, as they can be shown: none whose name looks like personal data."""
+    personal = set(looks_personal(pa.array(list(found), pa.string())).tolist())
+    listed = [position(n) if place in personal else shown(name) for place, (name, n) in enumerate(found.items())]
+    more = len(listed) - MOST_IGNORED
+    return (*listed[:MOST_IGNORED], f"{more} more") if more > 0 else tuple(listed)
 
 
 def sort_out(outcomes: Sequence[RuleOutcome]) -> tuple[RowReasons, list[str], list[str]]:
@@ -238,8 +288,9 @@ def _unlike_others(spec: ModelSpec, findings: Findings, history: BatchHistory) -
         )
 
 
-def _explained(reason: str) -> str:
+def _explained(reason: str, sources: Mapping[str, str]) -> str:
     """One line: what happened, which column, what to do."""
     code, _, columns = reason.partition(":")
     what, fix = _MEANINGS.get(code, _RULE_FAILS)
-    return f"{what.format(columns=repr(columns))}. {fix}"
+    called = ", ".join(f"{shown(sources[name])!r}" for name in columns.split(",") if name in sources)
+    return f"{what.format(columns=f'{columns!r} ({called} in the file)' if called else repr(columns))}. {fix}"

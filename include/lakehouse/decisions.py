@@ -178,6 +178,7 @@ class Reason(StrEnum):
     NOT_AN_INTEGER = "not_an_integer"
     NOT_A_NUMBER = "not_a_number"
     NOT_A_TEXT = "not_a_text"
+    NOT_A_BOOLEAN = "not_a_boolean"
     # what is served online
     SKEWED_FEATURE = "skewed_feature"
     EXPIRED_VALUES = "expired_values"

@@ -42,7 +42,13 @@ TAKEN = ("all", "file_row_number")
 """Names that no column of a model can have: what `metrics_` says of a whole window, and DuckDB's number of a row."""
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-COLUMN_TYPES: Mapping[str, pa.DataType] = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
+COLUMN_TYPES: Mapping[str, pa.DataType] = {
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "text": pa.string(),
+    "date": pa.date32(),
+    "boolean": pa.bool_(),
+}
 """By the type of a column in model.yaml."""
 
 FOR_GOOD = 36_500

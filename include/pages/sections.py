@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from include.core.partition import Partition
+from include.core.text import shown
 from include.evaluation import metrics
-from include.ingestion.verdict import EFFECTS
+from include.ingestion.verdict import EFFECTS, headers, renamed
 from include.lakehouse import windows
 from include.lakehouse.decisions import Decision, Kind, Outcome, Reason, canonical_json
 from include.lakehouse.run import Run
@@ -73,6 +74,7 @@ def _batch(run: Run, decision: Decision) -> Section:
         "A row can have several reasons." if sum(verdict["reasons"].values()) > quarantined else "",
     )
     problems = verdict["problems"] or [_words(reason) for reason in verdict["batch_reasons"]]
+    ignored = ", ".join(verdict.get("ignored_columns", ()))
     return _section(
         decision,
         headline[Outcome(decision.outcome)],
@@ -82,13 +84,20 @@ def _batch(run: Run, decision: Decision) -> Section:
             ("Accepted", rows - quarantined - unlabelled),
             *([("Without a label", unlabelled)] if unlabelled else []),
             ("In quarantine", quarantined),
+            *([("Ignored columns", ignored)] if ignored else []),
         ],
         tables=[
             reasons,
+            _headers(verdict.get("sources", {})),
             Table("Warnings", ("Reason", "Column"), [Row(_reason(code)) for code in verdict["warnings"]]),
             _expectations(decision.inputs.get("expectations", [])),
         ],
     )
+
+
+def _headers(sources: Mapping[str, str]) -> Table:
+    """What the files call the columns that reasons are about."""
+    return Table("In the files", ("Column", "Header"), [Row((name, shown(header))) for name, header in sources.items()])
 
 
 def _expectations(told: Sequence[Mapping[str, Any]]) -> Table:
@@ -117,7 +126,8 @@ def _reprocessing(run: Run, decision: Decision) -> Section:
                 "Rows that stay, by reason",
                 ("Reason", "Column", "Rows"),
                 [Row((*_reason(code), count)) for code, count in found["still_waiting"].items()],
-            )
+            ),
+            _headers(headers(renamed(run.spec), found["still_waiting"])),
         ],
     )
 

@@ -31,7 +31,7 @@ from include.orchestration import models
 from include.scaffold import features, guess, names, profile, source, windows
 from include.scaffold.features import Selection
 from include.scaffold.guess import Guess, Wanted
-from include.scaffold.profile import MOST_CATEGORIES, Column, Profile
+from include.scaffold.profile import MOST_CATEGORIES, NULL_NUMBERS, Column, Profile
 from include.scaffold.source import Source
 from include.scaffold.times import Times
 
@@ -41,6 +41,7 @@ SCHEMAS = PROJECT_ROOT / "docs" / "schema"
 _METRICS = {Task.REGRESSION: "adjusted_r2", Task.BINARY: "auc", Task.MULTICLASS: "accuracy"}
 _FRESH_HOURS = {Grain.HOUR: 24, Grain.DAY: 48, Grain.WEEK: 24 * 14, Grain.MONTH: 24 * 62}
 """Two partitions, or a day: a date without an hour is that of its midnight."""
+_PLURAL = {"integer": "numbers", "number": "numbers", "date": "dates", "boolean": "booleans"}
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]*[A-Za-z0-9_.]|[A-Za-z]")
 
 
@@ -91,9 +92,12 @@ class Draft:
 
     @property
     def names_time(self) -> bool:
-        """Whether the folder can say which column is the time: ``ingestion.freshness`` reads texts of ISO 8601."""
+        """Whether the folder can say which column is the time: ``ingestion.freshness`` reads dates, or ISO 8601."""
         when = self.time.value
-        return when is not None and when.is_iso and self.profile.columns[when.columns[0]].type == "text"
+        if when is None:
+            return False
+        type_ = self.profile.columns[when.columns[0]].type
+        return type_ == "date" or (when.is_iso and type_ == "text")
 
     def files(self, folder: Path) -> dict[str, str]:
         """The text of each file, by name."""
@@ -132,9 +136,12 @@ class Draft:
         lines = [f"{said} ({found.mark})" for said, found in guesses.items()]
         lines += [f"no feature: {name}, since {reason}" for name, reason in self.selection.left_out.items()]
         for column in self.profile.columns.values():
+            if column.null_values:
+                lines.append(f"{column.name}: {_of_no_value(column)}")
             if column.misfits:
                 lines.append(
-                    f"{column.name}: {column.misfits} values are no numbers: deliver empty cells where there is none"
+                    f"{column.name}: {column.misfits} values are no {_PLURAL[column.type]}: deliver empty cells where "
+                    "there is none"
                 )
         if nulls := self.target.value.nulls + self.target.value.misfits:
             lines.append(
@@ -150,11 +157,12 @@ class Draft:
         """The comment beside a column of model.yaml; empty where nothing about it is to be reviewed."""
         if column.personal:
             return f"  # guessed: {column.personal}"
+        said = [_of_no_value(column)] if column.null_values else []
         if column.misfits:
-            return f"  # guessed: but {column.misfits} values are no numbers, and those rows wait in quarantine"
-        if reason := self.selection.given_away.get(column.name):
-            return f"  # guessed: {reason}; delete the line if it is not known before the label is"
-        return ""
+            said.append(f"but {column.misfits} values are no {_PLURAL[column.type]}, and those rows wait in quarantine")
+        elif reason := self.selection.given_away.get(column.name):
+            said.append(f"{reason}; delete the line if it is not known before the label is")
+        return f"  # guessed: {'; '.join(said)}" if said else ""
 
     def _entity(self) -> str:
         if len(self.keys.value) > 1:
@@ -200,8 +208,8 @@ def make(name: str, path: str, wanted: Wanted, today: date, root: Path = catalog
         what = f"there is a model {name}"
         raise UsageError(what, where=short_path(root / name), fix="Take another NAME, or delete the folder first")
     read = source.read(path)
-    names.require_columns(read.texts.column_names, path)
-    found = profile.of(read)
+    wanted = wanted.by_name(read.sources)
+    found = profile.of(read).with_texts(wanted.keys)
     target = guess.target(found, wanted)
     task = guess.task(target.value, wanted)
     time = guess.time(found, target.value.name, wanted)
@@ -235,10 +243,20 @@ def write(draft: Draft, root: Path = catalogue.MODELS) -> Path:
     return folder
 
 
+def _of_no_value(column: Column) -> str:
+    """What stands for no value in a column of numbers, dates or booleans, and why that is so."""
+    said = []
+    for text, rows in column.null_values.items():
+        lowest = text in map(str, NULL_NUMBERS)
+        why = "is far below all others" if lowest else f"is among {_PLURAL[column.type]}"
+        said.append(f"{text} {why} ({rows} rows)")
+    return f"null where {' and '.join(said)}"
+
+
 def _values(column: Column) -> dict[str, Any] | None:
-    if not column.distinct:
+    if not column.distinct or column.type in ("date", "boolean"):
         return None
-    if column.type != "text":
+    if column.is_of_numbers:
         return _range(column)
     if column.distinct > MOST_CATEGORIES:
         return None
@@ -284,7 +302,7 @@ def _templates() -> Environment:
     found.filters |= {
         "q": _yaml,
         "sql": features.quoted,
-        "words": lambda name: name.replace("_", " ").capitalize(),
+        "words": lambda name: name.replace("_", " ").capitalize() if names.NAME.fullmatch(name) else name,
         "comment": shown,
     }
     return found

@@ -39,8 +39,12 @@ def select(profile: Profile, target: Column, keys: tuple[Column, ...], dates: tu
     """
     named = {target.name, *(key.name for key in keys)}
     others = {name: column for name, column in profile.columns.items() if name not in named}
-    numbers = {name: column.numbers for name, column in others.items() if column.type != "text"}
-    known = {name: column.codes for name, column in others.items() if column.type != "text" or _is_encoded(column)}
+    numbers = {name: column.numbers for name, column in others.items() if column.is_of_numbers}
+    known = {
+        name: column.codes
+        for name, column in others.items()
+        if (column.type != "text" or _is_encoded(column)) and name not in dates[:1]
+    }
     given_away = determined.find(numbers, known, target.name, target.numbers)
     left_out = {
         name: reason
@@ -71,9 +75,23 @@ def _reason(column: Column, is_date: bool) -> str:
 
 
 def _of(column: Column, taken: set[str]) -> list[Feature]:
-    """A column of numbers as it is; of texts one feature for each value, one alone where there are two."""
-    if column.type != "text":
+    """A column of numbers as it is; of texts one feature for each value, one alone where there are two.
+
+    Of a date its year and its month, of a boolean 1 or 0.
+    """
+    if column.is_of_numbers:
         return [Feature(column.name, quoted(column.name), "")]
+    if column.type == "boolean":
+        return [Feature(column.name, f"CAST({quoted(column.name)} AS INTEGER) AS {quoted(column.name)}", "")]
+    if column.type == "date":
+        return [
+            Feature(
+                name := names.unused(f"{column.name}_{part}", taken),
+                f"EXTRACT({part.upper()} FROM {quoted(column.name)}) AS {name}",
+                f"{part.capitalize()} of {column.name}",
+            )
+            for part in ("year", "month")
+        ]
     values = sorted(column.categories)
     found = []
     for value in values[1:] if len(values) == 2 and not column.nulls else values:

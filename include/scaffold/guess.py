@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Generic, TypeVar
 
@@ -55,6 +55,12 @@ class Wanted:
     grain: str = ""
     task: str = ""
 
+    def by_name(self, sources: Mapping[str, str]) -> Wanted:
+        """The same, where a column may be called as its file does."""
+        names = {header: name for name, header in sources.items()}
+        keys, time = (tuple(names.get(column, column) for column in some) for some in (self.keys, self.time))
+        return replace(self, target=names.get(self.target, self.target), keys=keys, time=time)
+
 
 def target(profile: Profile, wanted: Wanted) -> Guess[Column]:
     """The column that is to be predicted.
@@ -64,7 +70,7 @@ def target(profile: Profile, wanted: Wanted) -> Guess[Column]:
     """
     found = Guess(_column(profile, wanted.target, "TARGET"), GIVEN) if wanted.target else _guessed_target(profile)
     column = found.value
-    if column.type == "text":
+    if not column.is_of_numbers:
         listed = ", ".join(map(shown, column.categories))
         values = f" ({listed})" if column.distinct <= MOST_SHOWN and not column.personal else ""
         raise UsageError(
@@ -82,9 +88,9 @@ def _guessed_target(profile: Profile) -> Guess[Column]:
         if name.lower() in TARGETS:
             return Guess(column, "its name says so")
     last = list(profile.columns.values())[-1]
-    if last.type != "text" and not last.is_running and last.distinct > 1:
+    if last.is_of_numbers and not last.is_running and last.distinct > 1:
         return Guess(last, "the last column, as usual, and it holds numbers")
-    numbers = [name for name, column in profile.columns.items() if column.type != "text" and not column.is_running]
+    numbers = [name for name, column in profile.columns.items() if column.is_of_numbers and not column.is_running]
     raise UsageError(
         "no column looks like what is to be predicted",
         where="TARGET",

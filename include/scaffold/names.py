@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from include.core.errors import UsageError
+from include.core.text import is_one_line
 from include.ingestion.files import RESERVED
 from include.lakehouse.schemas import ARRIVED_AT, EVENT_TIMESTAMP, TAKEN
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MOST_LETTERS = 40
+_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d"})
+"""Those that are no letter with a mark."""
 _TAKEN = {*RESERVED, *TAKEN, EVENT_TIMESTAMP, ARRIVED_AT}
 
 
@@ -26,24 +30,29 @@ def require_model(name: str) -> None:
         raise UsageError(what if name else "no model is named", where="NAME", fix=fix)
 
 
-def require_columns(columns: Sequence[str], where: str) -> None:
-    """Refuse columns whose names model.yaml cannot have.
+def require_headers(headers: Sequence[str], where: str) -> None:
+    """Refuse headers that model.yaml cannot name as the source of a column.
 
     Raises:
-        UsageError: listing each, and what it could be named.
+        UsageError: one is empty, or has more than a line.
     """
-    taken: set[str] = {name for name in columns if NAME.fullmatch(name) and name not in _TAKEN}
-    renamed = []
-    for number, name in enumerate(columns, start=1):
-        if name not in taken:
-            renamed.append(f"{name!r} to {unused(plain(name, f'column_{number}'), taken)}")
-    if renamed:
-        raise UsageError(
-            f"{len(renamed)} of {len(columns)} columns have names that model.yaml cannot have (lower-case letters, "
-            "digits and _, a letter first; none of the package's own)",
-            where=where,
-            fix=f"Rename {', '.join(renamed)}, in what is delivered, too",
-        )
+    for number, header in enumerate(headers, start=1):
+        if not header or not is_one_line(header):
+            what = "has a header with a line break, or another control character" if header else "has no header"
+            raise UsageError(f"column {number} {what}", where=where, fix="Have it delivered with a name of one line")
+
+
+def of_headers(headers: Sequence[str]) -> dict[str, str]:
+    """Names that model.yaml can have, each with the header that it stands for, in the order of the file."""
+    taken = {header for header in headers if _is_name(header)}
+    return {
+        header if _is_name(header) else unused(plain(header, f"column_{number}"), taken): header
+        for number, header in enumerate(headers, start=1)
+    }
+
+
+def _is_name(header: str) -> bool:
+    return NAME.fullmatch(header) is not None and header not in _TAKEN
 
 
 def plain(text: str, otherwise: str) -> str:
@@ -53,8 +62,10 @@ def plain(text: str, otherwise: str) -> str:
 
 
 def ending(text: str) -> str:
-    """The text as the end of a name; empty where it has neither letters nor digits."""
-    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", text).lower()
+    """The text as the end of a name, letters without their marks; empty where it has neither letters nor digits."""
+    parts = unicodedata.normalize("NFKD", text.translate(_LETTERS))
+    bare = "".join(character for character in parts if not unicodedata.combining(character))
+    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", bare).lower()
     return re.sub(r"[^a-z0-9]+", "_", words).strip("_")[:MOST_LETTERS].rstrip("_")
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -15,23 +15,36 @@ import pyarrow.compute as pc
 
 from include.core.errors import UsageError
 from include.evaluation.metrics import Floats
-from include.ingestion.rows import cast
+from include.ingestion.rows import Cast, Notation, cast
 from include.ingestion.scan import looks_personal
+from include.lakehouse.schemas import COLUMN_TYPES
 from include.scaffold.source import Source
 
-Type = Literal["integer", "number", "text"]
+Type = Literal["integer", "number", "text", "date", "boolean"]
 LEAST_ROWS = 30
 """Fewer say nothing about what their columns hold."""
 MOST_MISFITS = 0.05
-"""Share of cells without a number up to which a column is one of numbers: some tools write NA."""
+"""Share of cells that are no number, or date, up to which a column is one of them."""
+NULL_TEXTS = ("na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", ".")
+"""What tools write for no value, in any case."""
+NULL_NUMBERS = (-999, -9999, -99999)
+"""The same where there are numbers."""
+_FAR = 3
+"""Times the range of all other values: nothing that is measured is as far from them."""
+FORMATS = (None, "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y")
+"""Of dates; None is ISO 8601."""
+_TRIED = 100
+"""Values that are read first: most columns of texts hold no dates."""
 MOST_CATEGORIES = 20
 """Texts of more values are not encoded one by one."""
-_NUMBERS: Mapping[Type, pa.DataType] = {"integer": pa.int64(), "number": pa.float64()}
+_NUMBERS: tuple[Type, ...] = ("integer", "number")
 _LEADING_ZERO = r"^[+-]?0\d"
 _PARQUET: Mapping[str, Type] = {
     **dict.fromkeys(("int", "uint"), "integer"),
     **dict.fromkeys(("float", "double", "halffloat", "decimal"), "number"),
-    **dict.fromkeys(("string", "large_string", "dictionary", "date", "timestamp", "null"), "text"),
+    **dict.fromkeys(("string", "large_string", "dictionary", "timestamp", "null"), "text"),
+    "date": "date",
+    "bool": "boolean",
 }
 """By the start of the Arrow type's name; ingestion takes no others."""
 _PERSONAL_NAMES = re.compile(
@@ -45,17 +58,33 @@ class Column:
 
     name: str
     type: Type
+    header: str
+    """What the file calls it."""
     texts: pa.ChunkedArray
-    misfits: int
-    """Cells of a column of numbers that hold none."""
+    """Its cells as they are in the file."""
     personal: str
     """Why its values may be personal data; empty where nothing says so."""
+    notation: Notation = field(default_factory=Notation)
+    """How its cells are written, where that is not as usual."""
+
+    @cached_property
+    def _cast(self) -> Cast:
+        return cast(pa.table({self.name: self.texts}), {self.name: COLUMN_TYPES[self.type]}, {self.name: self.notation})
+
+    @cached_property
+    def misfits(self) -> int:
+        """Cells that are no value of the type."""
+        return int(self._cast.errors[self.name].true_count) if self._cast.errors else 0
 
     @cached_property
     def numbers(self) -> Floats:
-        """One a row, not a number where there is none."""
-        typed = cast(pa.table({self.name: self.texts}), {self.name: pa.float64()}).columns[self.name]
-        return np.asarray(typed.to_numpy(), dtype=np.float64)
+        """One a row, not a number where there is none: of dates the day, of booleans 0 or 1, of texts what is one."""
+        if self.type == "text":
+            typed = cast(pa.table({self.name: self.texts}), {self.name: pa.float64()}).columns[self.name]
+        else:
+            typed = self._cast.columns[self.name]
+            typed = typed.cast(pa.int32()) if self.type in ("date", "boolean") else typed
+        return np.asarray(typed.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 
     @cached_property
     def codes(self) -> Floats:
@@ -67,8 +96,22 @@ class Column:
         return codes
 
     @property
+    def is_of_numbers(self) -> bool:
+        return self.type in _NUMBERS
+
+    @cached_property
+    def null_values(self) -> dict[str, int]:
+        """The texts that stand for no value, each with its rows."""
+        bare = pc.utf8_trim_whitespace(self.texts)
+        counts = {text: int(pc.sum(pc.equal(bare, text)).as_py() or 0) for text in sorted(self.notation.null_values)}
+        numbers = cast(pa.table({self.name: self.texts}), {self.name: pa.float64()}).columns[self.name]
+        for text in set(counts) & set(map(str, NULL_NUMBERS)):
+            counts[text] = int(pc.sum(pc.equal(numbers, float(text))).as_py() or 0)
+        return counts
+
+    @property
     def nulls(self) -> int:
-        return int(self.texts.null_count)
+        return int(self._cast.columns[self.name].null_count) - self.misfits
 
     @cached_property
     def categories(self) -> list[str]:
@@ -79,7 +122,7 @@ class Column:
     def distinct(self) -> int:
         """How many different values it has, null not counted."""
         if self.type == "text":
-            return int(pc.count_distinct(self.texts).as_py())
+            return int(pc.count_distinct(self._cast.columns[self.name]).as_py())
         return len(np.unique(self.numbers[np.isfinite(self.numbers)]))
 
     @property
@@ -93,7 +136,12 @@ class Column:
     @property
     def is_key(self) -> bool:
         """Whether each row has a value of its own."""
-        return self.type != "number" and not self.nulls and not self.misfits and self.distinct == len(self.texts)
+        return (
+            self.type in ("integer", "text")
+            and not self.nulls
+            and not self.misfits
+            and self.distinct == len(self.texts)
+        )
 
     @property
     def is_running(self) -> bool:
@@ -107,6 +155,15 @@ class Profile:
 
     rows: int
     columns: Mapping[str, Column]
+
+    def with_texts(self, names: Iterable[str]) -> Profile:
+        """The same, where some columns are texts if they are no numbers: what a key is of."""
+        others = {
+            name: replace(self.columns[name], type="text", notation=Notation())
+            for name in names
+            if name in self.columns and not self.columns[name].is_of_numbers
+        }
+        return Profile(self.rows, {**self.columns, **others})
 
 
 def of(source: Source) -> Profile:
@@ -128,34 +185,88 @@ def of(source: Source) -> Profile:
         raise UsageError(
             f"no delivery can have the types of {', '.join(unfit)}",
             where=source.name,
-            fix="Write them as numbers or texts: a yes or no as 1 or 0",
+            fix="Write them as numbers, texts or dates",
         )
-    names = source.texts.column_names
-    return Profile(rows, {name: _column(name, source.texts[name], types.get(name)) for name in names})
+    return Profile(
+        rows,
+        {
+            name: _column(name, source.sources.get(name, name), source.texts[name], types.get(name))
+            for name in source.texts.column_names
+        },
+    )
 
 
 def _of_parquet(kind: str) -> Type | None:
     return next((type_ for start, type_ in _PARQUET.items() if kind.startswith(start)), None)
 
 
-def _column(name: str, texts: pa.ChunkedArray, declared: Type | None) -> Column:
-    found, misfits = (declared, 0) if declared else _type(name, texts)
+def _column(name: str, header: str, texts: pa.ChunkedArray, declared: Type | None) -> Column:
+    if declared in (None, "text"):
+        found, notation = _guessed(name, header, texts, _NUMBERS if declared else ())
+    else:
+        found, notation = declared or "text", Notation()
+    if found in _NUMBERS:
+        numbers = Column(name, found, header, texts, "", notation).numbers
+        notation = replace(notation, null_values=notation.null_values | _null_numbers(numbers))
     personal = "its name says so" if _PERSONAL_NAMES.search(name.lower()) else ""
     if found == "text" and looks_personal(texts).size:
         personal = "values look like e-mail addresses, phone or card numbers, or national ids"
-    return Column(name, found, texts, misfits, personal)
+    return Column(name, found, header, texts, personal, notation)
 
 
-def _type(name: str, texts: pa.ChunkedArray) -> tuple[Type, int]:
-    """The narrowest type that the values fit, and how many do not. A number with leading zeros is a name."""
-    present = len(texts) - texts.null_count
-    if not present or pc.any(pc.match_substring_regex(texts, _LEADING_ZERO)).as_py():
-        return "text", 0
-    table, misfits = pa.table({name: texts}), {}
-    for type_, arrow in _NUMBERS.items():
-        errors = cast(table, {name: arrow}).errors.get(name)
-        misfits[type_] = int(errors.true_count) if errors is not None else 0
-    whole = not misfits["integer"] and not pc.any(pc.match_substring(texts, ".")).as_py()
-    if whole:
-        return "integer", 0
-    return ("number", misfits["number"]) if misfits["number"] <= MOST_MISFITS * present else ("text", 0)
+def _guessed(name: str, header: str, texts: pa.ChunkedArray, without: tuple[Type, ...] = ()) -> tuple[Type, Notation]:
+    """The narrowest type that the values fit, but for a few, and what stands for no value among them.
+
+    Args:
+        without: types that it is not, since the file says so.
+    """
+    notation = _null_texts(texts)
+    tried: list[tuple[Type, Notation]] = [("boolean", notation), ("integer", notation), ("number", notation)]
+    tried += [("date", replace(notation, format=form)) for form in FORMATS]
+    fitting = [
+        column
+        for type_, written in tried
+        if type_ not in without and _fits(column := Column(name, type_, header, texts, "", written))
+    ]
+    if not fitting:
+        return "text", Notation()
+    fewest = min(column.misfits for column in fitting if column.type == fitting[-1].type)
+    best = [column for column in fitting if column.type != "date" or column.misfits == fewest]
+    if best[0].type == "date" and any(not np.array_equal(best[0].numbers, other.numbers, True) for other in best[1:]):
+        return "text", Notation()  # days that may be months: nobody knows which they are
+    return best[0].type, best[0].notation
+
+
+def _fits(column: Column) -> bool:
+    first = replace(column, texts=column.texts.drop_null().slice(0, _TRIED))
+    if column.type in ("date", "boolean") and 2 * first.misfits > len(first.texts):
+        return False
+    present = len(column.texts) - column.nulls
+    if not present:
+        return False
+    if column.type == "boolean":  # 1 and 0 are numbers
+        digits = pc.any(pc.match_substring_regex(column.texts, r"\d")).as_py()
+        return not digits and not column.misfits and column.distinct == 2
+    # A number with leading zeros is a name.
+    if column.is_of_numbers and pc.any(pc.match_substring_regex(column.texts, _LEADING_ZERO)).as_py():
+        return False
+    if column.type == "integer":
+        return not column.misfits and not pc.any(pc.match_substring(column.texts, ".")).as_py()
+    return column.misfits <= MOST_MISFITS * present
+
+
+def _null_texts(texts: pa.ChunkedArray) -> Notation:
+    """The texts of no value, as they are written in a column."""
+    bare = pc.utf8_trim_whitespace(pc.unique(texts).drop_null())
+    found = bare.filter(pc.is_in(pc.utf8_lower(bare), value_set=pa.array(NULL_TEXTS)))
+    return Notation(frozenset(map(str, found.to_pylist())))
+
+
+def _null_numbers(numbers: Floats) -> frozenset[str]:
+    """A number of no value: no other one is below 0, or near it."""
+    for number in NULL_NUMBERS:
+        others = numbers[np.isfinite(numbers) & (numbers != number)]
+        is_there = len(others) and (numbers == number).any()
+        if is_there and (others.min() >= 0 or others.min() - number > _FAR * np.ptp(others)):
+            return frozenset({str(number)})
+    return frozenset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -19,6 +19,7 @@ from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.ingestion.delivery import Delivery
 from include.scaffold import profile, source, times, windows
+from include.scaffold.guess import Wanted
 from include.scaffold.source import Source
 
 ROWS = 10_000
@@ -46,7 +47,8 @@ class Sample:
         for kind, columns in (("batches", list(spec.columns)), ("labels", [*spec.entity.keys, spec.target])):
             delivery = Delivery.expected(settings, spec, kind, partition)  # type: ignore[arg-type]
             content = pa.BufferOutputStream()
-            pacsv.write_csv(rows.select(columns), content, pacsv.WriteOptions(delimiter=spec.deliveries.delimiter))
+            written = rows.select(columns).rename_columns([spec.sources[name] for name in columns])
+            pacsv.write_csv(written, content, pacsv.WriteOptions(delimiter=spec.deliveries.delimiter))
             delivery.write(f"{spec.name}.csv", content.getvalue().to_pybytes())
 
 
@@ -67,14 +69,14 @@ def of(spec: ModelSpec, data: str, time: Sequence[str], scratch: Path) -> Sample
     read = _source(spec, data, scratch)
     texts = _with_key(spec, read.texts)
     wanted = [*spec.columns, spec.target]
-    if missing := [name for name in wanted if name not in texts.column_names]:
+    if missing := [spec.sources[name] for name in wanted if name not in texts.column_names]:
         raise UsageError(
             f"has no column {', '.join(missing)}, which model.yaml names",
             where=read.name,
             fix="Name a file that has the columns and the target, or change model.yaml",
         )
-    found = profile.of(Source(read.name, texts.select(wanted), {}, read.delimiter, read.final_newline, read.is_whole))
-    when = times.find(found, time or _dates(spec))
+    found = profile.of(replace(read, texts=texts.select(wanted), types={}))
+    when = times.find(found, Wanted(time=tuple(time)).by_name(spec.sources).time or _dates(spec))
     usual = windows.usual_rows(when.values, spec.grain) if when else None
     keys = pd.DataFrame({name: texts[name].to_pandas() for name in spec.entity.keys})
     if keys.duplicated().any() and when is not None:
@@ -91,7 +93,7 @@ def of(spec: ModelSpec, data: str, time: Sequence[str], scratch: Path) -> Sample
 
 def _source(spec: ModelSpec, data: str, scratch: Path) -> Source:
     if data:
-        return source.read(data)
+        return source.read(data, spec.sources)
     if spec.replay is None:
         raise UsageError(
             "no file is named, and there is no section replay",
@@ -100,10 +102,10 @@ def _source(spec: ModelSpec, data: str, scratch: Path) -> Source:
         )
     named = os.environ.get(spec.replay.file_variable, "").strip()
     if named and "://" not in named:
-        return source.read(named)
+        return source.read(named, spec.sources)
     file = scratch / f"{spec.name}.csv"
     resolve_name(spec.replay.sample)().to_csv(file, index=False, lineterminator="\n")
-    return source.read(str(file))
+    return source.read(str(file), spec.sources)
 
 
 def _with_key(spec: ModelSpec, texts: pa.Table) -> pa.Table:

@@ -17,6 +17,7 @@ from include.core.sections import Deliveries
 from include.ingestion.delivery import SUFFIXES
 from include.ingestion.files import DELIMITERS, DeliveredFile
 from include.lakehouse.decisions import Reason
+from include.scaffold.names import of_headers, require_headers
 
 MOST_CELLS = 10_000_000
 """Of a larger file the first rows are looked at."""
@@ -31,24 +32,29 @@ class Source:
 
     name: str
     texts: pa.Table
-    """Every column as string, null where a cell is empty."""
+    """Every column as string, null where a cell is empty, by a name that model.yaml can have."""
     types: Mapping[str, str]
     """By column the Arrow type in a Parquet file; empty for CSV."""
     delimiter: str
     final_newline: bool
     is_whole: bool
     """Whether all of its rows are there: of a large file only the first ones are."""
+    sources: Mapping[str, str]
+    """By column its header in the file."""
 
     @property
     def file_name(self) -> str:
         return Path(self.name).name
 
 
-def read(path: str) -> Source:
+def read(path: str, sources: Mapping[str, str] | None = None) -> Source:
     """Read a CSV or Parquet file.
 
+    Args:
+        sources: by column its header in the file; where it is not given, every header has a name made of it.
+
     Raises:
-        UsageError: there is no such file, or nothing in it.
+        UsageError: there is no such file, or nothing in it, or a header that model.yaml cannot have.
         BadFile: it cannot be read, has a column twice, or values that are not plain.
     """
     file = Path(path).expanduser()
@@ -66,8 +72,10 @@ def read(path: str) -> Source:
             where=path,
             fix="Keep those that name a row, that are to be predicted, and that are known before",
         )
+    drafted = sources is None
+    sources = of_headers(names) if sources is None else sources
     form = Deliveries(first_day=date.min, deadline_minutes=1, label_delay=0, delimiter=delimiter)
-    delivered = DeliveredFile(lambda: file.open("rb"), path, form, names)
+    delivered = DeliveredFile(lambda: file.open("rb"), path, form, sources)
     most, parts, rows, is_whole = MOST_CELLS // max(len(names), 1), [], 0, True
     for part in delivered.chunks():
         parts.append(part.slice(0, most - rows))
@@ -75,11 +83,13 @@ def read(path: str) -> Source:
         if rows > most:
             is_whole = False
             break
+    if drafted:
+        require_headers(names, path)
     texts = pa.concat_tables(parts)
     if not texts.num_columns:
         raise UsageError("is empty", where=path, fix="Name a file with a header and rows")
     ended = all(flag.reason is not Reason.TRUNCATED_LINE for flag in delivered.flags)
-    return Source(path, texts, dict(delivered.retyped), delimiter, ended, is_whole)
+    return Source(path, texts, dict(delivered.retyped), delimiter, ended, is_whole, sources)
 
 
 def _csv_names(file: Path) -> tuple[list[str], str]:

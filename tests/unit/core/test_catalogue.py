@@ -58,6 +58,13 @@ def test_what_is_loaded_is_frozen(root: Path) -> None:
     assert spec.folder == root / NAME
 
 
+def column(text: str, name: str, more: str) -> str:
+    """Say more about a column of numbers."""
+    start = f"  {name}: {{type: number, "
+    assert text.count(start) == 1
+    return text.replace(start, f"{start}{more}, ")
+
+
 MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     "unknown key": (lambda text: text + "extra: 1\n", "key extra: unknown key"),
     "unknown key inside": (
@@ -113,6 +120,89 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
             + "  time: {column: day, format: '%Y', history_partitions: 2}\n"
         ),
         "replay.time.column: column 'day'",
+    ),
+    "two columns of one source": (
+        lambda text: column(column(text, "latitude", 'source: "Lage (Ort)"'), "longitude", 'source: "Lage (Ort)"'),
+        "columns.latitude.source: 'Lage (Ort)' is the source of longitude, too",
+    ),
+    "two columns of one source, composed otherwise": (
+        lambda text: column(column(text, "latitude", 'source: "Nähe"'), "longitude", 'source: "Na\u0308he"'),
+        "is the source of longitude, too",
+    ),
+    "a source that is another column's name": (
+        lambda text: column(text, "latitude", "source: longitude"),
+        "columns.latitude.source: 'longitude' is the name of another column",
+    ),
+    "a source that is the target's name": (
+        lambda text: column(text, "latitude", "source: median_house_value"),
+        "columns.latitude.source: 'median_house_value' is the name of another column",
+    ),
+    "the source of the target is a column's": (
+        lambda text: text + "target_source: latitude\n",
+        "target_source: 'latitude' is the name of another column",
+    ),
+    "a source of two lines": (
+        lambda text: column(text, "latitude", 'source: "one\\ntwo"'),
+        "key columns.latitude.source: has a line break, or another control character",
+    ),
+    "an empty source": (lambda text: column(text, "latitude", 'source: ""'), "key columns.latitude.source"),
+    "a format of no date": (
+        lambda text: column(text, "latitude", "format: '%d.%m.'").replace(
+            "{type: number, format", "{type: date, format"
+        ),
+        "key columns.latitude.format: '%d.%m.' does not say year, month and day",
+    ),
+    "a format of no type": (
+        lambda text: column(text, "latitude", "format: '%d.%m.%Y'"),
+        "key columns.latitude: format is of dates, and the type is number",
+    ),
+    "a no for a text": (
+        lambda text: text.replace("owner: data-platform", "owner: no"),
+        'model.yaml: line 5, column 8: no is read as false. Write "no", with quotes, for the text, or false',
+    ),
+    "an ON for true": (
+        lambda text: text.replace("deadline_minutes: 720", "deadline_minutes: 720\n  final_newline: ON"),
+        'line 20, column 18: ON is read as true. Write "ON", with quotes, for the text, or true',
+    ),
+    "a key that is a no": (
+        lambda text: text.replace("  latitude:", "  no:"),
+        'line 25, column 3: the key no is read as true or false. Write "no", with quotes',
+    ),
+    "a key that is a number": (
+        lambda text: text.replace("  latitude:", "  2024:"),
+        'line 25, column 3: the key 2024 is read as a number. Write "2024", with quotes',
+    ),
+    "a repeated key": (
+        lambda text: text.replace("owner: data-platform", "owner: data-platform\nowner: me"),
+        "line 6, column 1: the key owner is there twice. Remove one: YAML would take the last",
+    ),
+    "a number for a text": (
+        lambda text: text.replace("owner: data-platform", "owner: 007"),
+        'key owner: 007 in line 5 is read as a number, and a text is expected: write "007", with quotes',
+    ),
+    "a time for a text": (
+        lambda text: text.replace("deadline_minutes: 720", "deadline_minutes: 720\n  schedule: 12:30"),
+        "key deliveries.schedule: 12:30 in line 20 is read as a number, and a text is expected",
+    ),
+    "a date for a text": (
+        lambda text: text.replace("owner: data-platform", "owner: 2025-01-01"),
+        'key owner: 2025-01-01 in line 5 is read as a date, and a text is expected: write "2025-01-01", with quotes',
+    ),
+    "nothing for a text": (
+        lambda text: text.replace("owner: data-platform", "owner:"),
+        "key owner: has no value in line 5, and a text is expected",
+    ),
+    "nothing among texts": (
+        lambda text: column(text, "latitude", "null_values: [NA, ~]"),
+        "key columns.latitude.null_values.1: ~ in line 25 is read as nothing, and a text is expected",
+    ),
+    "a text for a list": (
+        lambda text: column(text, "latitude", "null_values: NA"),
+        "key columns.latitude.null_values: a list is expected: [NA]",
+    ),
+    "no such choice of further columns": (
+        lambda text: text.replace("  deadline_minutes", "  extra_columns: drop\n  deadline_minutes"),
+        "key deliveries.extra_columns",
     ),
     "no mapping": (lambda text: "- 1\n", "model.yaml"),
     "tab": (lambda text: text + "\tx: 1\n", "not valid YAML"),
@@ -282,11 +372,10 @@ def test_a_module_of_the_users_that_cannot_be_imported_takes_no_other_model_away
 
 def test_yaml_that_says_a_thing_once_and_uses_it_twice_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "model.yaml"
-    file.write_text("a: &a {b: {c: 1}, d: 2}\ne: {<<: *a, d: 3}\nf: [*a, *a]\n1: x\n'1': y\n")
+    file.write_text("a: &a {b: {c: 1}, d: 2}\ne: {<<: *a, d: 3}\nf: [*a, *a]\n'1': y\n")
     assert read_yaml(file) == {
         "a": {"b": {"c": 1}, "d": 2},
         "e": {"b": {"c": 1}, "d": 3},
         "f": [{"b": {"c": 1}, "d": 2}] * 2,
-        1: "x",
         "1": "y",
     }

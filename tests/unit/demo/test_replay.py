@@ -358,3 +358,20 @@ def test_without_an_address_the_sample_is_played_and_a_named_file_is_not_called_
     assert {len(played._rows_of(n)) > 640 for n in range(24)} == {True}
     monkeypatch.setenv("BIKE_CSV", found.path)
     assert replay.fetch(spec, tmp_path).origin == "file named by BIKE_CSV"
+
+
+def test_what_is_played_has_the_headers_of_the_source(spec: ModelSpec, run: Run, tmp_path: Path) -> None:
+    headers = {"listing_id": "ID", "median_income": "Median Income (USD)/yr."}
+    columns = {name: column.model_copy(update={"source": headers.get(name)}) for name, column in spec.columns.items()}
+    spec = spec.model_copy(update={"columns": columns, "target_source": "Value, in $"})
+    file = tmp_path / "mine.csv"
+    file.write_bytes(CSV.replace(b"median_income,median_house_value", b'Median Income (USD)/yr.,"Value, in $"'))
+    source = replay.SourceFile(str(file), "given", "", verified=False)
+    played = replay.Replay(spec, source, days=1, drift_from=0)
+    batch, labels = played.deliver_batch(run.settings, 0), played.deliver_labels(run.settings, 0)
+    assert Path(batch.folder, f"{spec.name}.csv").read_text().startswith("ID,x,Median Income (USD)/yr.\n")
+    assert labels.read().column_names[2:] == ["listing_id", "median_house_value"]
+    delivered = batch.read()
+    assert delivered.column_names[2:] == ["listing_id", "x", "median_income"]
+    numbered = dict(zip(delivered["listing_id"].to_pylist(), delivered["median_income"].to_pylist(), strict=True))
+    assert numbered.get("1", "3.75") == "3.75", "it drifts"

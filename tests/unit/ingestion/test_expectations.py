@@ -110,6 +110,19 @@ def test_rule_says_what_is_checked_and_what_a_failure_is_called(write: Write) ->
             r"expectations\[1\]\.min_value: 'low' is neither a number nor a date",
         ),
         (
+            "{type: expect_column_values_to_be_in_set, column: ocean_proximity, value_set: [A, 7], severity: warn}",
+            r"expectations\[1\]\.value_set\[1\]: 7 is no text, and column ocean_proximity has nothing else\. "
+            'Write "7", with quotes',
+        ),
+        (
+            "{type: expect_column_values_to_be_in_set, column: ocean_proximity, value_set: [NO, SE], severity: warn}",
+            r'line 3, column .*: NO is read as false\. Write "NO", with quotes, for the text, or false',
+        ),
+        (
+            "{type: expect_column_values_to_be_in_set, column: longitude, value_set: ['7'], severity: warn}",
+            r"expectations\[1\]\.value_set\[0\]: '7' is no number, and .* Write a number, without quotes",
+        ),
+        (
             "{type: [expect_column_values_to_be_null], column: longitude, severity: warn}",
             r"expectations\[1\]\.type: .* is no core expectation",
         ),

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+import re
+from contextlib import suppress
+from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.ingestion.rows import NO_ROWS, RowReasons, are_among, ascending, cast
+from include.ingestion.rows import NO_ROWS, Notation, RowReasons, are_among, ascending, cast
 from include.lakehouse.schemas import COLUMN_TYPES
 
 
@@ -53,7 +56,7 @@ def test_what_is_no_integer_is_null_and_an_error(text: str) -> None:
     assert cast_one(text, "integer") == (None, True)
 
 
-@pytest.mark.parametrize("kind", ["integer", "number", "text"])
+@pytest.mark.parametrize("kind", COLUMN_TYPES)
 def test_empty_cell_is_null_and_no_error(kind: str) -> None:
     assert cast_one(None, kind) == (None, False)
 
@@ -94,7 +97,7 @@ CELLS = st.sampled_from(
 @given(
     cells=st.lists(CELLS, max_size=12),
     kept=st.integers(0, 12),
-    kind=st.sampled_from(["integer", "number", "text"]),
+    kind=st.sampled_from(list(COLUMN_TYPES)),
     null=st.sampled_from(["mask", "encode"]),
 )
 def test_a_dictionary_of_texts_is_cast_like_the_texts(cells: list[str | None], kept: int, kind: str, null: str) -> None:
@@ -106,6 +109,92 @@ def test_a_dictionary_of_texts_is_cast_like_the_texts(cells: list[str | None], k
     assert {name: flags.to_pylist() for name, flags in encoded.errors.items()} == {
         name: flags.to_pylist() for name, flags in plain.errors.items()
     }
+
+
+TRUE, FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
+FORMS = (None, "%d.%m.%Y", "%m/%d/%y", "%Y%m%d")
+
+
+def read_slowly(text: str | None, kind: str, nulls: frozenset[str], form: str | None) -> tuple[object, bool]:
+    """The value of a cell, and whether it fits no value of the type: one rule after the other."""
+    if text is None or text.strip() in nulls:
+        return None, False
+    if kind == "text":
+        return text, False
+    text = text.strip()
+    if kind == "boolean":
+        value = True if text.lower() in TRUE else False if text.lower() in FALSE else None
+        return value, value is None
+    if kind == "date":
+        with suppress(ValueError):
+            if form is not None:
+                return datetime.strptime(text, form).date(), False
+            if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text.removesuffix(" 00:00:00")):
+                return date.fromisoformat(text[:10]), False
+        return None, True
+    with suppress(ValueError):
+        number = float(text) if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?", text) else math.nan
+        if number in [float(null) for null in nulls if re.fullmatch(r"[-+]?[0-9.]+", null)]:
+            return None, False
+        if math.isfinite(number):
+            return number, False
+    return None, True
+
+
+SPACES = st.sampled_from(["", " ", "\t"])
+DATES = st.dates(date(1970, 1, 1), date(2068, 1, 1))
+WRITTEN = st.one_of(
+    st.none(),
+    st.sampled_from(
+        ["NA", "n/a", "-999", "-999.0", "-999.5", "na", "", "-", "0", "0000-01-01", "2023-02-29", "x" * 99]
+    ),
+    st.sampled_from([*TRUE, *FALSE, "on", "yess", "\uff39"]).flatmap(
+        lambda word: st.sampled_from([word, word.upper(), word.title()])
+    ),
+    DATES.flatmap(lambda day: st.sampled_from([day.strftime(form or "%Y-%m-%d") for form in FORMS])),
+    DATES.map(lambda day: f"{day} 00:00:00"),
+    DATES.map(lambda day: f"{day} 05:00:00"),
+    st.text(max_size=6),
+)
+
+
+@given(
+    cells=st.lists(st.tuples(SPACES, WRITTEN, SPACES).map(lambda parts: parts[1] and "".join(parts)), max_size=12),
+    kind=st.sampled_from(["number", "text", "date", "boolean"]),
+    nulls=st.frozensets(st.sampled_from(["NA", "n/a", "-999", "-", ""])),
+    form=st.sampled_from(FORMS),
+    encoded=st.booleans(),
+)
+def test_cells_are_read_as_one_after_the_other_is(
+    cells: list[str | None], kind: str, nulls: frozenset[str], form: str | None, encoded: bool
+) -> None:
+    texts = pa.array(cells, pa.string())
+    written = {"x": Notation(nulls, form if kind == "date" else None)}
+    found = cast(pa.table({"x": texts.dictionary_encode() if encoded else texts}), {"x": COLUMN_TYPES[kind]}, written)
+    wanted = [read_slowly(cell, kind, nulls, form) for cell in cells]
+    assert found.columns["x"].to_pylist() == [value for value, _ in wanted]
+    flags = found.errors["x"].to_pylist() if "x" in found.errors else [False] * len(cells)
+    assert flags == [misfit for _, misfit in wanted]
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("9999-12-31", date(9999, 12, 31)),
+        ("2024-02-29T00:00", date(2024, 2, 29)),
+        ("2024-02-29T00:00:00.000Z", date(2024, 2, 29)),
+        (" 0001-01-01 ", date(1, 1, 1)),
+    ],
+)
+def test_dates(text: str, day: date) -> None:
+    assert cast_one(text, "date") == (day, False)
+
+
+@pytest.mark.parametrize(
+    "text", ["2023-02-29", "2024-1-1", "20240101", "2024-01-01T05:00", "0000-01-01", "10000-01-01"]
+)
+def test_what_is_no_date_is_null_and_an_error(text: str) -> None:
+    assert cast_one(text, "date") == (None, True)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.lists(st.integers(0, 20)))))

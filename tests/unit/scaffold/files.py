@@ -57,6 +57,35 @@ def customers(rows: int = ROWS) -> pd.DataFrame:
     )
 
 
+def as_it_comes(rows: int = ROWS) -> bytes:
+    """A file that nobody made for us: a mark and CRLF, semicolons, headers of people, NA, dates and booleans."""
+    random = np.random.default_rng(3)
+    built = pd.to_datetime("1990-01-01") + pd.to_timedelta(random.integers(0, 9000, rows), unit="D")
+    area, garden = random.normal(90, 25, rows).round(1), random.random(rows) < 0.5
+    price = (900 * area + 20_000 * garden + 2 * (built - built.min()).days + random.normal(0, 3_000, rows)).round()
+    frame = pd.DataFrame(
+        {
+            "ID": np.arange(1, rows + 1),
+            "Wohnfläche (m²)": [f"{value}" for value in area],
+            "Median Income (USD)/yr.": random.integers(20, 90, rows).astype(str),
+            "Gebaut am": built.strftime("%d.%m.%Y"),
+            "Sold": (pd.to_datetime("2024-01-01") + pd.to_timedelta(np.arange(rows) // 8, unit="D")).strftime(
+                "%Y-%m-%d"
+            ),
+            "Garden?": np.where(garden, "Yes", "no"),
+            "Rooms.No": random.integers(1, 7, rows).astype(str),
+            "価格帯": random.choice(["low", "high", "NA"], rows),
+            "Price; EUR": price.astype(int),
+        }
+    )
+    frame.loc[::50, "Wohnfläche (m²)"] = "NA"
+    frame.loc[7::90, "Wohnfläche (m²)"] = "n/a"
+    frame.loc[5::60, "Median Income (USD)/yr."] = "-999"
+    frame.loc[3::70, "Gebaut am"] = "null"
+    frame.loc[9::80, "Garden?"] = "-"
+    return b"\xef\xbb\xbf" + frame.to_csv(index=False, sep=";", lineterminator="\r\n").encode()
+
+
 def write(frame: pd.DataFrame, file: Path, delimiter: str = ",") -> str:
     """The file's path."""
     if file.suffix == ".parquet":

@@ -11,7 +11,7 @@ import pytest
 
 from include.scaffold import check, draft
 from include.scaffold.guess import Wanted
-from tests.unit.scaffold.files import customers, measured_rentals, rentals, write
+from tests.unit.scaffold.files import as_it_comes, customers, measured_rentals, rentals, write
 
 STEPS = [
     *("model.yaml", "the three files together", "features.sql on Spark", "data", "stores"),
@@ -81,6 +81,18 @@ def test_windows_that_are_never_judged_are_said_with_how_many_partitions_would_d
         "but a window of 1 x 24 rows, as a day has, is never judged: adjusted R2 needs 38 with 18 features. Set "
         "monitoring.window.partitions to 7"
     )
+
+
+def test_a_file_as_it_comes_comes_through_every_step(models: Path) -> None:
+    file = models / "rows.csv"
+    file.write_bytes(as_it_comes())
+    wanted = Wanted(target="Price; EUR", time=("Sold",), grain="week")
+    draft.write(draft.make("rides", str(file), wanted, date(2026, 3, 1), models), models)
+    came_through, said = checked(models, str(file))
+    assert came_through, said
+    lines = dict(zip(STEPS, said, strict=False))
+    assert "400 rows accepted, 0 quarantined" in lines["ingestion.validate_batch"]
+    assert "400 labels, 0 quarantined" in lines["ingestion.load_labels"]
 
 
 def test_a_batch_that_the_rules_reject_is_said_with_its_reasons(models: Path, rows: str) -> None:

@@ -19,11 +19,11 @@ from include.core.sections import Task
 from include.core.spec import ModelSpec
 from include.features import query
 from include.ingestion import expectations
-from include.scaffold import draft
+from include.scaffold import draft, names
 from include.scaffold.__main__ import main
 from include.scaffold.draft import Draft
 from include.scaffold.guess import Wanted
-from tests.unit.scaffold.files import customers, measured_rentals, rentals, write
+from tests.unit.scaffold.files import as_it_comes, customers, measured_rentals, rentals, write
 
 TODAY = date(2026, 3, 1)
 
@@ -111,16 +111,25 @@ def test_what_a_person_says_stands_instead_of_a_guess(drafted: Callable[..., tup
 
 
 @pytest.mark.parametrize(
-    ("form", "is_iso"), [("%Y-%m-%dT%H:%M:%S", True), ("%Y%m%dT%H%M%S", True), ("%d.%m.%Y", False), ("%d/%m/%Y", False)]
+    ("form", "type_", "written"),
+    [
+        ("%Y-%m-%dT%H:%M:%S", "date", None),
+        ("%Y-%m-%dT05:%M:%S", "text", None),
+        ("%Y%m%dT%H%M%S", "text", None),
+        ("%d.%m.%Y", "date", "%d.%m.%Y"),
+        ("%d/%m/%Y", "date", "%d/%m/%Y"),
+    ],
 )
 def test_times_are_read_as_they_are_written(
-    drafted: Callable[..., tuple[Draft, ModelSpec]], form: str, is_iso: bool
+    drafted: Callable[..., tuple[Draft, ModelSpec]], form: str, type_: str, written: str | None
 ) -> None:
     at = pd.date_range("2024-01-01", periods=400, freq="7D")
     made, spec = drafted(customers().assign(seen=at.strftime(form)))
     assert made.time.value is not None
-    assert made.time.value.values.dt.tz_localize(None).tolist() == at.tolist()
-    assert (spec.grain, spec.ingestion.freshness is not None) == (Grain.WEEK, is_iso)
+    assert made.time.value.values.dt.tz_localize(None).dt.floor("D").tolist() == at.tolist()
+    assert (spec.columns["seen"].type, spec.columns["seen"].format) == (type_, written)
+    assert spec.ingestion.freshness is not None
+    assert (spec.grain, spec.ingestion.freshness.column) == (Grain.WEEK, "seen")
 
 
 def test_dates_that_are_written_as_numbers_are_taken_where_a_person_says_so(
@@ -142,10 +151,100 @@ def test_days_that_may_be_months_are_no_time(drafted: Callable[..., tuple[Draft,
 
 def test_numbers_with_a_few_texts_among_them_are_numbers(drafted: Callable[..., tuple[Draft, ModelSpec]]) -> None:
     frame = customers().astype({"visits": object})
-    frame.loc[:3, "visits"] = "NA"
+    frame.loc[:3, "visits"] = "many"
     made, spec = drafted(frame)
     assert spec.columns["visits"].type == "number"
     assert any(line.startswith("visits: 4 values are no numbers") for line in made.review())
+
+
+@pytest.mark.parametrize(
+    ("written", "type_", "nulls", "why"),
+    [
+        (
+            ["NA"] * 3 + ["n/a"],
+            "integer",
+            ("NA", "n/a"),
+            "NA is among numbers (3 rows) and n/a is among numbers (1 rows)",
+        ),
+        (["-999"] * 4, "integer", ("-999",), "-999 is far below all others (4 rows)"),
+        (["-5", "-999"], "integer", ("-999",), "-999 is far below all others (1 rows)"),
+        (["null", "-9999.0"], "number", ("-9999", "null"), "-9999 is far below all others (1 rows) and null is among"),
+        (["-800", "-999"], "integer", (), ""),
+        (["NA"] * 400, "text", (), ""),
+        (["Yes", "no"] * 199 + ["-", "-"], "boolean", ("-",), "- is among booleans (2 rows)"),
+        (["1", "0"] * 200, "integer", (), ""),
+        (["T"] * 400, "text", (), ""),
+        (["2024-02-29", "2024-03-01"] * 199 + ["None"] * 2, "date", ("None",), "None is among dates (2 rows)"),
+        (["01/02/2024", "03/04/2024"] * 200, "text", (), ""),
+    ],
+)
+def test_what_stands_for_no_value_is_proposed_with_its_reason(
+    tmp_path: Path,
+    drafted: Callable[..., tuple[Draft, ModelSpec]],
+    written: list[str],
+    type_: str,
+    nulls: tuple[str, ...],
+    why: str,
+) -> None:
+    frame = customers().astype({"visits": str})
+    frame.loc[: len(written) - 1, "visits"] = written
+    made, spec = drafted(frame)
+    column = spec.columns["visits"]
+    assert (column.type, column.null_values) == (type_, nulls)
+    (line,) = [line for line in (tmp_path / "models/m/model.yaml").read_text().splitlines() if "  visits: {" in line]
+    assert (f"# guessed: null where {why}" in line) if why else ("null where" not in line)
+    assert any(f"visits: null where {why}" in line for line in made.review()) == bool(why)
+
+
+def test_a_file_as_it_comes(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(as_it_comes())
+    wanted = Wanted(target="Price; EUR", time=("Sold",), grain="week")
+    made = draft.make("m", str(file), wanted, TODAY, tmp_path)
+    draft.write(made, tmp_path)
+    spec = catalogue.load("m", tmp_path)
+    assert {name: (column.type, column.source) for name, column in spec.columns.items()} == {
+        "id": ("integer", "ID"),
+        "wohnflache_m2": ("number", "Wohnfläche (m²)"),
+        "median_income_usd_yr": ("integer", "Median Income (USD)/yr."),
+        "gebaut_am": ("date", "Gebaut am"),
+        "sold": ("date", "Sold"),
+        "garden": ("boolean", "Garden?"),
+        "rooms_no": ("integer", "Rooms.No"),
+        "column_8": ("text", "価格帯"),
+    }
+    assert (spec.target, spec.target_source, spec.deliveries.delimiter) == ("price_eur", "Price; EUR", ";")
+    assert {name: column.null_values for name, column in spec.columns.items() if column.null_values} == {
+        "wohnflache_m2": ("NA", "n/a"),
+        "median_income_usd_yr": ("-999",),
+        "gebaut_am": ("null",),
+        "garden": ("-",),
+    }
+    assert spec.columns["gebaut_am"].format == "%d.%m.%Y"
+    assert {"gebaut_am_year", "gebaut_am_month", "garden"} <= set(query.feature_schema(spec))
+    assert "EXTRACT" in query.spark_sql(spec).upper()
+
+
+def test_a_date_in_the_key_is_a_text(drafted: Callable[..., tuple[Draft, ModelSpec]]) -> None:
+    _, spec = drafted(rentals().drop(columns=["ride_no"]), target="registered", keys=("day", "hr"), time=("none",))
+    assert spec.columns["day"].type == "text"
+
+
+def test_parquet_says_what_is_a_date_or_a_boolean(drafted: Callable[..., tuple[Draft, ModelSpec]]) -> None:
+    frame = customers()
+    frame["since"] = pd.date_range("2020-01-01", periods=len(frame)).date
+    frame["vip"] = [True, False] * (len(frame) // 2)
+    frame["seen"] = "31.12.2024"
+    _, spec = drafted(frame[["customer_id", "spent", "since", "vip", "seen", "label"]], "rows.parquet")
+    found = {name: column.type for name, column in spec.columns.items()}
+    assert found == {"customer_id": "text", "spent": "number", "since": "date", "vip": "boolean", "seen": "date"}
+
+
+def test_names_in_capitals_or_of_the_packages_own_have_their_headers_as_source() -> None:
+    headers = ["Id", "Total Rooms", "total_rooms", "2nd", "target", "all"]
+    made = names.of_headers(headers)
+    assert list(made) == ["id", "total_rooms_2", "total_rooms", "nd", "target", "all_value"]
+    assert list(made.values()) == headers
 
 
 def test_names_that_yaml_or_sql_reads_otherwise(drafted: Callable[..., tuple[Draft, ModelSpec]]) -> None:
@@ -183,10 +282,13 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "another encoding": (b"name,label\n" + "Jürgen,1\n".encode("latin-1") * 40, "in another encoding"),
     "gzip": (b"\x1f\x8b\x08\x00" + b"\x00" * 40, "it is gzip. Deliver it as CSV"),
     "500 columns": (",".join(f"c{n}" for n in range(500)).encode() + b"\n", "has 500 columns, and 200 are taken"),
-    "names in capitals": (
-        b"Id,Total Rooms,total_rooms,2nd,target,all\n" + b"1,2,3,4,5,6\n" * 40,
-        "4 of 6 columns have names that model.yaml cannot have (lower-case letters, digits and _, a letter first; none "
-        "of the package's own). Rename 'Id' to id, 'Total Rooms' to total_rooms_2, '2nd' to nd, 'all' to all_value, in",
+    "a column without a header": (
+        b",spent,target\n" + b"1,2,3\n" * 40,
+        "column 1 has no header. Have it delivered with a name of one line",
+    ),
+    "a header of two lines": (
+        b'id,"spent\nmoney",target\n' + b"1,2,3\n" * 40,
+        "column 2 has a header with a line break",
     ),
     "a target of texts": (
         bytes_of(customers().replace({"label": {0: "no", 1: "yes"}})),
@@ -223,7 +325,7 @@ def test_a_file_that_says_too_little_ends_in_a_sentence(
     [
         (pa.array([[1, 2]] * 40), "column tags has no plain values. Deliver plain values"),
         (pa.array([{"a": 1}] * 40), "column tags has no plain values. Deliver plain values"),
-        (pa.array([True, False] * 20), "no delivery can have the types of tags (bool). Write them as numbers or texts"),
+        (pa.array([1, 2] * 20, pa.time32("s")), "no delivery can have the types of tags (time32[ms]). Write them as"),
     ],
 )
 def test_a_parquet_file_of_other_types_ends_in_a_sentence(

@@ -18,6 +18,10 @@ from include.orchestration.runs import NOTE
 
 LONGEST = 1000
 """Characters that Airflow keeps of a note."""
+WORD_JOINER = "\u2060"
+"""Is not seen, and no line is broken there."""
+_ADDRESS = re.compile(r"https?:(?=//)|www(?=\.)|@", re.IGNORECASE)
+"""The start of what is taken for an address, up to where it is no longer one."""
 
 
 @hookimpl
@@ -72,9 +76,10 @@ def _write(session: Any, dag_run: Any) -> None:
 def plain(text: str) -> str:
     """The text as Markdown, as which the web UI shows a note, without a link, an image or HTML of its own.
 
-    A reason or a partition that somebody gave may hold one: an image is fetched from wherever it says.
+    A reason or a partition that somebody gave may hold one: an image is fetched from wherever it says, and who follows
+    a link to a port of this machine takes the cookie of the log-in along. Bare addresses become links, too.
     """
-    return re.sub(r"[\\\[<]", r"\\\g<0>", text)
+    return _ADDRESS.sub(f"\\g<0>{WORD_JOINER}", re.sub(r"[\\\[<]", r"\\\g<0>", text))
 
 
 class RunNotes(AirflowPlugin):

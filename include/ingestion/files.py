@@ -445,12 +445,13 @@ def _bounded(rows: pa.Table) -> Iterator[pa.Table]:
 def _gathered(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
     """Fewer and larger ones: of so many rows, or a chunk's bytes."""
     some: list[pa.Table] = []
+    count = size = 0
     for table in tables:
-        full = sum(map(len, [*some, table])) > rows or sum(part.nbytes for part in [*some, table]) > CHUNK_BYTES
-        if some and full:
+        if some and (count + table.num_rows > rows or size + table.nbytes > CHUNK_BYTES):
             yield pa.concat_tables(some)
-            some = []
+            some, count, size = [], 0, 0
         some.append(table)
+        count, size = count + table.num_rows, size + table.nbytes
     if some:
         yield pa.concat_tables(some)
 

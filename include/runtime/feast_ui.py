@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from include.core import catalogue
 from include.core.errors import ConfigError, StackError
 from include.core.listeners import require_ours
+from include.runtime.held_port import LOOP
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class ReadOnly:
 
     async def _is_logged_in(self, request: HTTPConnection) -> bool:
         token = request.cookies.get(LOGIN_COOKIE, "")
-        if not token:
+        if not token or not token.isascii():  # no header can hold another
             return False
         now = time.monotonic()
         self._known = {seen: until for seen, until in self._known.items() if until > now}
@@ -116,7 +117,7 @@ def main(port: str) -> None:
         else:
             log.info("%s is %s", name, "applied" if changed else "unchanged")
     pages = ReadOnly(get_app(feast, feast.project), os.environ["FLIGHTLINE_AIRFLOW_URL"])
-    uvicorn.run(TrustedHostMiddleware(pages, HOSTS), host="127.0.0.1", port=int(port), access_log=False)
+    uvicorn.run(TrustedHostMiddleware(pages, HOSTS), host="127.0.0.1", port=int(port), loop=LOOP, access_log=False)
 
 
 if __name__ == "__main__":

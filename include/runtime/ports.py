@@ -17,7 +17,7 @@ def is_free(port: int) -> bool:
 
     A port of which connections linger, as those of a server that has just ended, can be taken all the same.
     """
-    lingers = any(state != LISTENS for state, _ in listeners.sockets(port)) or not listeners.SOCKETS[0].exists()
+    lingers = any(item.state != LISTENS for item in listeners.sockets(port)) or not listeners.SOCKETS[0].exists()
     with socket.socket() as probe:
         if lingers:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

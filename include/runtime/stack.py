@@ -251,8 +251,10 @@ class Stack:
             **{component: self._airflow_command(component, ports["airflow"]) for component in AIRFLOW},
         }
         database = self.postgres.component()
+        held = {"api-server": ports["airflow"], "feast-ui": ports["feast"]}
         others = [
-            Component(name, command, environment.of(name), needs=[database.name]) for name, command in commands.items()
+            Component(name, command, environment.of(name), needs=[database.name], port=held.get(name))
+            for name, command in commands.items()
         ]
         return [database, *others]
 
@@ -269,12 +271,12 @@ class Stack:
     def _choose_ports(self, last: Mapping[str, int], say: Say) -> dict[str, int]:
         """Named ones, else those of the last start: an address stays what it was while nobody else has it."""
         owners = {"airflow": "api-server", "mlflow": "mlflow", "feast": "feast-ui"}
-        running = {service.name for service in self.status() if service.pid}
+        running, held = {service.name for service in self.status() if service.pid}, self._folder.held()
         ports = {}
         for name, default in DEFAULT_PORTS.items():
             wanted = self._wanted_ports.get(name)
             kept = wanted or last.get(name, default)
-            ours = owners[name] in running and kept == last.get(name)
+            ours = (owners[name] in running and kept == last.get(name)) or kept in held
             if ours or is_free(kept):
                 ports[name] = kept
                 continue
@@ -312,6 +314,8 @@ class Stack:
             "scheduler": ["--skip-serve-logs"],
             "triggerer": ["--skip-serve-logs"],
         }
+        if component == "api-server":
+            return [sys.executable, "-m", "include.runtime.held_port", component, *options[component]]
         return [self._bin("airflow"), component, *options.get(component, [])]
 
     def _run(self, command: list[str], environment: dict[str, str], name: str) -> None:

@@ -12,21 +12,23 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from typing_extensions import TypedDict  # pydantic asks for it on Python 3.11
+from typing_extensions import NotRequired, TypedDict  # pydantic asks for it on Python 3.11
 
 from include.core.settings import PROJECT_ROOT
 from include.runtime import processes
 from include.runtime.files import read_json, write_private
+from include.runtime.held_port import hold
 from include.runtime.processes import Session
 
 log = logging.getLogger("supervisor")
@@ -45,6 +47,7 @@ class Component:
 
     Args:
         needs: components that have to answer before it starts.
+        port: where it listens, for nobody else to take while it is down; of a server that shares it (`held_port`).
         account: numbers of the user and the group that it runs as; None: our own.
         stop_signal: what ends it in order.
     """
@@ -53,6 +56,7 @@ class Component:
     command: list[str]
     environment: dict[str, str]
     needs: list[str] = field(default_factory=list)
+    port: int | None = None
     account: list[int] | None = None
     stop_signal: int = signal.SIGTERM
 
@@ -85,6 +89,8 @@ class State(TypedDict):
     supervisor: Session | None
     wanted_at: int
     components: dict[str, Health]
+    held: NotRequired[list[int]]
+    """Ports that it keeps from others."""
 
 
 STATE = TypeAdapter(State)
@@ -112,9 +118,14 @@ class Folder:
             return self._wanted.stat().st_ino ^ self._wanted.stat().st_mtime_ns
         return 0
 
-    def note(self, health: Mapping[str, Health], wanted_at: int) -> None:
+    def note(self, health: Mapping[str, Health], wanted_at: int, held: Collection[int] = ()) -> None:
         own, components = Session.led_by(os.getpid()), {name: asdict(item) for name, item in health.items()}
-        state = {"supervisor": asdict(own), "wanted_at": wanted_at, "components": components}
+        state = {
+            "supervisor": asdict(own),
+            "wanted_at": wanted_at,
+            "components": components,
+            "held": sorted(held),
+        }
         write_private(self._state, json.dumps(state, indent=1))
 
     def is_noted(self) -> bool:
@@ -126,6 +137,10 @@ class Folder:
 
     def health(self) -> dict[str, Health]:
         return dict(self._read().get("components", {}))
+
+    def held(self) -> list[int]:
+        """The ports that a supervisor which runs keeps from others."""
+        return list(self._read().get("held", [])) if self.is_supervised() else []
 
     def supervisor(self) -> Session | None:
         """The supervisor while it runs."""
@@ -259,6 +274,7 @@ class Supervisor:
         self._folder = folder
         self._answers = answers
         self._all: dict[str, _Supervised] = {}
+        self._held: dict[int, socket.socket] = {}
         self._wanted_at = 0
         self._stopping = False
 
@@ -267,7 +283,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         while not self._stopping:
-            changed = self._reconcile()
+            changed = self._reconcile() | self._hold()
             for supervised in self._all.values():
                 changed |= supervised.notice_end()
                 if supervised.is_due and all(self._answers[need]() for need in supervised.component.needs):
@@ -301,6 +317,17 @@ class Supervisor:
         self._all = {name: self._all.get(name) or _Supervised(component) for name, component in wanted.items()}
         return True
 
+    def _hold(self) -> bool:
+        """Keep the ports of the components from others; one that somebody has is asked for again."""
+        wanted = {item.component.port for item in self._all.values() if item.component.port is not None}
+        before = set(self._held)
+        for port in before - wanted:
+            self._held.pop(port).close()
+        for port in wanted - before:
+            with suppress(OSError):
+                self._held[port] = hold(port)
+        return before != set(self._held)
+
     def _end(self, those: list[_Supervised]) -> None:
         needed = {need for item in those for need in item.component.needs}
         for group in (
@@ -315,7 +342,7 @@ class Supervisor:
                 item.health = Health(since=time.time(), restarts=item.health.restarts, reason="was stopped")
 
     def _note(self) -> None:
-        self._folder.note({name: item.health for name, item in self._all.items()}, self._wanted_at)
+        self._folder.note({name: item.health for name, item in self._all.items()}, self._wanted_at, self._held)
 
 
 def _reason(code: int) -> str:

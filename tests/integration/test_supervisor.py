@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import pytest
 
 from include.core.settings import PROJECT_ROOT
 from include.runtime import processes
+from include.runtime.ports import free_port, is_free
 from include.runtime.supervisor import Component, Folder, Health
 
 PARENT = 'import subprocess, sys, time; subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"]); '
@@ -153,3 +157,70 @@ def test_files_are_nobody_elses_and_hold_the_variables_of_their_component_alone(
     for file in ("wanted.json", "state.json"):
         assert (supervised.home / "run" / file).stat().st_mode & 0o077 == 0
     assert "of-one" not in json.dumps((supervised.home / "run" / "state.json").read_text())
+
+
+SERVES = """
+import asyncio, sys
+from include.runtime.held_port import new_event_loop
+
+async def serve():
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+
+with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    runner.run(serve())
+"""
+
+
+def can_be_taken(port: int, *options: int) -> bool:
+    with socket.socket() as other:
+        for option in options:
+            other.setsockopt(socket.SOL_SOCKET, option, 1)
+        try:
+            other.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def test_nobody_takes_the_port_of_a_server_that_is_down(supervised: Supervised) -> None:
+    """Other accounts: for ours it suffices to share it, as the server does."""
+    port, second = free_port(), free_port()
+    server = replace(component("server"), command=[sys.executable, "-c", SERVES, str(port)], port=port)
+    down = replace(component("down"), port=second)
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(PROJECT_ROOT)}
+    supervised.folder.want([replace(server, environment=environment), down])
+    supervised.running("server", "down")
+    supervised.wait_for(lambda _: answers(port))
+    assert set(supervised.folder.held()) == {port, second}
+    assert not answers(second)
+    for taken in (port, second):
+        assert not can_be_taken(taken)
+        assert not can_be_taken(taken, socket.SO_REUSEADDR)
+        assert not is_free(taken)
+    if os.geteuid() == 0:
+        os.seteuid(4242)
+        try:
+            assert not can_be_taken(second, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+        finally:
+            os.seteuid(0)
+    supervised.folder.want([down])
+    supervised.wait_for(lambda health: set(health) == {"down"})
+    supervised.wait_for(lambda _: supervised.folder.held() == [second])
+    assert is_free(port)
+
+
+def test_a_port_that_somebody_has_is_held_once_it_is_free(supervised: Supervised) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        supervised.folder.want([replace(component("down"), port=port)])
+        supervised.running("down")
+        assert supervised.folder.held() == []
+    supervised.wait_for(lambda _: supervised.folder.held() == [port])
+    assert not can_be_taken(port)

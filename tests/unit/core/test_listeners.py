@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from include.registry import versions  # noqa: F401  (as every step that asks ML
 from include.runtime.airflow_api import AirflowApi
 
 OTHER = 4242
+_BOTH = (("127.0.0.1", os.geteuid()), ("::", OTHER))
 
 
 @pytest.fixture
@@ -56,6 +59,39 @@ def test_another_users_listener_is_refused(listened_to_by: Callable[[int], str])
         with pytest.raises(StackError, match=rf"another user \({OTHER}\) listens on port \d+ of mlflow"):
             require_ours(url.replace("127.0.0.1", name), "mlflow")
     require_ours(url.replace("127.0.0.1", "mlflow.example"), "mlflow")
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "reached"),
+    [
+        (socket.AF_INET, "127.0.0.1", {"127.0.0.1", "localhost"}),
+        (socket.AF_INET6, "::1", {"::1", "localhost"}),
+        (socket.AF_INET, "127.0.0.2", set()),
+        (socket.AF_INET6, "::", {"127.0.0.1", "::1", "localhost"}),
+    ],
+)
+def test_only_who_listens_where_we_connect_is_looked_at(
+    kind: socket.AddressFamily, host: str, reached: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may listen at 127.0.0.2, and would keep us from our own server."""
+    with socket.create_server((host, 0), family=kind) as other:
+        port, somebody = other.getsockname()[1], os.geteuid() + 1
+        monkeypatch.setattr(os, "geteuid", lambda: somebody)
+        monkeypatch.setattr(listeners, "_ROOT", -1)
+        for name in listeners.LOOPBACK:
+            refused = pytest.raises(StackError) if name in reached else nullcontext()
+            with refused:
+                require_ours(f"http://{f'[{name}]' if ':' in name else name}:{port}", "mlflow")
+
+
+def test_who_listens_at_the_very_address_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever listens at all addresses is not reached then."""
+    own, everywhere = (listeners.Socket(ip_address(text), listeners.LISTENS, user) for text, user in _BOTH)
+    monkeypatch.setattr(listeners, "sockets", lambda port: iter([own, everywhere]))
+    require_ours("http://127.0.0.1:5000", "mlflow")
+    monkeypatch.setattr(listeners, "sockets", lambda port: iter([everywhere]))
+    with pytest.raises(StackError):
+        require_ours("http://127.0.0.1:5000", "mlflow")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can listen as another account")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from run_notes import plain
+from run_notes import WORD_JOINER, plain
 
 RENDER = MarkdownIt("commonmark").render
+ADDRESS = re.compile(r"(https?://|www(?=\.))[-.\w]+|[-.\w+]+@[-\w]+", re.IGNORECASE)
+"""What the web UI's renderer makes a link of in the text that is left (mdast-util-gfm-autolink-literal)."""
 
 
 @pytest.mark.parametrize(
@@ -29,8 +33,16 @@ def test_a_note_has_no_image_no_link_and_no_html(text: str) -> None:
     assert "<a " not in after
 
 
-@given(st.text(alphabet="\\![]()<>a:/ \n`", max_size=40))
+@pytest.mark.parametrize("text", ["see http://127.0.0.1:9911/bare", "HTTPS://example.com", "www.example.com", "a@b.c"])
+def test_of_an_address_no_link_is_made(text: str) -> None:
+    assert ADDRESS.search(text)
+    assert not ADDRESS.search(plain(text))
+    assert plain(text).replace(WORD_JOINER, "") == text
+
+
+@given(st.text(alphabet="\\![]()<>a:/ \n`@.hwtps", max_size=40))
 def test_nothing_undoes_it(text: str) -> None:
     after = RENDER(plain(text))
     assert "<img" not in after
     assert "<a " not in after
+    assert not ADDRESS.search(plain(text))

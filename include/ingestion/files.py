@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from include.core.errors import DeliveryError
 from include.core.sections import Deliveries
 from include.core.text import composed, shown
+from include.ingestion import parquet_pages
 from include.ingestion.plain_files import NotPlainError
 from include.lakehouse.decisions import Reason
 from include.lakehouse.schemas import EXTRA_COLUMNS, PARTITION, ROW_NUMBER, SOURCE_FILE, WORKING
@@ -229,6 +230,7 @@ class DeliveredFile:
             # Texts that repeat are few bytes in the file and many in memory: they stay in their dictionaries.
             texts = [field.name for field in schema if _is_text(field.type)]
             content = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=False)
+            self._check_pages(file, metadata)
             rows = self._rows_at_once(metadata)
             yield from _gathered(self._decoded(content, min(rows, DECODED_ROWS)), rows)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -253,6 +255,20 @@ class DeliveredFile:
             raise self._bad(
                 Reason.TOO_LARGE, f"has {metadata.num_rows} rows in {size} bytes", "Deliver rows that say something"
             )
+
+    def _check_pages(self, file: Any, metadata: pq.FileMetaData) -> None:
+        """What the metadata says of sizes may be anything; what the pages say is what they are unpacked to."""
+        for n in range(metadata.num_row_groups):
+            try:
+                size = parquet_pages.at_once(file, metadata, n)
+            except ValueError:
+                raise self._bad(Reason.MALFORMED_PARQUET, "is no Parquet file, or breaks off") from None
+            if size > ROW_GROUP_BYTES:
+                raise self._bad(
+                    Reason.TOO_LARGE,
+                    f"the pages of a row group have {size} bytes, unpacked; {ROW_GROUP_BYTES} are taken",
+                    "Deliver it in smaller pages, or row groups",
+                )
 
     def _rows_at_once(self, metadata: pq.FileMetaData) -> int:
         """So many rows as have, by the file's own metadata, no more bytes than a chunk."""

@@ -20,10 +20,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import TypeAdapter
-from typing_extensions import NotRequired, TypedDict  # pydantic asks for it on Python 3.11
+from typing_extensions import TypedDict  # pydantic asks for it on Python 3.11
 
 from include.core.settings import PROJECT_ROOT
 from include.runtime import processes

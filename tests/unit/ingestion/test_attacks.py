@@ -396,6 +396,46 @@ def test_parquet_whose_pages_swell_is_refused_by_its_metadata(
     assert verdict.batch_reasons == ("too_large",)
 
 
+def as_varint(value: int, length: int = 0) -> bytes:
+    """A number as Thrift writes it, zigzag; as long as another one where it has to be."""
+    value, found = value << 1, bytearray()
+    while value > 127 or len(found) + 1 < length:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def test_parquet_whose_metadata_hides_how_its_pages_swell_is_refused_by_the_pages(run: Run, deliver: Deliver) -> None:
+    """Of a reader that takes the metadata's word 290 KB became 3.6 GB."""
+    names, file = [f"x{n}" for n in range(10)], io.BytesIO()
+    texts = pa.array(["x" * 60_000] * 2_500)
+    whole = {"compression": "zstd", "use_dictionary": False, "data_page_size": 1 << 30, "write_statistics": False}
+    pq.write_table(pa.table(dict.fromkeys(names, texts)), file, **whole)
+    content = file.getvalue()
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    for true in {group.total_byte_size, group.column(0).total_uncompressed_size}:
+        content = content.replace(as_varint(true), as_varint(1_000, len(as_varint(true))))
+    assert len(content) < 400_000
+    lying = pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0)
+    assert {lying.total_byte_size, lying.column(0).total_uncompressed_size} == {1_000}
+    deliver(content, file="a.parquet")
+    (verdict, _), peak = peak_of(lambda: ingest(replace(run, asked_for=DAY)))
+    assert verdict.batch_reasons == ("too_large",)
+    assert "the pages of a row group have 1500" in verdict.problems[0]
+    assert peak < 20 << 20
+
+
+def test_many_small_row_groups_are_read_at_once(run: Run, deliver: Deliver) -> None:
+    """They took minutes: what had come was added up for each."""
+    pieces = [pa.table({"a": [n]}) for n in range(2_000)]
+    assert [part.num_rows for part in files._gathered(iter(pieces), 1_000)] == [1_000, 1_000]
+    delivery = Delivery.expected(run.settings, run.spec, "batches", DAY)
+    file = io.BytesIO()
+    pq.write_table(pa.table({"a": pa.array(range(2_000))}), file, row_group_size=1)
+    deliver(file.getvalue(), file="a.parquet")
+    assert sum(part.num_rows for part in delivery.chunks()) == 2_000
+
+
 def test_parquet_without_a_column_is_a_verdict(run: Run, deliver: Deliver) -> None:
     file = io.BytesIO()
     pq.write_table(pa.table({}), file)

@@ -17,6 +17,7 @@ from http.client import HTTPException
 from io import BufferedReader
 from pathlib import Path
 from pkgutil import resolve_name
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -34,6 +35,8 @@ from include.lakehouse.run import Run
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 30
+MOST_BYTES = 1 << 30
+"""Of a download."""
 CACHE = ".cache"
 """The folder of source files, below the landing folder."""
 
@@ -321,7 +324,7 @@ def _named_file(replay: ReplaySpec, named: str, cache_folder: Path) -> Path:
                 _write(cached, _download(named))
             except (OSError, HTTPException) as error:
                 raise DeliveryError(
-                    f"{named} cannot be downloaded: {error}",
+                    f"what it names at {urlsplit(named).hostname} cannot be downloaded: {error}",  # it may hold a key
                     where=where,
                     fix="Correct the address, or unset it",
                 ) from None
@@ -335,7 +338,9 @@ def _named_file(replay: ReplaySpec, named: str, cache_folder: Path) -> Path:
 def _download(url: str) -> bytes:
     # The address is that of model.yaml, or one of the user's that begins with http.
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
-        content: bytes = response.read()
+        content: bytes = response.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise OSError(f"it has more than {MOST_BYTES >> 20} MB")
     return content
 
 

@@ -389,7 +389,11 @@ def _kept(before: Mapping[str, str], say: Say) -> dict[str, str]:
 
 def _shown(variables: Mapping[str, str]) -> str:
     """Names, with the values of those that can hold no key."""
-    open_ones = {name for name in variables if name.startswith("FLIGHTLINE_") or name.endswith("_CSV")}
+    open_ones = {
+        name
+        for name, value in variables.items()
+        if name.startswith("FLIGHTLINE_") or (name.endswith("_CSV") and "://" not in value)
+    }
     return ", ".join(f"{name}={variables[name]}" if name in open_ones else name for name in sorted(variables))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -119,6 +121,17 @@ def test_an_answer_of_airflow_that_does_not_come_is_asked_for_again(running: Run
     finally:
         resume.join()
     assert time.monotonic() - asked_at >= silent_seconds
+
+
+def test_nobody_takes_airflows_port_while_it_is_down(running: Running) -> None:
+    """Its tasks would send their tokens to whoever listens there."""
+    port = urlsplit(running.stack.airflow_url).port
+    assert port in running.stack._folder.held()
+    killed = running.kill("api-server")
+    with socket.socket() as other, pytest.raises(OSError, match="already in use"):
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+    running.wait_for_start(killed)
 
 
 def test_status_says_how_often_and_why(running: Running) -> None:

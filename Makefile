@@ -41,8 +41,8 @@ clean: down ## Stop, and delete all state (var/); the environment (.venv) stays
 test: $(VENV)/.ready ## All tests; sets up all that they need (ARGS=tests/unit/features, WORKERS=0 for one after the other)
 	@$(PYTEST) $(ARGS)
 
-test-unit: $(VENV)/.ready ## The inner loop: all but integration/ (other programs run there) and e2e/ (a running Airflow)
-	@$(PYTEST) tests/unit tests/dags $(ARGS)
+test-unit: $(VENV)/.ready ## The inner loop: tests/unit and tests/dags but for what is marked slow (`make test ARGS=tests/unit/registry` has all)
+	@$(PYTEST) tests/unit tests/dags -m 'not slow' $(ARGS)
 
 faults: $(VENV)/.ready ## Hours of random kills on a stack of its own, then what has to hold (ARGS='--kills 200 --seed 1')
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -12,6 +12,8 @@ from include.monitoring import steps
 from include.orchestration.assets import assets_of
 from tests.dags.test_broken_model import BAD, GOOD, models_folder
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["models_folder"]
 
 

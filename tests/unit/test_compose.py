@@ -28,6 +28,8 @@ from include.runtime.environment import SECRETS as MADE
 from include.runtime.environment import Environment
 from include.runtime.postgres import DATABASES, PROGRAMS, SUPERUSER, Postgres
 
+pytestmark = pytest.mark.slow
+
 AIRFLOW = {
     "airflow-apiserver": "airflow api-server",
     "airflow-scheduler": "airflow scheduler",

@@ -22,6 +22,8 @@ from include.lakehouse.schemas import FEATURES
 from tests.stores import on_one_store
 from tests.tables import day
 
+pytestmark = pytest.mark.slow
+
 DAY, NEXT_DAY, LATER = day("2025-01-02"), day("2025-01-03"), day("2025-03-01")
 
 

@@ -17,6 +17,8 @@ from include.lakehouse.run import Run
 from include.lakehouse.tables import Lakehouse
 from tests.tables import day
 
+pytestmark = pytest.mark.slow
+
 DAY, NEXT_DAY = day("2025-01-02"), day("2025-01-03")
 
 

@@ -21,6 +21,8 @@ from include.lakehouse.selection import within
 from tests.tables import day
 from tests.unit.features.test_store import online_income
 
+pytestmark = pytest.mark.slow
+
 DAYS = tuple(day("2025-01-02").shift(number) for number in range(4))
 KEYS = range(1, 6)
 batches = st.dictionaries(st.sampled_from(KEYS), st.integers(1, 99).map(float), min_size=1)

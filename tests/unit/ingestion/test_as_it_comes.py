@@ -25,6 +25,8 @@ from include.lakehouse.selection import within
 from include.pages import run_page
 from tests.unit.ingestion.cases import DAY, Rows, as_csv, ingest, with_rules, without
 
+pytestmark = pytest.mark.slow
+
 Deliver = Callable[..., Run]
 
 INCOME, NEAR = "Median Income (USD)/yr.", "Nähe.zum Ozean"

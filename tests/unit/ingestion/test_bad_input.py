@@ -31,6 +31,8 @@ from include.pages import run_page
 from tests.unit.conftest import as_nobody
 from tests.unit.ingestion.cases import CASES, DAY, ROWS, Rows, as_csv, cell, ingest, with_ingestion, with_rules
 
+pytestmark = pytest.mark.slow
+
 Deliver = Callable[..., Run]
 
 

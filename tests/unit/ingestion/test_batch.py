@@ -29,6 +29,8 @@ from include.lakehouse.tables import Lakehouse
 from tests.tables import put
 from tests.unit.ingestion.cases import DAY, Rows, ingest, with_ingestion, with_rules
 
+pytestmark = pytest.mark.slow
+
 Deliver = Callable[..., Run]
 
 

@@ -21,6 +21,8 @@ from include.ingestion.delivery import Delivery
 from include.lakehouse.run import Run
 from tests.unit.ingestion.cases import DAY, Rows, as_csv, in_chunks, ingest
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:

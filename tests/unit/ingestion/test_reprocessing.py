@@ -19,6 +19,8 @@ from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, QUARANTINE, RAW
 from tests.unit.ingestion.cases import DAY, Rows, ingest, with_ingestion
 
+pytestmark = pytest.mark.slow
+
 Deliver = Callable[..., Run]
 
 

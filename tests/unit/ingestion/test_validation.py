@@ -25,6 +25,8 @@ from include.lakehouse.tables import Lakehouse
 from include.pages import run_page
 from tests.unit.ingestion.cases import CASES, DAY, Rows, in_chunks, ingest, with_ingestion, with_rules
 
+pytestmark = pytest.mark.slow
+
 Deliver = Callable[..., Run]
 
 MORE_RULES = [

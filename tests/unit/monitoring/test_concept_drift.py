@@ -23,6 +23,8 @@ from tests.unit.training import world
 from tests.unit.training.stage import mlflow_store, register
 from tests.unit.training.world import HISTORY, World
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["mlflow_store"]
 DAY_ROWS = 413
 WORSE = tuple(HISTORY.shift(number) for number in (1, 2, 3))

@@ -24,6 +24,8 @@ from include.orchestration import notes
 from tests.unit.monitoring.scene import DAY, NAMES, Scene, predicted, rows_of, trained
 from tests.unit.monitoring.test_steps import said
 
+pytestmark = pytest.mark.slow
+
 FEW = 5
 """Rows of a day: fewer than adjusted R2 needs for three features."""
 DAYS = [DAY.shift(number) for number in range(7)]

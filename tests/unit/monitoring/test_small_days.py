@@ -20,6 +20,8 @@ from include.lakehouse.windows import WindowMetrics
 from include.monitoring import policy
 from tests.tables import day
 
+pytestmark = pytest.mark.slow
+
 ROWS, FEATURES, WINDOW = 24, 12, 7
 NAMES = [f"x{number}" for number in range(FEATURES)]
 METRIC = metrics.METRICS["adjusted_r2"]

@@ -21,6 +21,8 @@ from include.monitoring.window import Measured
 from tests.tables import put
 from tests.unit.monitoring.scene import DAY, NAMES, NEXT, ROWS, Scene, rows_of, trained
 
+pytestmark = pytest.mark.slow
+
 
 def play(
     scene: Scene, partition: Partition, *, noise: float, drifted: bool = False, seed: int = 1, **labels: float

@@ -32,6 +32,8 @@ from include.monitoring import reference, window
 from tests.tables import put
 from tests.unit.monitoring.scene import DAY, HISTORY, NAMES, NEXT, ROWS, Scene, rows_of, trained
 
+pytestmark = pytest.mark.slow
+
 LEAST = metrics.METRICS["adjusted_r2"].least_rows(len(NAMES))
 
 

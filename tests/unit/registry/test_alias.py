@@ -16,6 +16,8 @@ from include.scoring import steps as scoring
 from tests.unit.registry.cases import another, outcomes, registered
 from tests.unit.training.stage import DAYS, Scene, register
 
+pytestmark = pytest.mark.slow
+
 
 def promoted(scene: Scene, name: str, *numbers: str) -> Run:
     """A run that scores, after the versions went through the gates in that order."""

@@ -10,6 +10,8 @@ from include.registry import promotion, versions
 from tests.unit.registry.cases import registered
 from tests.unit.training.stage import Scene
 
+pytestmark = pytest.mark.slow
+
 
 def put(run: Run, version: str, decision_id: str) -> promotion.Transition:
     return promotion.put_in_production(run.spec, run.lake, version, decision_id)

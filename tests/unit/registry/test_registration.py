@@ -22,6 +22,8 @@ from include.training import manifest
 from tests.unit.registry.cases import decided, registered
 from tests.unit.training.stage import DAYS, Scene, register
 
+pytestmark = pytest.mark.slow
+
 LOADS_CODE = "flavors:\n  python_function:\n    loader_module: evil\n    code: code\n"
 
 

@@ -28,6 +28,8 @@ from tests.unit.registry.cases import THRESHOLD, another, decided, outcomes, reg
 from tests.unit.training.stage import Scene, register
 from tests.unit.training.world import HISTORY
 
+pytestmark = pytest.mark.slow
+
 
 def through_the_gates(run: Run, version: str) -> None:
     assert steps.check_staging(run, version).passed

@@ -13,6 +13,8 @@ from include.scaffold import check, draft
 from include.scaffold.guess import Wanted
 from tests.unit.scaffold.files import as_it_comes, customers, measured_rentals, rentals, write
 
+pytestmark = pytest.mark.slow
+
 STEPS = [
     *("model.yaml", "the three files together", "features.sql on Spark", "data", "stores"),
     *("ingestion.validate_batch", "ingestion.load_batch", "ingestion.load_labels"),

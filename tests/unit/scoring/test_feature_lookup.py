@@ -23,6 +23,8 @@ from tests.tables import day
 from tests.unit.training import world
 from tests.unit.training.stage import Scene, register
 
+pytestmark = pytest.mark.slow
+
 DAY = day("2025-02-01")
 AS_OF = datetime(2025, 2, 1, 12, tzinfo=UTC)
 

@@ -25,6 +25,8 @@ from tests.tables import Overtaken, day, put
 from tests.unit.training import world
 from tests.unit.training.stage import DAYS, Scene, register
 
+pytestmark = pytest.mark.slow
+
 BEFORE, BETWEEN, AFTER = day("2025-01-01"), DAYS[0], DAYS[-1].shift(1)
 """Partitions: what version 1 knew, of the time before version 2 knew anything, and from after both."""
 ROWS = 60

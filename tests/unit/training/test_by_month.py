@@ -27,6 +27,8 @@ from include.scoring import steps as scoring
 from include.training import steps as training
 from tests.conftest import Postgres
 
+pytestmark = pytest.mark.slow
+
 NAME = "bike_demand"
 HISTORY = ("2011-01", "2011-02", "2011-03")
 LATER = ("2011-04", "2011-05")

@@ -17,6 +17,8 @@ from tests.tables import put_predictions
 from tests.unit.training import world
 from tests.unit.training.world import HISTORY, World
 
+pytestmark = pytest.mark.slow
+
 DAYS = tuple(HISTORY.shift(number) for number in range(1, 6))
 ROWS = 400
 

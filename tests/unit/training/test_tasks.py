@@ -21,6 +21,8 @@ from tests.unit.evaluation.test_metrics import PATH, wape
 from tests.unit.training import world
 from tests.unit.training.world import HISTORY, World
 
+pytestmark = pytest.mark.slow
+
 
 def number(low: float, high: float, kind: str = "uniform") -> dict[str, Any]:
     return {"kind": kind, "low": low, "high": high}

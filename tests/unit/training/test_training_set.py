@@ -22,6 +22,8 @@ from tests.tables import day, put
 from tests.unit.training import world
 from tests.unit.training.world import HISTORY
 
+pytestmark = pytest.mark.slow
+
 SECOND, THIRD, FOURTH = (HISTORY.shift(number) for number in (1, 2, 3))
 
 

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from feast_delta.errors import DataError
 from tests.unit.feast_delta.online.conftest import AT, FEATURES, VIEW, define, key, reopened
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = itertools.count(1)
 ALWAYS = datetime.min.replace(tzinfo=UTC)
 moments = st.datetimes(datetime(1900, 1, 1), datetime(2400, 1, 1), timezones=st.just(UTC))

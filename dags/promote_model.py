@@ -117,7 +117,7 @@ def promote_model(model: str) -> None:
             return reasons
 
         @task
-        def check_drift(**context) -> list[str]:
+        def check_drift(**context) -> list[str] | None:
             from include.orchestration import notes
             from include.registry import steps
 

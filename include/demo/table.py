@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from include.core.listeners import require_ours
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.demo import replay
@@ -125,6 +126,7 @@ def _row_counts(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> dict[
 
 def _versions(stack: Stack, spec: ModelSpec, lake: Lakehouse) -> list[dict[str, Any]]:
     """Every version that a training registered, with its scores and the verdict on it, oldest first."""
+    require_ours(stack.mlflow_url, "mlflow")
     client = MlflowClient(stack.mlflow_url)
     verdicts = decisions.history(lake, spec.name)
     found = []

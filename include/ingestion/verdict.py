@@ -53,7 +53,8 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     ),
     Reason.QUARANTINE_BUDGET_EXCEEDED: (
         "too large a share of the rows fails",
-        "Look into the quarantine table for the reasons; ingestion.quarantine_budget in model.yaml is the limit",
+        "See the rows by reason; ingestion.quarantine_budget in model.yaml is the limit. Labels of unknown keys may be "
+        "those of a batch that is rejected: have that accepted first",
     ),
     Reason.ROW_COUNT_OFF_BAND: (
         "the number of rows is far from that of the last deliveries",

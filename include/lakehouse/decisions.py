@@ -72,6 +72,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     DRIFTED = "drifted"
     NO_DRIFT = "no_drift"
+    NOTHING_TO_COMPARE = "nothing_to_compare"
     ROLLED_BACK = "rolled_back"
     PUT_BACK = "put_back"
     REFUSED = "refused"

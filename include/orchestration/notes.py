@@ -132,7 +132,9 @@ def of_rejection(reasons: Sequence[str]) -> str:
     return f"rejected ({_some([reason.removeprefix('check:') for reason in reasons])})"
 
 
-def of_drift_check(drifted: Sequence[str]) -> str:
+def of_drift_check(drifted: Sequence[str] | None) -> str:
+    if drifted is None:
+        return "nothing came after the history that it was trained on: no drift can be seen"
     return f"{_some(drifted)} drifted since the history" if drifted else "no drift since the history"
 
 

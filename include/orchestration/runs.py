@@ -81,7 +81,7 @@ def partition_of(context: Any) -> Partition:
         partition = Partition.parse(str(key), grain)
     except DataError:
         raise UsageError(
-            f"the run's partition key is {key!r}, not a {grain}",
+            f"the run's partition key is {repr(key) if key else 'empty'}, not a {grain}",
             where=dag_id,
             fix=f"Trigger it with one such as {EXAMPLES[grain]}, in the form's "
             + ("field Partition" if "partition" in context["dag"].params else "Advanced Options: Partition Key"),
@@ -99,9 +99,9 @@ def version_of(context: Any) -> str:
     key = context["dag_run"].partition_key
     if key is None or not str(key).isdigit():
         raise UsageError(
-            f"the run's partition key is {key!r}, not a version's number",
+            f"the run's partition key is {repr(key) if key else 'empty'}, not a version's number",
             where=context["dag"].dag_id,
-            fix="Trigger it with the number of a registered version as partition key, such as 3",
+            fix="Trigger it with that of a registered version, such as 3 (form: Advanced Options, Partition Key)",
         )
     return str(key)
 

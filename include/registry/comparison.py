@@ -70,6 +70,8 @@ def told(evidence: Evidence, rows: Rows, found: Comparison) -> str:
 def _advice(evidence: Evidence, found: Comparison) -> str:
     """Where more rows could show what these do not."""
     least, shown = found.minimum_gain, evidence.metric.shown
+    if found.gain < 0:
+        return " It is worse on these rows: leave production as it is."
     sought = least or max(found.gain, 0.0)
     if found.outcome is not Finding.NOT_SURELY_BETTER or not sought:
         return ""

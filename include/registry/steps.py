@@ -180,11 +180,11 @@ def reject(run: Run, version: str, rejected_by: str | None = None, comment: str 
     return reasons
 
 
-def check_drift(run: Run, version: str) -> list[str]:
+def check_drift(run: Run, version: str) -> list[str] | None:
     """Do the partitions after the first of a rejected version's training set differ from that, the history?
 
     Returns:
-        The features that drifted, sorted; empty also where there is history only.
+        The features that drifted, sorted; None where there is history only, and so nothing to compare.
 
     Raises:
         TamperedError: it was rejected because it is not what was registered: no end in green.
@@ -193,7 +193,7 @@ def check_drift(run: Run, version: str) -> list[str]:
     registration.require(run.spec, run.lake, found)
     frame, names = stored_rows(run.spec, run.lake, found), list(found.features)
     later = frame[PARTITION] > frame[PARTITION].min()
-    tested = drift.detect(frame.loc[~later, names], frame.loc[later, names], config)
+    tested = drift.detect(frame.loc[~later, names], frame.loc[later, names], config) if later.any() else []
     drifted = sorted(item.column for item in tested if item.drifted)
     head = f"{later.sum()} rows after the history of version {version}, beside the {(~later).sum()} of it"
     log.info("%s: %s", head, drift.described([(item.column, item) for item in tested], config))
@@ -201,12 +201,12 @@ def check_drift(run: Run, version: str) -> list[str]:
         run,
         Kind.DRIFT_CHECK,
         found,
-        Outcome.DRIFTED if drifted else Outcome.NO_DRIFT,
+        Outcome.DRIFTED if drifted else Outcome.NO_DRIFT if tested else Outcome.NOTHING_TO_COMPARE,
         [Reason.DRIFTED.about(name) for name in drifted],
         actor=Actor.GATE,
         inputs={"features": tested},
     )
-    return drifted
+    return drifted if tested else None
 
 
 def smoke_score(run: Run, version: str) -> SmokeScore:

@@ -176,6 +176,6 @@ class Environment:
             "AIRFLOW__API__SECRET_KEY": (self.secrets["secret_key"], ("api-server", "shell")),
             "MLFLOW_TRACKING_USERNAME": (USER, ("scheduler", "shell")),
             "MLFLOW_TRACKING_PASSWORD": (self.secrets["mlflow_password"], ("scheduler", "shell")),
-            "MLFLOW_TRACKING_AUTH": (MLFLOW_AUTH, ("scheduler", "shell")),
+            "MLFLOW_TRACKING_AUTH": (MLFLOW_AUTH, ("scheduler",)),  # a shell's own Python does not know it
         }
         return {name: value for name, (value, users) in signing.items() if process in users}

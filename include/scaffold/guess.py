@@ -70,6 +70,12 @@ def target(profile: Profile, wanted: Wanted) -> Guess[Column]:
     """
     found = Guess(_column(profile, wanted.target, "TARGET"), GIVEN) if wanted.target else _guessed_target(profile)
     column = found.value
+    if not column.is_of_numbers and column.has_decimal_commas:
+        raise UsageError(
+            f"{column.name} has numbers with a decimal comma",
+            where="TARGET",
+            fix="Have them delivered with a point: 6.71. So for each column of such numbers",
+        )
     if not column.is_of_numbers:
         listed = ", ".join(map(shown, column.categories))
         values = f" ({listed})" if column.distinct <= MOST_SHOWN and not column.personal else ""
@@ -91,6 +97,13 @@ def _guessed_target(profile: Profile) -> Guess[Column]:
     if last.is_of_numbers and not last.is_running and last.distinct > 1:
         return Guess(last, "the last column, as usual, and it holds numbers")
     numbers = [name for name, column in profile.columns.items() if column.is_of_numbers and not column.is_running]
+    commas = [name for name, column in profile.columns.items() if column.has_decimal_commas]
+    if commas:
+        raise UsageError(
+            f"the numbers of {', '.join(commas)} have a decimal comma",
+            where="DATA",
+            fix="Have them delivered with a point: 6.71",
+        )
     raise UsageError(
         "no column looks like what is to be predicted",
         where="TARGET",

@@ -37,6 +37,7 @@ _TRIED = 100
 """Values that are read first: most columns of texts hold no dates."""
 MOST_CATEGORIES = 20
 """Texts of more values are not encoded one by one."""
+_DECIMAL_COMMA = r"^\s*[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+\s*$"
 _NUMBERS: tuple[Type, ...] = ("integer", "number")
 _LEADING_ZERO = r"^[+-]?0\d"
 _PARQUET: Mapping[str, Type] = {
@@ -98,6 +99,12 @@ class Column:
     @property
     def is_of_numbers(self) -> bool:
         return self.type in _NUMBERS
+
+    @property
+    def has_decimal_commas(self) -> bool:
+        """Whether its texts are numbers, written with a comma where a point is read."""
+        texts = self.texts.drop_null()
+        return bool(len(texts)) and bool(pc.all(pc.match_substring_regex(texts, _DECIMAL_COMMA)).as_py())
 
     @cached_property
     def null_values(self) -> dict[str, int]:

@@ -28,10 +28,16 @@ def context(dag: str, key: str | None, asked: str | None = None, **more: Any) ->
     return {"dag": SimpleNamespace(dag_id=f"{MODEL}.{dag}", params=params), "dag_run": run, **more}
 
 
+def called(key: str | None) -> str:
+    return "empty" if key is None else repr(key)
+
+
 @pytest.mark.parametrize("key", ["tomorrow", "2025-13-01", "2025-W02", "2025-01", "3", None])
 def test_a_key_that_is_no_day_says_what_one_looks_like(key: str | None) -> None:
     for wanted in (runs.partition_of, runs.run_of):
-        with pytest.raises(UsageError, match=f"build_features: the run's partition key is {key!r}, not a day") as it:
+        with pytest.raises(
+            UsageError, match=f"build_features: the run's partition key is {called(key)}, not a day"
+        ) as it:
             wanted(context("build_features", key))
         assert "2025-01-31" in str(it.value)
 
@@ -52,7 +58,7 @@ def test_a_day_that_no_delivery_is_for_is_refused_and_not_waited_for(day: str) -
 
 @pytest.mark.parametrize("key", ["2025-01-02", "three", None])
 def test_a_key_that_is_no_version_is_refused(key: str | None) -> None:
-    with pytest.raises(UsageError, match=f"is {key!r}, not a version's number"):
+    with pytest.raises(UsageError, match=f"is {called(key)}, not a version's number"):
         runs.version_of(context("promote_model", key))
 
 

@@ -294,6 +294,14 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         bytes_of(customers().replace({"label": {0: "no", 1: "yes"}})),
         "label has texts (",
     ),
+    "a target with decimal commas": (
+        b"id;items;label\n" + b"".join(f"{n};{n % 7};{n},5\n".encode() for n in range(60)),
+        "label has numbers with a decimal comma. Have them delivered with a point: 6.71",
+    ),
+    "decimal commas where the target may be": (
+        b"id;items;cost\n" + b"".join(f"{n};{n % 7};1.{n:03},5\n".encode() for n in range(60)),
+        "the numbers of cost have a decimal comma",
+    ),
     "no target": (
         bytes_of(customers().rename(columns={"label": "left"})[["customer_id", "left", "spent", "plan"]]),
         "no column looks like what is to be predicted. Name one: TARGET=spent. The columns of numbers are left, spent",

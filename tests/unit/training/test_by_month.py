@@ -79,7 +79,7 @@ def quick(folder: Path = catalogue.MODELS) -> ModelSpec:
     content = spec.model_dump(mode="json")
     content["training"]["search"] |= {"trials": 1, "start": {}}
     content["replay"]["time"]["history_partitions"] = len(HISTORY)
-    content["gates"]["production"][0]["params"]["threshold"] = 0.0
+    content["gates"]["production"][1]["params"]["threshold"] = 0.0
     made = ModelSpec.model_validate(content)
     made._folder = spec.folder
     return made

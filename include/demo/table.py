@@ -24,6 +24,9 @@ from include.lakehouse.tables import Lakehouse
 from include.runtime.stack import Stack
 
 WIDTH = 190
+_WHY = "decision, and why"
+_BETWEEN = 3
+"""Characters between two columns."""
 
 
 def collect(
@@ -70,25 +73,16 @@ def render(summary: Mapping[str, Any]) -> str:
     out = StringIO()
     console = Console(file=out, width=WIDTH)
     table = Table(title=f"{summary['model']} on {summary['data']['origin']}", title_justify="left", box=box.SIMPLE)
-    # Of a table that is too wide the reasons are cut, never the key.
-    keys = [line["date"] for line in summary["days"]]
-    table.add_column(summary["grain"], no_wrap=True, min_width=max(map(len, keys), default=0))
-    for name in ("rows in", "accepted", "quarantined"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(summary["metric"], justify="right", no_wrap=True)
-    table.add_column("drifted", no_wrap=True)
-    table.add_column("decision, and why", no_wrap=True)
-    table.add_column("scored by", no_wrap=True)
-    for line in summary["days"]:
-        value = line["metric"]
-        table.add_row(
-            line["date"],
-            *(f"{line[name]:,}" for name in ("rows", "accepted", "quarantined")),
-            "" if value is None else f"{value:.3f}",
-            ", ".join(line["drifted_features"]),
-            _outcome(line),
-            f"v{line['version']}" if line["version"] else "none",
-        )
+    names = [summary["grain"], "rows in", "accepted", "quarantined", summary["metric"], "drifted", _WHY, "scored by"]
+    rows = [_cells(line) for line in summary["days"]]
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    left = WIDTH - sum(widths) + widths[names.index(_WHY)] - _BETWEEN * (len(names) + 1)
+    for name in names:
+        # Of a table that is too wide the reasons are cut, never a figure.
+        most = max(left, len(_WHY)) if name == _WHY else None
+        table.add_column(name, no_wrap=True, max_width=most, justify="right" if name in names[1:5] else "left")
+    for cells in rows:
+        table.add_row(*cells)
     console.print(table)
     for version in summary["versions"]:
         scores = f"{summary['metric']} {version['metric']:.3f}"
@@ -99,6 +93,18 @@ def render(summary: Mapping[str, Any]) -> str:
         )
     console.print(f"Time: {summary['total_seconds']:.0f} s")
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
+
+
+def _cells(line: Mapping[str, Any]) -> list[str]:
+    value = line["metric"]
+    return [
+        line["date"],
+        *(f"{line[name]:,}" for name in ("rows", "accepted", "quarantined")),
+        "" if value is None else f"{value:.3f}",
+        ", ".join(line["drifted_features"]),
+        _outcome(line),
+        f"v{line['version']}" if line["version"] else "none",
+    ]
 
 
 def _led_to(version: Mapping[str, Any] | None) -> str | None:
@@ -136,7 +142,8 @@ def _versions(stack: Stack, spec: ModelSpec, lake: Lakehouse) -> list[dict[str, 
         if not any(item.kind == Kind.REGISTRATION for item in own):
             continue  # by hand
         run = client.get_run(str(registered.run_id))
-        outcome = next((item for item in reversed(own) if item.kind in (Kind.PROMOTION, Kind.REJECTION)), None)
+        # The first one is that on its training: a version may be asked for again when another one serves.
+        outcome = next((item for item in own if item.kind in (Kind.PROMOTION, Kind.REJECTION)), None)
         found.append(
             {
                 "version": number,

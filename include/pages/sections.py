@@ -310,7 +310,11 @@ def _drift_check(run: Run, decision: Decision) -> Section:
     return _section(
         decision,
         _headline(decision),
-        sentences=["Partitions after the first of the version's training set, beside that first one."],
+        sentences=[
+            "Partitions after the first of the version's training set, beside that first one."
+            if tested
+            else "The version was trained on the first partition alone: none came after it to compare."
+        ],
         tables=[
             Table(
                 "Features",

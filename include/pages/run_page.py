@@ -27,7 +27,7 @@ def of_run(run: Run, dag: str, key: str | None) -> str:
             *(sections.of(run, decision, _again(run, decision)) for decision in newest_first),
             *([sections.quarantine(run)] if dag == "reprocess_quarantine" else []),
         ],
-        nothing="This run has decided nothing about data or a version. What it did is in its note, and in the logs of its tasks.",
+        nothing="This run has decided nothing about data or a version: its note, and its tasks' logs, say what it did.",
     )
 
 

@@ -4,8 +4,9 @@ The steps of one day (413 rows: ingest, labels, features, score, monitor, decide
 of history, each on a run opened anew, as a task does. Each history has a process of its own, and these play a day in
 turn, so that whatever else the machine does meets all of them alike. Shown are the medians of seconds and of the
 process's CPU seconds, and how many times those of the shortest history in the same round that is. The history is
-fabricated: each day is one commit to each table, with the rows of one real day under other keys, as the steps would
-have left them. The training set grows with its rows and is shown apart, with the memory that it adds.
+fabricated: each day is one commit to each table, as old as the day, with the rows of one real day under other keys, as
+the steps and then `maintain_tables` would have left them. The training set grows with its rows and is shown apart, with
+the memory that it adds.
 
 A day that costs more than LIMIT times that after the shortest history, in seconds or in CPU seconds, or takes more than
 LIMIT times its memory, makes the run fail.
@@ -240,8 +241,21 @@ def fabricate(days: int) -> None:
                 policy_hash="",
                 run_id=f"fabricated {partition}",
             )
+    _age(template, days)
     last = first.shift(days).last_moment
     store.open_store().materialize(first.start, last, feature_views=[template.spec.feature_view])
+
+
+def _age(template: Run, days: int) -> None:
+    """Make the commits as old as their days, and do what `maintain_tables` does: it drops those that nobody keeps."""
+    from include.orchestration import maintenance
+
+    for log in Path(template.settings.lakehouse_uri).glob("*/_delta_log"):
+        commits = sorted(log.glob("*.json"))
+        for number, commit in enumerate(commits, start=1):
+            at = time.time() - 86_400 * days * (1 - number / len(commits))
+            os.utime(commit, (at, at))
+    maintenance.maintain_tables(template)
 
 
 def serve(days: int) -> None:

@@ -73,9 +73,9 @@ class BatchScan:
                 continue
             self._valid[name] += delivered.num_rows - cast.columns[name].null_count
             if name in cast.errors:
-                misfits = np.flatnonzero(cast.errors[name])
-                self._valid[name] += misfits.size
-                self._cast_errors.setdefault(name, []).append(misfits + start)
+                failed_casts = np.flatnonzero(cast.errors[name])
+                self._valid[name] += failed_casts.size
+                self._cast_errors.setdefault(name, []).append(failed_casts + start)
             if column.type == "text" and not column.pii:
                 self._add_suspects(name, delivered[name], start)
         fresh = self._spec.ingestion.freshness

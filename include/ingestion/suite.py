@@ -36,7 +36,7 @@ from include.ingestion.rows import Rows, are_among, ascending
 from include.ingestion.scan import row_numbers
 from include.lakehouse.decisions import Reason
 
-MISFITS = "(not shown: a row has a cell that does not fit its column)"
+CAST_ERRORS = "(not shown: a row has a cell that does not fit its column)"
 
 _GX_SEVERITY: dict[Severity, FailureSeverity] = {
     "reject_batch": FailureSeverity.CRITICAL,
@@ -106,8 +106,8 @@ def check(
     # Great Expectations returns them in an order of its own.
     found = {_rule_number(outcome): outcome for outcome in result.results}
     errors = cast_errors or {}
-    misfits = ascending(*errors.values())
-    return [_outcome(rule, found[number], frame, errors, misfits, hidden) for number, rule in enumerate(rules)]
+    failed_casts = ascending(*errors.values())
+    return [_outcome(rule, found[number], frame, errors, failed_casts, hidden) for number, rule in enumerate(rules)]
 
 
 def conceal(outcome: RuleOutcome, hidden: Collection[str]) -> RuleOutcome:
@@ -216,7 +216,7 @@ def _outcome(
     outcome: ExpectationValidationResult,
     frame: pd.DataFrame,
     cast_errors: Mapping[str, Rows],
-    misfits: Rows,
+    failed_casts: Rows,
     hidden: Collection[str],
 ) -> RuleOutcome:
     observed = outcome.result.get("observed_value")
@@ -224,7 +224,7 @@ def _outcome(
     rows = None if outcome.success else _failing_rows(rule, outcome, cast_errors)
     if outcome.success or (rows is not None and not rows.size):
         return conceal(RuleOutcome(rule, observed=number), hidden)
-    failure = _failure(rule, outcome, frame, rows, misfits)
+    failure = _failure(rule, outcome, frame, rows, failed_casts)
     return conceal(RuleOutcome(rule, rows, failure, number), hidden)
 
 
@@ -241,10 +241,10 @@ def _failing_rows(rule: Rule, outcome: ExpectationValidationResult, cast_errors:
 
 
 def _failure(
-    rule: Rule, outcome: ExpectationValidationResult, frame: pd.DataFrame, found: Rows | None, misfits: Rows
+    rule: Rule, outcome: ExpectationValidationResult, frame: pd.DataFrame, found: Rows | None, failed_casts: Rows
 ) -> Failure:
     if found is not None:
-        first = found[~are_among(found, misfits)][:EXAMPLES]
+        first = found[~are_among(found, failed_casts)][:EXAMPLES]
         examples = tuple(
             ", ".join("null" if pd.isna(value) else shown(value) for value in row)
             for row in frame.loc[first, list(rule.columns)].itertuples(index=False)
@@ -255,7 +255,7 @@ def _failure(
         reason = Reason.NOT_EVALUATED.about(",".join(rule.columns) or rule.type)
         return Failure(reason, rule.severity, 0, (problem,))
     observed = outcome.result.get("observed_value")
-    said = (f"observed {observed}",) if _is_number(observed) or not misfits.size else (MISFITS,)
+    said = (f"observed {observed}",) if _is_number(observed) or not failed_casts.size else (CAST_ERRORS,)
     return Failure(rule.reason, rule.severity, 0, said)
 
 

@@ -138,12 +138,12 @@ class Draft:
         for column in self.profile.columns.values():
             if column.null_values:
                 lines.append(f"{column.name}: {_of_no_value(column)}")
-            if column.misfits:
+            if column.cast_errors:
                 lines.append(
-                    f"{column.name}: {column.misfits} values are no {_PLURAL[column.type]}: deliver empty cells where "
-                    "there is none"
+                    f"{column.name}: {column.cast_errors} values are no {_PLURAL[column.type]}: deliver empty cells "
+                    "where there is none"
                 )
-        if nulls := self.target.value.nulls + self.target.value.misfits:
+        if nulls := self.target.value.nulls + self.target.value.cast_errors:
             lines.append(
                 f"{self.target.value.name}: {nulls} rows have none; a label that is delivered has a value, or "
                 "deliveries.null_labels says that there is none"
@@ -158,8 +158,10 @@ class Draft:
         if column.personal:
             return f"  # guessed: {column.personal}"
         said = [_of_no_value(column)] if column.null_values else []
-        if column.misfits:
-            said.append(f"but {column.misfits} values are no {_PLURAL[column.type]}, and those rows wait in quarantine")
+        if column.cast_errors:
+            said.append(
+                f"but {column.cast_errors} values are no {_PLURAL[column.type]}, and those rows wait in quarantine"
+            )
         elif reason := self.selection.given_away.get(column.name):
             said.append(f"{reason}; delete the line if it is not known before the label is")
         return f"  # guessed: {'; '.join(said)}" if said else ""

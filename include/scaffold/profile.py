@@ -23,7 +23,7 @@ from include.scaffold.source import Source
 Type = Literal["integer", "number", "text", "date", "boolean"]
 LEAST_ROWS = 30
 """Fewer say nothing about what their columns hold."""
-MOST_MISFITS = 0.05
+MOST_CAST_ERRORS = 0.05
 """Share of cells that are no number, or date, up to which a column is one of them."""
 NULL_TEXTS = ("na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", ".")
 """What tools write for no value, in any case."""
@@ -73,7 +73,7 @@ class Column:
         return cast(pa.table({self.name: self.texts}), {self.name: COLUMN_TYPES[self.type]}, {self.name: self.notation})
 
     @cached_property
-    def misfits(self) -> int:
+    def cast_errors(self) -> int:
         """Cells that are no value of the type."""
         return int(self._cast.errors[self.name].true_count) if self._cast.errors else 0
 
@@ -118,7 +118,7 @@ class Column:
 
     @property
     def nulls(self) -> int:
-        return int(self._cast.columns[self.name].null_count) - self.misfits
+        return int(self._cast.columns[self.name].null_count) - self.cast_errors
 
     @cached_property
     def categories(self) -> list[str]:
@@ -146,7 +146,7 @@ class Column:
         return (
             self.type in ("integer", "text")
             and not self.nulls
-            and not self.misfits
+            and not self.cast_errors
             and self.distinct == len(self.texts)
         )
 
@@ -237,8 +237,8 @@ def _guessed(name: str, header: str, texts: pa.ChunkedArray, without: tuple[Type
     ]
     if not fitting:
         return "text", Notation()
-    fewest = min(column.misfits for column in fitting if column.type == fitting[-1].type)
-    best = [column for column in fitting if column.type != "date" or column.misfits == fewest]
+    fewest = min(column.cast_errors for column in fitting if column.type == fitting[-1].type)
+    best = [column for column in fitting if column.type != "date" or column.cast_errors == fewest]
     if best[0].type == "date" and any(not np.array_equal(best[0].numbers, other.numbers, True) for other in best[1:]):
         return "text", Notation()  # days that may be months: nobody knows which they are
     return best[0].type, best[0].notation
@@ -246,20 +246,20 @@ def _guessed(name: str, header: str, texts: pa.ChunkedArray, without: tuple[Type
 
 def _fits(column: Column) -> bool:
     first = replace(column, texts=column.texts.drop_null().slice(0, _TRIED))
-    if column.type in ("date", "boolean") and 2 * first.misfits > len(first.texts):
+    if column.type in ("date", "boolean") and 2 * first.cast_errors > len(first.texts):
         return False
     present = len(column.texts) - column.nulls
     if not present:
         return False
     if column.type == "boolean":  # 1 and 0 are numbers
         digits = pc.any(pc.match_substring_regex(column.texts, r"\d")).as_py()
-        return not digits and not column.misfits and column.distinct == 2
+        return not digits and not column.cast_errors and column.distinct == 2
     # A number with leading zeros is a name.
     if column.is_of_numbers and pc.any(pc.match_substring_regex(column.texts, _LEADING_ZERO)).as_py():
         return False
     if column.type == "integer":
-        return not column.misfits and not pc.any(pc.match_substring(column.texts, ".")).as_py()
-    return column.misfits <= MOST_MISFITS * present
+        return not column.cast_errors and not pc.any(pc.match_substring(column.texts, ".")).as_py()
+    return column.cast_errors <= MOST_CAST_ERRORS * present
 
 
 def _null_texts(texts: pa.ChunkedArray) -> Notation:

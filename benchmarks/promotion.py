@@ -139,7 +139,7 @@ def candidates(rng: np.random.Generator, rows: int, count: int, gain: float = 0.
         number = comparisons.number_of(name, earlier)
         earlier.append((name, number))
         lake = Lakehouse(Settings().lakehouse_uri)
-        yield Drawn(SPEC, lake, _version(name), _version("1"), actual, actual + errors, served, number)
+        yield Drawn(SPEC, lake, version_named(name), version_named("1"), actual, actual + errors, served, number)
 
 
 def _heavy(rng: np.random.Generator, rows: int) -> Floats:
@@ -147,7 +147,7 @@ def _heavy(rng: np.random.Generator, rows: int) -> Floats:
     return np.asarray(rng.standard_t(5, size=rows) * (3 / 5) ** 0.5)
 
 
-def _version(name: str) -> Version:
+def version_named(name: str) -> Version:
     features = "[" + ", ".join(f'"x{number}"' for number in range(FEATURES)) + "]"
     return Version(SPEC.name, name, "None", "", "", {"features": features}, WHEN)
 

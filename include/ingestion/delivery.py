@@ -20,8 +20,10 @@ from include.core.sections import Deliveries
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.ingestion import plain_files
-from include.ingestion.files import LET_READ, BadFile, DeliveredFile, Flag, Weight
+from include.ingestion.bad_file import LET_READ, BadFile
+from include.ingestion.files import DeliveredFile, Flag
 from include.ingestion.plain_files import NotPlainError
+from include.ingestion.weight import Weight
 from include.lakehouse.decisions import Reason
 from include.lakehouse.run import open_run
 from include.lakehouse.schemas import ROW_NUMBER, SOURCE_FILE

@@ -17,33 +17,18 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from include.core.errors import DeliveryError
 from include.core.sections import Deliveries
 from include.core.text import composed, shown
-from include.ingestion import parquet_pages
+from include.ingestion import parquet_rows
+from include.ingestion.bad_file import LET_READ, REDELIVER, BadFile, position
 from include.ingestion.plain_files import NotPlainError
 from include.lakehouse.decisions import Reason
 from include.lakehouse.schemas import EXTRA_COLUMNS, PARTITION, ROW_NUMBER, SOURCE_FILE, WORKING
 
 BLOCK_BYTES = 4 << 20
 """Of a CSV file that is parsed at a time; no row can be longer."""
-CHUNK_BYTES = 64 << 20
-"""Of the texts of a Parquet file that are there at a time; a row alone can have more."""
-PARQUET_ROWS = 200_000
-DECODED_ROWS = 8_192
-"""Of a Parquet file that are decoded at a time, whatever its metadata says of their size."""
 CELL_BYTES = 64 << 10
 """Of one value, as text: no category is longer, and no few bytes of Parquet become many rows of longer ones."""
-ROW_GROUP_BYTES = 1 << 30
-"""Of a row group of a Parquet file, unpacked: one of its pages can be as large, and is unpacked in one piece."""
-ROW_BYTES = 4 << 10
-"""Of the texts of a row, on average: what is done with rows after this takes them by number, not by size."""
-COLUMN_BYTES = 64
-"""The same for each column, where that is more: five hundred columns of numbers are no long values."""
-LONG_ROWS_BYTES = 64 << 20
-"""So many bytes more than that rows in a row may have together."""
-FREE_ROWS = 1_000_000
-"""Of more rows than that, a Parquet file has a byte for each: of nulls, or of one value, none would be too many."""
 MORE_COLUMNS = 200
 """So many more columns than the model declares are kept beside its rows; a file of more is none of the model's."""
 MOST_LINES = 100
@@ -53,8 +38,6 @@ RESERVED = (PARTITION, SOURCE_FILE, ROW_NUMBER, EXTRA_COLUMNS)
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 _HEAD_BYTES = 64 << 10
-_NUMBER_BYTES = 32
-"""Of a number written as text, at most, with its place in an array."""
 _OTHER_FORMATS = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip (a spreadsheet?)",
@@ -62,22 +45,6 @@ _OTHER_FORMATS = {
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
 }
-LET_READ = "Let the account that Airflow's workers run as read it"
-_REDELIVER = "Have the sender deliver it again"
-
-
-class BadFile(DeliveryError):
-    """A delivery that can be seen but not be read: its batch is rejected, the file stays where it is."""
-
-    def __init__(self, reason: str, what: str, *, where: str, fix: str) -> None:
-        super().__init__(what, where=where, fix=fix)
-        self.reason = str(reason)
-        """The reason code, e.g. ``malformed_csv``."""
-
-
-def position(column: int) -> str:
-    """How a column is named that the model does not declare: what its file calls it may be anything."""
-    return f"#{column + 1}"
 
 
 @dataclass(frozen=True)
@@ -89,25 +56,6 @@ class Flag:
     """Its number in the file, from 1."""
     where: str
     """For people, e.g. ``lines 3 to 9``."""
-
-
-class Weight:
-    """What the rows of a delivery have been so far, beyond what rows may have on average."""
-
-    def __init__(self) -> None:
-        self._excess = 0
-
-    def add(self, rows: pa.Table, where: str) -> None:
-        """Take in the next rows.
-
-        Raises:
-            BadFile: they are long ones, one after the other.
-        """
-        usual = max(ROW_BYTES, rows.num_columns * COLUMN_BYTES)
-        self._excess = max(0, self._excess + rows.nbytes - rows.num_rows * usual)
-        if self._excess > LONG_ROWS_BYTES:
-            what = f"has, over {LONG_ROWS_BYTES >> 20} MB of rows, more than {usual} bytes a row"
-            raise BadFile(Reason.TOO_LARGE, what, where=where, fix="Deliver shorter values")
 
 
 class DeliveredFile:
@@ -222,17 +170,17 @@ class DeliveredFile:
         try:
             content = pq.ParquetFile(file)
             schema, metadata = content.schema_arrow, content.metadata
-            self._check_rows(metadata, file)
+            parquet_rows.check_metadata(file, metadata, self._bad)
             self._check_columns(schema.names)
             known = self._as_declared(schema.empty_table())
             self._check_types(known.schema)
-            yield _as_text(known)
+            yield parquet_rows.as_text(known)
             # Texts that repeat are few bytes in the file and many in memory: they stay in their dictionaries.
-            texts = [field.name for field in schema if _is_text(field.type)]
+            texts = [field.name for field in schema if parquet_rows.is_text(field.type)]
             content = pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, pre_buffer=False)
-            self._check_pages(file, metadata)
-            rows = self._rows_at_once(metadata)
-            yield from _gathered(self._decoded(content, min(rows, DECODED_ROWS)), rows)
+            parquet_rows.check_pages(file, metadata, self._bad)
+            rows = parquet_rows.at_once(metadata)
+            yield from parquet_rows.gathered(self._decoded(content, min(rows, parquet_rows.DECODED_ROWS)), rows)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, PermissionError):
                 raise
@@ -246,44 +194,8 @@ class DeliveredFile:
         for batch in content.iter_batches(batch_size=rows, columns=wanted):
             self._check_cells(batch)
             self._rows += batch.num_rows
-            for part in _bounded(self._as_declared(pa.Table.from_batches([batch]))):
-                yield _as_text(part)
-
-    def _check_rows(self, metadata: pq.FileMetaData, file: Any) -> None:
-        size = file.seek(0, io.SEEK_END)
-        if metadata.num_rows > FREE_ROWS + size:
-            raise self._bad(
-                Reason.TOO_LARGE, f"has {metadata.num_rows} rows in {size} bytes", "Deliver rows that say something"
-            )
-
-    def _check_pages(self, file: Any, metadata: pq.FileMetaData) -> None:
-        """What the metadata says of sizes may be anything; what the pages say is what they are unpacked to."""
-        for n in range(metadata.num_row_groups):
-            try:
-                size = parquet_pages.at_once(file, metadata, n)
-            except ValueError:
-                raise self._bad(Reason.MALFORMED_PARQUET, "is no Parquet file, or breaks off") from None
-            if size > ROW_GROUP_BYTES:
-                raise self._bad(
-                    Reason.TOO_LARGE,
-                    f"the pages of a row group have {size} bytes, unpacked; {ROW_GROUP_BYTES} are taken",
-                    "Deliver it in smaller pages, or row groups",
-                )
-
-    def _rows_at_once(self, metadata: pq.FileMetaData) -> int:
-        """So many rows as have, by the file's own metadata, no more bytes than a chunk."""
-        rows = PARQUET_ROWS
-        for n in range(metadata.num_row_groups):
-            group = metadata.row_group(n)
-            if group.total_byte_size > ROW_GROUP_BYTES:
-                raise self._bad(
-                    Reason.TOO_LARGE,
-                    f"a row group has {group.total_byte_size} bytes, unpacked; {ROW_GROUP_BYTES} are taken",
-                    "Deliver it in smaller row groups",
-                )
-            bytes_a_row = group.total_byte_size // max(group.num_rows, 1) + _NUMBER_BYTES * metadata.num_columns
-            rows = min(rows, CHUNK_BYTES // max(bytes_a_row, 1))
-        return max(rows, 1)
+            for part in parquet_rows.bounded(self._as_declared(pa.Table.from_batches([batch]))):
+                yield parquet_rows.as_text(part)
 
     def _check_text(self, head: bytes) -> None:
         for magic, name in _OTHER_FORMATS.items():
@@ -352,7 +264,7 @@ class DeliveredFile:
 
     def _check_cells(self, rows: pa.RecordBatch) -> None:
         for n, name in enumerate(rows.schema.names):
-            values = _values(rows.column(n))
+            values = parquet_rows.texts_of(rows.column(n))
             if values is None or (pc.max(pc.binary_length(values)).as_py() or 0) <= CELL_BYTES:
                 continue
             where = f"column {self._called(self._named([name])[0], n)}, after row {self._rows}"
@@ -369,7 +281,7 @@ class DeliveredFile:
         for n, field in enumerate(schema):
             try:
                 pa.nulls(0, field.type).cast(pa.string())
-                plain = not _is_bytes(field.type)
+                plain = not parquet_rows.is_bytes(field.type)
             except pa.ArrowException:
                 plain = False
             if not plain:
@@ -397,7 +309,7 @@ class DeliveredFile:
             short = "a quoted value does not end" if "straddl" in problem else "it breaks off, or a row is too long"
         return self._bad(Reason.MALFORMED_CSV, f"cannot be read as CSV in UTF-8: {short}")
 
-    def _bad(self, reason: str, what: str, fix: str = _REDELIVER) -> BadFile:
+    def _bad(self, reason: str, what: str, fix: str = REDELIVER) -> BadFile:
         return BadFile(reason, what, where=self._where, fix=fix)
 
 
@@ -440,54 +352,3 @@ def _count(texts: pa.Array, part: str) -> np.ndarray:
 def _line_ends(rows: pa.RecordBatch) -> np.ndarray:
     """Of each row, how many of them its values hold."""
     return sum((_count(column, "\n") for column in rows.columns), np.zeros(rows.num_rows, dtype=np.int64))
-
-
-def _bounded(rows: pa.Table) -> Iterator[pa.Table]:
-    """The rows in parts of no more bytes than a chunk, once they are texts."""
-    sizes = np.full(rows.num_rows, _NUMBER_BYTES * rows.num_columns, dtype=np.int64)
-    for column in rows.columns:
-        column = column.combine_chunks()
-        values = _values(column)
-        if values is not None:
-            lengths = pc.binary_length(values)
-            lengths = lengths.take(column.indices) if pa.types.is_dictionary(column.type) else lengths
-            sizes += lengths.fill_null(0).to_numpy(zero_copy_only=False)
-    parts = np.cumsum(sizes) // CHUNK_BYTES
-    starts = [0, *(np.flatnonzero(np.diff(parts)) + 1)]
-    for start, end in zip(starts, [*starts[1:], rows.num_rows], strict=True):
-        yield rows.slice(start, end - start)
-
-
-def _gathered(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """Fewer and larger ones: of so many rows, or a chunk's bytes."""
-    some: list[pa.Table] = []
-    count = size = 0
-    for table in tables:
-        if some and (count + table.num_rows > rows or size + table.nbytes > CHUNK_BYTES):
-            yield pa.concat_tables(some)
-            some, count, size = [], 0, 0
-        some.append(table)
-        count, size = count + table.num_rows, size + table.nbytes
-    if some:
-        yield pa.concat_tables(some)
-
-
-def _values(column: pa.Array) -> pa.Array | None:
-    """The texts, or bytes, of a column or of its dictionary, each perhaps but once; None of a column of numbers."""
-    values = column.dictionary if pa.types.is_dictionary(column.type) else column
-    return values if _is_text(values.type) or _is_bytes(values.type) else None
-
-
-def _as_text(table: pa.Table) -> pa.Table:
-    texts = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
-    for column in texts.columns:
-        column.validate(full=True)
-    return texts
-
-
-def _is_text(type_: pa.DataType) -> bool:
-    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
-
-
-def _is_bytes(type_: pa.DataType) -> bool:
-    return pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_)

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from include.core.spec import ModelSpec
 from include.ingestion import batch, expectations
+from include.ingestion.bad_file import BadFile, position
 from include.ingestion.delivery import Delivery
-from include.ingestion.files import BadFile, position
 from include.ingestion.rows import POSITION, Cast, RowReasons, are_among, ascending, cast, error_reason, notations
 from include.ingestion.verdict import BatchVerdict, RowVerdicts, ignored, renamed, sort_out
 from include.lakehouse.decisions import Outcome, Reason

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.ingestion.bad_file import position
 from include.ingestion.expectations import EXAMPLES, Failure
-from include.ingestion.files import position
 from include.ingestion.rows import NO_ROWS, Cast, Rows, error_reason
 from include.lakehouse.decisions import Reason
 from include.lakehouse.schemas import PROFILES, ROW_NUMBER, SOURCE_FILE, typed_columns

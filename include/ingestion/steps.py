@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from include.core.errors import DataError, FlightlineError, RejectedError, UsageError
 from include.ingestion import batch, expectations, labels, verdict
+from include.ingestion.bad_file import BadFile
 from include.ingestion.batch import BatchCounts, Waiting
 from include.ingestion.delivery import Delivery
-from include.ingestion.files import BadFile
 from include.ingestion.labels import LabelCounts
 from include.ingestion.verdict import BatchVerdict, Reprocessing
 from include.lakehouse import decisions, predictions

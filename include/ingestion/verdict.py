@@ -13,8 +13,8 @@ import pyarrow as pa
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.core.text import shown
+from include.ingestion.bad_file import BadFile, position
 from include.ingestion.expectations import EXAMPLES, HIDDEN, Failure, RuleOutcome, Severity
-from include.ingestion.files import BadFile, position
 from include.ingestion.rows import NO_ROWS, RowReasons, Rows
 from include.ingestion.scan import looks_personal, row_numbers
 from include.lakehouse.decisions import Outcome, Reason

@@ -19,7 +19,7 @@ import pytest
 
 from include.core.errors import DeliveryError, RejectedError
 from include.core.sections import Column
-from include.ingestion import files, steps, validation
+from include.ingestion import files, parquet_rows, steps, validation, weight
 from include.ingestion.batch import BatchCounts
 from include.ingestion.delivery import Delivery
 from include.ingestion.verdict import BatchVerdict
@@ -370,7 +370,7 @@ def swelling(rows: int) -> bytes:
 def test_parquet_is_read_in_chunks_of_bounded_bytes(
     run: Run, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(parquet_rows, "CHUNK_BYTES", 1 << 20)
     content = swelling(1_000)
     assert len(content) < 50_000
     delivery = Delivery.expected(run.settings, run.spec, "batches", DAY)
@@ -388,7 +388,7 @@ def test_parquet_is_read_in_chunks_of_bounded_bytes(
 def test_parquet_whose_pages_swell_is_refused_by_its_metadata(
     run: Run, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "ROW_GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr(parquet_rows, "ROW_GROUP_BYTES", 1 << 20)
     file = io.BytesIO()
     texts = pa.array([str(n) + "x" * 5_000 for n in range(1_000)])
     pq.write_table(pa.table({"a": texts}), file, compression="zstd", use_dictionary=False)
@@ -428,7 +428,7 @@ def test_parquet_whose_metadata_hides_how_its_pages_swell_is_refused_by_the_page
 def test_many_small_row_groups_are_read_at_once(run: Run, deliver: Deliver) -> None:
     """They took minutes: what had come was added up for each."""
     pieces = [pa.table({"a": [n]}) for n in range(2_000)]
-    assert [part.num_rows for part in files._gathered(iter(pieces), 1_000)] == [1_000, 1_000]
+    assert [part.num_rows for part in parquet_rows.gathered(iter(pieces), 1_000)] == [1_000, 1_000]
     delivery = Delivery.expected(run.settings, run.spec, "batches", DAY)
     file = io.BytesIO()
     pq.write_table(pa.table({"a": pa.array(range(2_000))}), file, row_group_size=1)
@@ -487,7 +487,7 @@ def test_many_values_just_short_enough_are_refused_before_all_of_them_are_made(r
 def test_long_rows_are_counted_over_all_files_of_a_delivery(
     run: Run, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LONG_ROWS_BYTES", 1 << 20)
+    monkeypatch.setattr(weight, "LONG_ROWS_BYTES", 1 << 20)
     content = long_cells(12, files.CELL_BYTES)
     deliver(content, file="a.parquet")
     folder = Path(Delivery.expected(run.settings, run.spec, "batches", DAY).folder)
@@ -496,10 +496,10 @@ def test_long_rows_are_counted_over_all_files_of_a_delivery(
 
 
 def test_many_columns_of_numbers_are_no_long_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LONG_ROWS_BYTES", 1 << 20)
+    monkeypatch.setattr(weight, "LONG_ROWS_BYTES", 1 << 20)
     rows = pa.table({f"column_{number}": ["1234567890.5"] * 1_000 for number in range(500)})
-    assert rows.nbytes > 1_000 * files.ROW_BYTES + files.LONG_ROWS_BYTES
-    files.Weight().add(rows, "wide.csv")
+    assert rows.nbytes > 1_000 * weight.ROW_BYTES + weight.LONG_ROWS_BYTES
+    weight.Weight().add(rows, "wide.csv")
 
 
 def test_rows_of_nothing_are_refused_by_the_metadata(run: Run, deliver: Deliver) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.promotion import SPEC, _version
+from benchmarks.promotion import SPEC, version_named
 from include.core.settings import Settings
 from include.evaluation.metrics import Floats
 from include.lakehouse.tables import Lakehouse
@@ -61,7 +61,7 @@ def given(
 
     spec = SPEC.model_copy(update={"metric": metric})
     lake = Lakehouse(Settings().lakehouse_uri)
-    return Given(spec, lake, _version("2"), _version("1"), frame, predicted(ours), predicted(theirs))
+    return Given(spec, lake, version_named("2"), version_named("1"), frame, predicted(ours), predicted(theirs))
 
 
 def asked(evidence: Given, name: str, **params: Any) -> CheckResult:

@@ -53,8 +53,7 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     ),
     Reason.QUARANTINE_BUDGET_EXCEEDED: (
         "too large a share of the rows fails",
-        "See the rows by reason; ingestion.quarantine_budget in model.yaml is the limit. Labels of unknown keys may be "
-        "those of a batch that is rejected: have that accepted first",
+        "See which in the rows by reason; ingestion.quarantine_budget in model.yaml is the limit",
     ),
     Reason.ROW_COUNT_OFF_BAND: (
         "the number of rows is far from that of the last deliveries",

@@ -1,5 +1,5 @@
 """
-Measures drift and performance of what was served for a partition, and decides what follows from them.
+Measures drift, faults and performance of what was served for a partition, and decides what follows from them.
 
 **Runs when:** a partition's `predictions` are there (drift alone), again when its `labels` are, or when it is
 `reopened` (a window that it was decided by has changed, or a partition that its own is made of); or backfilled over a
@@ -18,8 +18,8 @@ backwards no more are asked for than cool-down and budget allow. A partition tha
 own, and no version is measured on rows that it was trained on.
 
 **When it fails:** a table of the partition is missing; the message says which DAG writes it.
-`alert_root_cause` fails on purpose: performance fell, no feature drifted, and these rows teach nothing better, so a
-person has to look.
+`alert_root_cause` fails on purpose, for a person to look: a mistake upstream explains these rows (the message names
+columns, share of rows and factor), or performance fell, no feature drifted, and the rows teach nothing better.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def monitor_model(model: str) -> None:
         decision >> Label("no harm, no drift") >> no_action()
         decision >> Label("drift, no harm (yet)") >> record_drift()
         decision >> Label("harm and drift") >> request_retraining()
-        decision >> Label("harm that nothing explains") >> alert_root_cause()
+        decision >> Label("a fault, or harm that nothing explains") >> alert_root_cause()
 
     build()
 

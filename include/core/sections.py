@@ -309,6 +309,18 @@ class Drift(Section):
         return self
 
 
+class Faults(Section):
+    """How mistakes of who delivers are told from drift."""
+
+    enabled: bool = True
+    """Whether windows are searched for them. What is not found is drift, and may be learned."""
+    alpha: Part = 0.01
+    """The share of ordinary windows in which one may be found all the same."""
+    fixed: tuple[Name, ...] = ()
+    """Delivered columns whose level does not vary, such as coordinates: where they are moved, even by little, that is a
+    fault, and no drift."""
+
+
 class Performance(Section):
     threshold: float
     """Of the model's metric: a window that is surely on the wrong side of it is degraded."""
@@ -346,6 +358,7 @@ class Retraining(Section):
 class Monitoring(Section):
     window: Window = Window()
     drift: Drift
+    faults: Faults = Faults()
     performance: Performance
     retraining: Retraining
 

@@ -112,6 +112,7 @@ class ModelSpec(Section):
             named.append(("replay.drift.column", self.replay.drift.column))
         if self.replay and self.replay.time:
             named.append(("replay.time.column", self.replay.time.column))
+        named += [("monitoring.faults.fixed", column) for column in self.monitoring.faults.fixed]
         for key, column in named:
             if column not in self.columns:
                 raise ValueError(f"{key}: column {column!r} is not among columns")

@@ -212,6 +212,8 @@ class Reason(StrEnum):
     WORSE_BY_CHANCE = "worse_by_chance"
     CONCEPT_DRIFT = "concept_drift"
     DEGRADED_WITHOUT_DRIFT = "degraded_without_drift"
+    UPSTREAM_FAULT = "upstream_fault"
+    CHANGE_OF_UNIT = "change_of_unit"
     NO_LABELS_NO_DRIFT = "no_labels_no_drift"
     METRIC_UNDEFINED = "metric_undefined"
     UNLABELLED_DRIFT_RECORDED = "unlabelled_drift_recorded"

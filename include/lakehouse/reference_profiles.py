@@ -1,12 +1,15 @@
-"""How the features and the predictions of a version were distributed when it was trained: what its windows are compared
-with. It is a function of the version alone, whatever was served since, and in whatever order."""
+"""How the features and the predictions of a version were distributed when it was trained, and some of the rows: what
+its windows are compared with. A function of the version alone, whatever was served since, and in whatever order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from include.core.errors import DataError
@@ -17,30 +20,62 @@ from include.lakehouse.tables import Lakehouse
 Floats = npt.NDArray[np.float64]
 
 
-def write(spec: ModelSpec, lake: Lakehouse, version: str, columns: Mapping[str, Floats]) -> None:
+MOST_ROWS = 5_000
+"""That are kept: enough to learn what belongs together."""
+SEED = 20640
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is kept of what a version was trained on."""
+
+    quantiles: dict[str, Floats]
+    """By column, of the features, the predictions and the residuals."""
+    rows: pd.DataFrame
+    """The features of some rows."""
+
+
+def write(
+    spec: ModelSpec, lake: Lakehouse, version: str, columns: Mapping[str, Floats], features: pd.DataFrame
+) -> None:
     """Replace the profile of a version.
 
     Args:
         columns: by name its quantiles.
+        features: of all rows, of which some are kept.
     """
-    content = [{MODEL_VERSION: version, "column": name, "quantiles": values} for name, values in columns.items()]
+    drawn = np.random.default_rng(SEED).permutation(len(features))[:MOST_ROWS]
+    rows = {str(name): features[name].to_numpy(dtype=np.float64)[drawn] for name in features.columns}
+    content: list[dict[str, Any]] = [
+        {MODEL_VERSION: version, "column": name, "quantiles": values, "rows": rows.get(name, [])}
+        for name, values in columns.items()
+    ]
     table = REFERENCE_PROFILES.of(spec)
     lake.replace(table, pa.Table.from_pylist(content, schema=table.schema), {MODEL_VERSION: version})
 
 
-def read(spec: ModelSpec, lake: Lakehouse, version: str) -> dict[str, Floats]:
+def read(spec: ModelSpec, lake: Lakehouse, version: str) -> Profile:
     """The profile of a version: as it was written.
 
     Raises:
         DataError: it has none.
     """
     table = REFERENCE_PROFILES.of(spec)
-    rows = lake.read_if_exists(table, where=[(MODEL_VERSION, "=", version)], columns=["column", "quantiles"])
-    if rows is None or not {PREDICTION, RESIDUAL} <= set(rows["column"].to_pylist()):
+    rows = lake.read_if_exists(table, where=[(MODEL_VERSION, "=", version)], columns=["column", "quantiles", "rows"])
+    known = rows is not None and {PREDICTION, RESIDUAL} <= set(rows["column"].to_pylist())
+    if rows is None or not known or rows["rows"].null_count:
         raise DataError(
-            f"version {version} has no reference profile to compare a window with, or one without residuals",
+            f"version {version} has no reference profile to compare a window with, or one without residuals or rows",
             where=table.name,
             fix=f"python -m include.jobs registry.record_profile --model {spec.name} --version {version}",
         )
-    named = zip(rows["column"].to_pylist(), rows["quantiles"].combine_chunks(), strict=True)
-    return {name: values.values.to_numpy() for name, values in named}
+    names = rows["column"].to_pylist()
+    quantiles, some = (
+        {name: _floats(values) for name, values in zip(names, rows[column].combine_chunks(), strict=True)}
+        for column in ("quantiles", "rows")
+    )
+    return Profile(quantiles, pd.DataFrame({name: values for name, values in some.items() if len(values)}))
+
+
+def _floats(values: pa.ListScalar) -> Floats:
+    return np.asarray(values.values.to_numpy(zero_copy_only=False), dtype=np.float64)

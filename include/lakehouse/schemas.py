@@ -323,12 +323,13 @@ TRAINING_SETS = Table(
 )
 REFERENCE_PROFILES = Table(
     "reference_profiles",
-    _fixed(**{MODEL_VERSION: _TEXT, "column": _TEXT, "quantiles": pa.list_(_NUMBER)}),
+    _fixed(**{MODEL_VERSION: _TEXT, "column": _TEXT, "quantiles": pa.list_(_NUMBER), "rows": pa.list_(_NUMBER)}),
     _named("column"),
     (MODEL_VERSION,),
     writer="registry.register_candidate, registry.record_profile",
     promise="Of every registered version the distribution of each feature in its training set, of its predictions for "
-    "the test rows, and of what these leave of the labels: sorted, at most 10,000 evenly spaced quantiles, null first.",
+    "the test rows, and of what these leave of the labels: sorted, at most 10,000 evenly spaced quantiles, null first. "
+    "rows has the features of at most 5,000 rows of the training set, the same in each column; else it is empty.",
     retention_days=FOR_GOOD,
 )
 PREDICTIONS = Table(

@@ -24,6 +24,8 @@ BEST = "best"
 """The best value of the model's metric that chance leaves open."""
 CONCEPT_DRIFTED = "concept_drifted"
 """1 where what is predicted has changed, 0 where it has not; absent where that cannot be said."""
+FAULT, FAULT_LEAST, FAULT_MOST = "fault", "fault_least", "fault_most"
+"""Of a column, followed by the kind of the fault and what it is: ``fault:rows:times_10``. The value, and its bounds."""
 ROWS, SERVED_CONTENT, LABELS_CONTENT = "rows", "served_content", "labels_content"
 """Of a window of several partitions, by partition: how many of its rows are in the window, and checksums of what was
 served and of the labels, where the window has seen labels. They tell a window that has other rows than are there."""
@@ -63,6 +65,9 @@ class WindowMetrics:
     teach better."""
     distances: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By drifted feature its distance, and the least that counts as drift."""
+    faults: dict[str, tuple[float, float | None, float | None]] = field(default_factory=dict)
+    """What upstream mistakes explain, by kind, what and column (``rows:times_10:median_income``): the value, and its
+    bounds where it has some (`evaluation.faults.Fault`)."""
     partitions: tuple[str, ...] = ()
     """Of a window of several partitions the keys of those whose rows are in it, oldest first."""
 
@@ -133,8 +138,8 @@ def contents(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition
 
 
 def drifted(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) -> list[Partition]:
-    """The partitions of these in whose window a feature, or what is predicted, drifted, oldest first."""
-    found = read(spec, lake, first, last)
+    """The partitions of these in whose window a feature, or what is predicted, drifted, oldest first: no faults."""
+    found = [item for item in read(spec, lake, first, last) if not item.faults]
     return [item.partition for item in found if item.drifted_features or item.concept_drifted]
 
 
@@ -151,6 +156,17 @@ def concept_drifts(spec: ModelSpec, lake: Lakehouse, last: Partition) -> dict[st
         partition = Partition.parse(row[PARTITION], spec.grain)
         by_version.setdefault(row[MODEL_VERSION], {})[partition] = row["value"] > 0
     return by_version
+
+
+def _faults(rows: pd.DataFrame) -> dict[str, tuple[float, float | None, float | None]]:
+    told = {(str(row["metric"]), str(row["slice"])): float(row["value"]) for row in rows.to_dict("records")}
+    found = {}
+    for (metric, column), value in told.items():
+        name, _, what = metric.partition(":")
+        if name == FAULT:
+            least, most = (told.get((f"{bound}:{what}", column)) for bound in (FAULT_LEAST, FAULT_MOST))
+            found[f"{what}:{column}"] = value, least, most
+    return found
 
 
 def from_rows(spec: ModelSpec, partition: Partition, rows: pd.DataFrame) -> WindowMetrics:
@@ -178,5 +194,6 @@ def from_rows(spec: ModelSpec, partition: Partition, rows: pd.DataFrame) -> Wind
         concept_drifted=concept_drifted,
         drifted_columns=tuple(sorted(set(columns))),
         distances={row["slice"]: (row["value"], row["threshold"]) for row in told.to_dict("records")},
+        faults=_faults(rows[rows["metric"].str.startswith(FAULT)]),
         partitions=tuple(sorted(rows[(rows["metric"] == ROWS) & (rows["slice"] != ALL)]["slice"])),
     )

@@ -19,7 +19,7 @@ LOOK_BACK = 32
 
 
 def labelled_windows(spec: ModelSpec, lake: Lakehouse, before: Partition, count: int) -> list[WindowMetrics]:
-    """The last labelled windows before a partition, oldest first: at most ``count``.
+    """The last labelled windows without a fault before a partition, oldest first: at most ``count``.
 
     Partitions are read in ranges that double, from the newest on: usually the first range has them all.
     """
@@ -28,9 +28,14 @@ def labelled_windows(spec: ModelSpec, lake: Lakehouse, before: Partition, count:
     last, step = before.shift(-1), count
     while len(found) < count and last >= oldest:
         first = max(last.shift(1 - step), oldest)
-        found = [item for item in windows.read(spec, lake, first, last) if item.labelled] + found
+        found = [item for item in windows.read(spec, lake, first, last) if counts(item)] + found
         last, step = first.shift(-1), 2 * step
     return found[-count:] if count else []
+
+
+def counts(window: WindowMetrics) -> bool:
+    """Whether later decisions look back on a window: what a fault has done to it says nothing of the model."""
+    return window.labelled and not window.faults
 
 
 def looked_back(past: Sequence[WindowMetrics]) -> dict[str, float | None]:
@@ -82,7 +87,7 @@ def _labelled_windows_after(spec: ModelSpec, lake: Lakehouse, partition: Partiti
     step = count
     while len(found) < count and keys:
         first, last = (Partition.parse(key, spec.grain) for key in (keys[0], keys[:step][-1]))
-        found += [item for item in windows.read(spec, lake, first, last) if item.labelled]
+        found += [item for item in windows.read(spec, lake, first, last) if counts(item)]
         keys, step = keys[step:], 2 * step
     return found[:count]
 

@@ -2,6 +2,7 @@
 
 | labels | model's metric | drift of | outcome |
 |---|---|---|---|
+| any | any | an upstream fault | ``alert_root_cause`` |
 | yes | at its threshold or better, or worse by chance | nothing | ``no_action`` |
 | yes | at its threshold or better, or worse by chance | features | ``record_drift`` |
 | yes | surely worse | features | ``request_retraining`` |
@@ -10,12 +11,14 @@
 | no | unknown | nothing | ``no_action`` |
 | no | unknown | features | ``drift_without_labels`` of the policy: ``record_drift`` or ``request_retraining`` |
 
-Surely worse is a window of whose metric chance does not leave the threshold open (`evaluation.interval`). The concept
-has drifted where the predictions miss otherwise than before and these rows could teach better (`monitoring.window`);
-where they could not, the labels may belong to other rows, and a person has to look. Three things
-hold a request back, and then the outcome is ``record_drift``: fewer than n of the last m labelled windows surely worse
-(asked only where labels are there), the cool-down, and the budget. Drift of the predictions is measured, but decides
-nothing.
+An upstream fault is a mistake of who delivers that explains what is seen (`monitoring.faults`): some rows or a whole
+column in another unit, columns in each other's place, values of other rows. A person is asked, whatever the metric
+says, and no training. Surely worse is a window of whose metric chance does not leave the threshold open
+(`evaluation.interval`). The concept has drifted where the predictions miss otherwise than before and these rows could
+teach better (`monitoring.window`); where they could not, the labels may belong to other rows, and a person has to look.
+Three things hold a request back, and then the outcome is ``record_drift``: fewer than n of the last m labelled windows
+surely worse (asked only where labels are there; windows with a fault are none of them), the cool-down, and the budget.
+Drift of the predictions is measured, but decides nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +29,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from include.core.partition import Partition
+from include.evaluation.faults import FaultKind
 from include.lakehouse.decisions import Outcome, Reason
 
 if TYPE_CHECKING:
     from include.core.sections import Monitoring
     from include.evaluation.metrics import Metric
     from include.lakehouse.windows import WindowMetrics
+
+UNIT = FaultKind.UNIT.value
 
 EXPLANATIONS: Mapping[Reason, str] = {
     Reason.NO_PRODUCTION_VERSION: "No version of the model is in production, so there is nothing to judge.",
@@ -44,6 +50,10 @@ EXPLANATIONS: Mapping[Reason, str] = {
     "enough windows, and the predictions miss otherwise than they did.",
     Reason.DEGRADED_WITHOUT_DRIFT: "No feature has drifted and these rows teach nothing better, but {metric} is {bad} "
     "its threshold.",
+    Reason.UPSTREAM_FAULT: "A mistake upstream explains these rows, so a person is asked, and nothing is learned from "
+    "them.",
+    Reason.CHANGE_OF_UNIT: "A column is delivered in another unit, so a person is asked to correct it, and nothing is "
+    "learned from these rows.",
     Reason.NO_LABELS_NO_DRIFT: "The labels that have arrived give no {metric}, and no feature has drifted.",
     Reason.METRIC_UNDEFINED: "Enough labels are there, but {metric} is undefined on them: the harm is unknown.",
     Reason.UNLABELLED_DRIFT_RECORDED: "Features have drifted; the policy waits for labels before it acts.",
@@ -129,6 +139,11 @@ def decide(
     def verdict(outcome: Outcome, *reasons: Reason) -> Verdict:
         return Verdict(outcome, reasons, below, len(values), spent, last)
 
+    if window.faults:
+        kinds = {name.partition(":")[0] for name in window.faults}
+        of_unit = [Reason.CHANGE_OF_UNIT] if UNIT in kinds else []
+        of_others = [Reason.UPSTREAM_FAULT] if kinds - {UNIT} else []
+        return verdict(Outcome.ALERT_ROOT_CAUSE, *of_unit, *of_others)
     outcome, reason = _row(monitoring, metric, window)
     if outcome is not Outcome.REQUEST_RETRAINING:
         return verdict(outcome, reason)

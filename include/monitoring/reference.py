@@ -25,6 +25,8 @@ class Reference:
     version: str
     features: pd.DataFrame
     """Quantiles of those of its training set, a column a feature, those of the version alone. Its rows say nothing."""
+    rows: pd.DataFrame
+    """The features of some rows of its training set."""
     predictions: Floats
     """Quantiles of its predictions for its test rows."""
     residuals: Floats
@@ -66,9 +68,10 @@ def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
     profile = reference_profiles.read(spec, lake, version)
     return Reference(
         version=version,
-        features=pd.DataFrame({name: profile[name] for name in found.features}),
-        predictions=profile[PREDICTION],
-        residuals=profile[RESIDUAL],
+        features=pd.DataFrame({name: profile.quantiles[name] for name in found.features}),
+        rows=profile.rows,
+        predictions=profile.quantiles[PREDICTION],
+        residuals=profile.quantiles[RESIDUAL],
         partitions=tuple(sorted(rows[PARTITION].unique())),
         fitted=rows.loc[rows[SPLIT].isin(FITTED_PARTS), named],
     )

@@ -8,6 +8,7 @@ from include.core.spec import ModelSpec
 from include.core.text import aligned
 from include.evaluation import drift, metrics
 from include.lakehouse.windows import WindowMetrics
+from include.monitoring import faults
 from include.monitoring.policy import Verdict
 from include.monitoring.window import Measured
 
@@ -32,6 +33,8 @@ def of_window(spec: ModelSpec, window: WindowMetrics, measured: Measured) -> str
 def of_verdict(spec: ModelSpec, window: WindowMetrics | None, verdict: Verdict, at: datetime) -> str:
     """What was decided and why, and what each rule saw beside what it allows."""
     head = f"{verdict.outcome} because: {verdict.explain(metrics.of(spec))}"
+    if window is not None and window.faults:
+        head += f" Found: {'; '.join(faults.told(window))}."
     if window is None or not window.rows:
         return head
     return f"{head}\n{aligned([('', 'seen', 'rule'), *rules(spec, window, verdict, at)])}"
@@ -44,6 +47,7 @@ def rules(spec: ModelSpec, window: WindowMetrics, verdict: Verdict, at: datetime
         (metrics.of(spec).title, _value(spec, window.metric), _threshold(spec)),
         ("at best, by chance", _value(spec, window.best), _threshold(spec)),
         ("drifted features", ", ".join(window.drifted_features) or "none", ""),
+        ("upstream faults", "; ".join(faults.told(window)) or "none", ""),
         ("drifted residuals", {None: "unknown", True: "yes", False: "no"}[window.residuals_drifted], ""),
         (
             f"degraded of the last {rules.of_windows} windows{', which overlap' if window.partitions else ''}",

@@ -16,7 +16,7 @@ from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import LABELS, MODEL_VERSION, PREDICTIONS
 from include.lakehouse.windows import Content, WindowMetrics
-from include.monitoring import history, policy, reference, replay, report, window
+from include.monitoring import faults, history, policy, reference, replay, report, window
 from include.monitoring.policy import Verdict
 from include.monitoring.window import Measured
 
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 
 class RootCauseAlert(FlightlineError):
-    """Performance fell, no feature drifted, and the rows teach nothing better: a person has to look."""
+    """A person has to look: a mistake upstream, or performance that fell though no feature drifted and the rows teach
+    nothing better."""
 
 
 def measure_window(run: Run) -> WindowMetrics:
@@ -186,6 +187,12 @@ def alert(run: Run) -> None:
     """
     spec, measured = run.spec, _current(run)
     metric, threshold = metrics.of(spec), spec.monitoring.performance.threshold
+    if measured is not None and measured.faults:
+        raise RootCauseAlert(
+            "; ".join(faults.told(measured)),
+            where=f"{spec.name}, {run.partition}, version {measured.version}",
+            fix="Have the partition delivered anew, or withdraw it; a change that is to stay is undone in features.sql",
+        )
     if measured is None or measured.metric is None:
         said = f"{metric.title} is not known"
     else:

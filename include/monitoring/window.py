@@ -20,6 +20,7 @@ from include.core.sections import Task
 from include.core.spec import ModelSpec
 from include.evaluation import drift, metrics, relearn
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
+from include.evaluation.faults import Fault
 from include.lakehouse import predictions
 from include.lakehouse.schemas import (
     FEATURES,
@@ -44,7 +45,7 @@ from include.lakehouse.windows import (
     first_partition,
     from_rows,
 )
-from include.monitoring import input_drift, performance
+from include.monitoring import faults, input_drift, performance
 from include.monitoring.performance import Performance
 from include.monitoring.reference import Reference
 
@@ -60,6 +61,8 @@ class Measured:
     """The version's features, and predictions and residuals as columns of these names."""
     inputs: Sequence[ColumnDrift]
     """Nulls and categories of delivered columns."""
+    faults: Sequence[Fault] = ()
+    """What upstream mistakes explain."""
     content: Sequence[tuple[str, str, float]] = ()
     """Of a window of several partitions what it is made of: name, partition's key, value."""
 
@@ -95,13 +98,16 @@ def measure(
     features = drift.detect(reference.features, scored, spec.monitoring.drift)
     found = performance.measure(spec, lake, partition, rows, reference, as_of)
     residuals = _residual_drift(spec, reference, found.judged)
-    explained = any(item.drifted for item in features) or not any(item.drifted for item in residuals)
+    mistakes = faults.detect(spec, reference, scored)
+    drifted = bool(mistakes) or any(item.drifted for item in features)
+    explained = drifted or not any(item.drifted for item in residuals)
     changed = not explained and _concept_drifted(spec, reference, found, scored)
     return Measured(
         version=reference.version,
         values={**found.values, **({CONCEPT_DRIFTED: float(changed)} if residuals else {})},
         features=(*features, *_prediction_drift(spec, reference, rows), *residuals),
         inputs=input_drift.detect(spec, lake, sorted(rows[PARTITION].unique()), reference.partitions),
+        faults=mistakes,
         content=_content(spec, rows, found.labelled) if spec.monitoring.window.partitions > 1 else (),
     )
 
@@ -159,7 +165,7 @@ def _rows(spec: ModelSpec, partition: Partition, measured: Measured) -> pa.Table
     lines: list[tuple[str, str, float, float | None]] = [
         (metric, ALL, value, thresholds.get(metric)) for metric, value in measured.values.items()
     ]
-    lines += [(metric, key, value, None) for metric, key, value in measured.content]
+    lines += [(metric, name, value, None) for metric, name, value in [*measured.content, *faults.rows(measured.faults)]]
     for prefix, item in [("", item) for item in measured.features] + [(f"{i.kind}_", i) for i in measured.inputs]:
         lines += [
             (f"{prefix}distance", item.column, item.distance, rule.tests[item.kind.value].min_effect),

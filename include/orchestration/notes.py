@@ -14,7 +14,7 @@ from include.lakehouse import alias_history, windows
 from include.lakehouse.decisions import Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.windows import WindowMetrics
-from include.monitoring import policy
+from include.monitoring import faults, policy
 from include.monitoring.policy import Verdict
 from include.registry import gates
 from include.registry.promotion import Transition
@@ -96,6 +96,7 @@ def of_window(run: Run, verdict: Verdict) -> str:
         if measured.in_training:
             said.append(f"{measured.in_training} rows left out that the version was trained on")
         said.append(f"{_some(_drifted(measured))} drifted" if measured.drifted_features else "no drift")
+        said += faults.told(measured)[:MOST]
         if measured.concept_drifted:
             said.append("what is predicted has changed")
         if surely:

@@ -20,7 +20,7 @@ from include.lakehouse.run import Run
 from include.lakehouse.schemas import METRICS, PARTITION, QUARANTINE, SKEW
 from include.lakehouse.selection import within
 from include.lakehouse.windows import ALL, SOURCE, WindowMetrics
-from include.monitoring import report
+from include.monitoring import faults, report
 from include.monitoring.policy import Verdict
 from include.pages.section import Row, Section, Table, Tone
 
@@ -192,6 +192,7 @@ def _window(run: Run, decision: Decision) -> Section:
     if not told or not told["rows"]:
         return _section(decision, _headline(decision), sentences=sentences)
     window = WindowMetrics(**told | {"partition": Partition.parse(told["partition"], spec.grain)})
+    sentences += [f"{said[:1].upper()}{said[1:]}." for said in faults.told(window)]
     value = "unknown" if window.metric is None else metric.shown(window.metric)
     threshold = metric.shown(spec.monitoring.performance.threshold)
     measured = windows.read(spec, run.lake, window.partition, window.partition)

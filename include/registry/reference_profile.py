@@ -17,7 +17,7 @@ from include.training.splits import TEST
 
 
 def record(spec: ModelSpec, lake: Lakehouse, version: Version) -> None:
-    """Write how the version's features, its predictions and its residuals are distributed; again, the same.
+    """Write how the version's features, its predictions and its residuals are distributed, and some rows.
 
     Of the features all rows count: none of them knows its part. Of the predictions the test rows: of what it was fitted
     to a version predicts another distribution than of what it is served for. Of the residuals those test rows whose
@@ -34,4 +34,4 @@ def record(spec: ModelSpec, lake: Lakehouse, version: Version) -> None:
     residuals = metrics.residuals(spec.task, test[spec.target].to_numpy(dtype=np.float64), predicted)
     columns[PREDICTION] = quantiles(predicted)
     columns[RESIDUAL] = quantiles(residuals[~test[SUPERSEDED].to_numpy(dtype=np.bool_)])
-    reference_profiles.write(spec, lake, version.version, columns)
+    reference_profiles.write(spec, lake, version.version, columns, rows[list(version.features)])

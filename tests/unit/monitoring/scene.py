@@ -86,7 +86,7 @@ class Scene:
         predictions = predicted(rows) if predictions is None else predictions
         known = {PREDICTION: predictions, RESIDUAL: missed, **rows[list(features)]}
         profile = {name: quantiles(values.to_numpy(float)) for name, values in known.items()}
-        reference_profiles.write(self.spec, self.lake, made, profile)
+        reference_profiles.write(self.spec, self.lake, made, profile, rows[list(features)])
         return made
 
     def register(self, tags: dict[str, str]) -> str:

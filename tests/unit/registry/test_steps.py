@@ -77,16 +77,17 @@ def test_the_profile_of_a_version_is_that_of_its_training_set_and_its_prediction
     for _ in range(2):
         steps.record_profile(run, version.version)
     found = reference_profiles.read(run.spec, run.lake, "2")
-    assert found.keys() == {*version.features, PREDICTION, RESIDUAL}
+    assert found.quantiles.keys() == {*version.features, PREDICTION, RESIDUAL}
+    assert list(found.rows) == list(version.features)
     rows = evidence.stored_rows(run.spec, run.lake, version)
     assert set(rows[WEIGHT]) == {1.0, run.spec.training.drifted_weight}
     for name in version.features:
         values = rows[name].fillna(-np.inf).to_numpy()
-        assert kolmogorov_smirnov(np.nan_to_num(found[name], nan=-np.inf, neginf=-np.inf), values)[0] < 1e-4
+        assert kolmogorov_smirnov(np.nan_to_num(found.quantiles[name], nan=-np.inf, neginf=-np.inf), values)[0] < 1e-4
     test = rows[rows[SPLIT] == "test"]
     predicted = registration.predict(run.spec, run.lake, version, test)
-    np.testing.assert_array_equal(found[PREDICTION], np.sort(predicted))
-    np.testing.assert_array_equal(found[RESIDUAL], np.sort(test[run.spec.target] - predicted))
+    np.testing.assert_array_equal(found.quantiles[PREDICTION], np.sort(predicted))
+    np.testing.assert_array_equal(found.quantiles[RESIDUAL], np.sort(test[run.spec.target] - predicted))
 
 
 def test_versions_that_learned_from_a_withdrawn_partition_say_so(scene: Scene) -> None:

@@ -1,0 +1,69 @@
+"""Is it a mistake of who delivers? The features of a window beside those that its version was trained on.
+
+Of features that are delivered columns first: those can be mended, and what is derived of them is as wrong as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from include.core.spec import ModelSpec
+from include.evaluation import dependence, faults
+from include.evaluation.faults import Fault, FaultKind
+from include.lakehouse.windows import FAULT, FAULT_LEAST, FAULT_MOST, WindowMetrics
+from include.monitoring.reference import Reference
+
+DELIVERED, DERIVED, TOGETHER = 0.6, 0.2, 0.2
+"""The parts of alpha: of delivered columns, of what is derived of them, and of what they show together."""
+
+
+def detect(spec: ModelSpec, reference: Reference, scored: pd.DataFrame) -> list[Fault]:
+    """The faults of a window; none where model.yaml does not want them looked for.
+
+    Args:
+        scored: the version's features of the rows that were served.
+    """
+    rule = spec.monitoring.faults
+    if not rule.enabled or scored.empty:
+        return []
+    names = [str(name) for name in reference.features.columns]
+    delivered = [name for name in names if name in spec.columns]
+    derived = [name for name in names if name not in spec.columns]
+    for some, part in ((delivered, DELIVERED), (derived, DERIVED)):
+        columns = {name: reference.features[name].to_numpy(dtype=np.float64) for name in some}
+        if found := faults.of_columns(columns, scored, part * rule.alpha):
+            return found
+    flags = [name for name in derived if reference.rows[name].isin((0.0, 1.0)).all()]
+    together = [*delivered, *flags] if len(delivered) + len(flags) > 1 else names
+    return dependence.find(reference.rows[together], scored, TOGETHER * rule.alpha, rule.fixed)
+
+
+def rows(found: Sequence[Fault]) -> list[tuple[str, str, float]]:
+    """What ``metrics_<model>`` has of faults: metric, column, value."""
+    lines = []
+    for fault in found:
+        told = {FAULT: fault.value, FAULT_LEAST: fault.least, FAULT_MOST: fault.most}
+        lines += [
+            (f"{name}:{fault.kind}:{fault.what}", fault.column, value)
+            for name, value in told.items()
+            if not np.isnan(value)
+        ]
+    return lines
+
+
+def of_window(window: WindowMetrics) -> list[Fault]:
+    """The faults that were found in a window, as they were."""
+    found = []
+    for name, (value, least, most) in window.faults.items():
+        kind, what, column = name.split(":")
+        bounds = (float("nan") if bound is None else bound for bound in (least, most))
+        found.append(Fault(FaultKind(kind), column, what, value, *bounds))
+    return found
+
+
+def told(window: WindowMetrics) -> list[str]:
+    """A clause for each fault of a window."""
+    return [fault.said for fault in of_window(window)]

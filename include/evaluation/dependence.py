@@ -11,7 +11,7 @@ Tests, ICLR 2017), one column at a time, on ranks: a classifier of reference and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -85,12 +85,12 @@ class _Reference:
     """Of its rows."""
     expected: list[_Expected]
 
-    def views(self, rows: Floats) -> list[Floats]:
-        """The ranks of rows among the reference's; and of columns of more than two values among their own."""
+    def views(self, rows: Floats, fixed: Collection[int] = ()) -> list[Floats]:
+        """The ranks of rows among the reference's; and among their own, but of fixed columns, and of two values."""
         among = [_ranks(known, rows[:, place]) for place, known in enumerate(self.columns)]
         own = [
-            _ranks(np.sort(rows[:, place]), rows[:, place]) if len(np.unique(known)) > 2 else among[place]
-            for place, known in enumerate(self.columns)
+            among[place] if place in fixed or len(np.unique(known)) <= 2 else _ranks(np.sort(values), values)
+            for place, (known, values) in enumerate(zip(self.columns, rows.T, strict=True))
         ]
         return [np.column_stack(among), np.column_stack(own)]
 
@@ -239,23 +239,29 @@ def _moved(known: _Reference, rows: Floats, fixed: Sequence[str]) -> list[Fault]
     A selection of rows by the place itself looks alike; then the places are not distributed as before when moved back.
     """
     watched = [item for item in known.expected if known.names[item.column] in fixed]
-    if not any(_signed(item, item.missed(known.views(rows)[0])) for item in watched):
+    places = [item.column for item in watched]
+
+    def is_moved(values: Floats) -> bool:
+        views = known.views(values, places)
+        return any(all(_is_moved(item, view) for view in views) for item in watched)
+
+    if not is_moved(rows):
         return []
     tried = []
     for chosen in [[item] for item in watched] + ([watched] if len(watched) > 1 else []):
         back = rows.copy()
         for _ in range(ROUNDS if len(chosen) > 1 else 1):
             for item in chosen:
-                back[:, item.column] -= _shift(known, item, back)
-        ranks = known.views(back)[0]
-        if not any(_signed(item, item.missed(ranks)) for item in watched):
-            missed = sum(float((item.missed(ranks) ** 2).mean()) / item.usual[0] for item in known.expected)
-            tried.append((missed, back, chosen))
+                shifts = [_shift(known, item, back, view) for view in known.views(back, places)]
+                back[:, item.column] -= min(shifts, key=abs)
+        if not is_moved(back):
+            ranks = known.views(back, places)[0]
+            tried.append((sum(item.wrong(ranks) for item in known.expected), back, chosen))
     if not tried:
         return []
     _, back, chosen = min(tried, key=lambda one: one[0])
     moved = {item.column: float((rows - back)[:, item.column].mean()) for item in chosen}
-    if any(fits(known.columns[item.column], back[:, item.column]) is None for item in watched):
+    if any(fits(known.columns[place], back[:, place]) is None for place in places):
         return []
     return [
         Fault(FaultKind.MOVED, known.names[place], "", shift)
@@ -264,16 +270,16 @@ def _moved(known: _Reference, rows: Floats, fixed: Sequence[str]) -> list[Fault]
     ]
 
 
-def _signed(item: _Expected, missed: Floats) -> bool:
+def _is_moved(item: _Expected, ranks: Floats) -> bool:
     """Whether a column is surely moved, and by so much that it matters."""
     mean, deviation = item.signed
-    allowed = max(MOVED * np.sqrt(1 / len(missed) + 1 / item.rows), MOVED_PART) * deviation
-    return bool(abs(missed.mean() - mean) > allowed)
+    allowed = max(MOVED * np.sqrt(1 / len(ranks) + 1 / item.rows), MOVED_PART) * deviation
+    return bool(abs(item.missed(ranks).mean() - mean) > allowed)
 
 
-def _shift(known: _Reference, item: _Expected, rows: Floats) -> float:
+def _shift(known: _Reference, item: _Expected, rows: Floats, ranks: Floats) -> float:
     """By how much a column is moved: without it, it is what is expected. By bisection."""
-    column, values, ranks = known.columns[item.column], rows[:, item.column], known.views(rows)[0]
+    column, values = known.columns[item.column], rows[:, item.column]
     expected = (ranks[:, item.column] - item.missed(ranks)).mean() + item.signed[0]
     reach = float(np.subtract(*np.quantile(column, [0.95, 0.05])))
     low, high = -reach, reach

@@ -17,19 +17,27 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from include.evaluation.corrections import Floats
+from include.evaluation.drift import kolmogorov_smirnov
 from include.evaluation.faults import Fault, FaultKind, fits
 
 MOST_ROWS = 5_000
 """Of the reference: one half is fitted to, the other says how wrong a model is usually."""
+BLOCKS = 20
+"""Of rows in a row, every other one is fitted to: rows of one day, or place, that are alike are not on both sides."""
 LEAST_ROWS = 400
 """Of the reference; from fewer no model learns what belongs together."""
 MOST_COLUMNS = 16
 """The first ones, so that a window takes about a second."""
 WRONG = 0.7
 """From here on a column's values belong to other rows. Of incomes of one region that rise by half it is .3."""
+ELSEWHERE = 0.5
+"""The distance from which on a column has other values than any that was learned of: it is left out."""
+CLOSE = 0.5
+"""Of the error of a shuffled column, what may be left if the others say something of it: an R2 of a third."""
 RIGHT = 0.3
 """So little is left when a mistake is undone."""
 MOVED = 5.0
@@ -104,15 +112,19 @@ def find(reference: pd.DataFrame, current: pd.DataFrame, alpha: float, fixed: Se
     """The faults that the columns show together.
 
     Args:
-        reference: rows, numbers or null, a column each; the first `MOST_COLUMNS` are looked at.
+        reference: rows in their order, numbers or null, a column each; the first `MOST_COLUMNS` are looked at.
         current: rows of the window, with at least these columns.
         alpha: the chance of any fault where there is none.
         fixed: columns whose level does not vary, such as places: a shift of them is no drift.
     """
-    names = [str(name) for name in reference.columns[:MOST_COLUMNS]]
+    names = [
+        str(name)
+        for name in reference.columns[:MOST_COLUMNS]
+        if len(current) and _overlap(reference[name].to_numpy(dtype=np.float64), current[name].to_numpy(np.float64))
+    ]
     before = reference[names].to_numpy(dtype=np.float64)
     now = current[names].to_numpy(dtype=np.float64)
-    if len(before) < LEAST_ROWS or len(names) < 2 or not len(now):
+    if len(before) < LEAST_ROWS or len(names) < 2:
         return []
     known = _learn(names, before, len(now), alpha)
     wrong = known.wrong(now)
@@ -126,6 +138,12 @@ def find(reference: pd.DataFrame, current: pd.DataFrame, alpha: float, fixed: Se
     return [Fault(FaultKind.APART, names[place], beside, worst[place]) for place, beside in _torn(known, now, apart)]
 
 
+def _overlap(before: Floats, now: Floats) -> bool:
+    """Whether what was learned of a column's values is of those that it has."""
+    sides = (np.where(np.isnan(side), -np.inf, side) for side in (before, now))
+    return len(before) > 0 and kolmogorov_smirnov(*sides)[0] < ELSEWHERE
+
+
 def _ranks(known: Floats, values: Floats) -> Floats:
     """The place of values among known ones, sorted, from 0 to 1: in the middle of those that are equal."""
     places = np.searchsorted(known, values, "left") + np.searchsorted(known, values, "right")
@@ -137,22 +155,23 @@ def _learn(names: list[str], rows: Floats, count: int, alpha: float) -> _Referen
     from scipy import stats
 
     rng = np.random.default_rng(SEED)
-    rows = np.where(np.isnan(rows), -np.inf, rows)[rng.permutation(len(rows))[:MOST_ROWS]]
+    chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int)
+    rows = np.where(np.isnan(rows), -np.inf, rows)[chosen]
     columns = [np.sort(rows[:, place]) for place in range(rows.shape[1])]
     ranks = np.column_stack([_ranks(known, rows[:, place]) for place, known in enumerate(columns)])
-    half = len(rows) // 2
+    fitted = np.arange(len(rows)) * BLOCKS // len(rows) % 2 == 0
     sure = float(stats.norm.isf(alpha / len(names)))
     expected = []
     for place in range(len(names)):
-        if np.ptp(ranks[:half, place]) == 0:
+        if np.ptp(ranks[fitted, place]) == 0:
             continue
-        item = _fit(rows, ranks, place, half, rng)
-        if item.shuffled > item.usual[0] and WRONG / item.standard_error(count) >= sure:
+        item = _fit(rows, ranks, place, fitted, rng)
+        if item.usual[0] < CLOSE * item.shuffled and WRONG / item.standard_error(count) >= sure:
             expected.append(item)
     return _Reference(names, columns, ranks, expected)
 
 
-def _fit(rows: Floats, ranks: Floats, place: int, half: int, rng: np.random.Generator) -> _Expected:
+def _fit(rows: Floats, ranks: Floats, place: int, fitted: npt.NDArray[np.bool_], rng: np.random.Generator) -> _Expected:
     import lightgbm
 
     others = [other for other in range(rows.shape[1]) if other != place and not _exclude(rows, place, other)]
@@ -160,10 +179,11 @@ def _fit(rows: Floats, ranks: Floats, place: int, half: int, rng: np.random.Gene
         "objective": "regression", "num_leaves": 15, "learning_rate": 0.1, "min_data_in_leaf": 20, "seed": SEED,
         "verbose": -1, "num_threads": 1, "deterministic": True,
     }  # fmt: skip
-    data = lightgbm.Dataset(ranks[:half, others], ranks[:half, place], params={"verbose": -1})
+    data = lightgbm.Dataset(ranks[fitted][:, others], ranks[fitted, place], params={"verbose": -1})
     model = lightgbm.train(parameters, data, num_boost_round=60)
-    missed = ranks[half:, place] - np.asarray(model.predict(ranks[half:, others], num_threads=1))
-    elsewhere = rng.permutation(ranks[half:, place]) - (ranks[half:, place] - missed)
+    known = ranks[~fitted]
+    said = np.asarray(model.predict(known[:, others], num_threads=1), dtype=np.float64)
+    missed, elsewhere = known[:, place] - said, rng.permutation(known[:, place]) - said
     squared = missed**2
     return _Expected(
         column=place,

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from include.evaluation.corrections import Floats, holm
+from include.evaluation.drift import kolmogorov_smirnov
 
 FAR = 0.7
 """Kolmogorov-Smirnov distance from which on two distributions hardly overlap. Incomes that double are at .54."""
@@ -146,7 +147,7 @@ def of_columns(reference: Mapping[str, Floats], current: pd.DataFrame, alpha: fl
             sides[name] = before, now
     if not sides:
         return []
-    tested = {name: _distance(*side) for name, side in sides.items()}
+    tested = {name: kolmogorov_smirnov(*side) for name, side in sides.items()}
     level = alpha * WHOLE / len(sides)
     surely = {name: distance for name, (distance, p) in tested.items() if p < level and distance >= APART}
     found = _swapped(sides, list(surely))
@@ -163,17 +164,9 @@ def _known(values: Floats) -> Floats:
     return np.asarray(values[np.isfinite(values)], dtype=np.float64)
 
 
-def _distance(before: Floats, now: Floats) -> tuple[float, float]:
-    """Kolmogorov-Smirnov distance, and its p-value."""
-    from scipy import stats
-
-    result = stats.ks_2samp(before, now, method="asymp")
-    return float(result.statistic), float(result.pvalue)
-
-
 def fits(before: Floats, now: Floats) -> float | None:
     """The distance of two samples that are alike; None of others."""
-    distance, p = _distance(before, now)
+    distance, p = kolmogorov_smirnov(before, now)
     return distance if distance <= NEAR or p >= CHANCE else None
 
 
@@ -275,7 +268,7 @@ def _explained(name: str, before: Floats, now: Floats, outlying: _Outlying) -> F
         )
         if share > MOST_SHARE:
             continue
-        distance, p = _distance(told, outlying.rows)
+        distance, p = kolmogorov_smirnov(told, outlying.rows)
         if p >= CHANCE:
             fitting[what] = distance, Fault(FaultKind.ROWS, name, what, share, least, min(most, 1.0))
     return min(fitting.values(), key=lambda found: found[0])[1] if fitting else None

@@ -42,9 +42,9 @@ def write(
 
     Args:
         columns: by name its quantiles.
-        features: of all rows, of which some are kept.
+        features: of all rows, of which some are kept, in their order.
     """
-    drawn = np.random.default_rng(SEED).permutation(len(features))[:MOST_ROWS]
+    drawn = np.sort(np.random.default_rng(SEED).permutation(len(features))[:MOST_ROWS])
     rows = {str(name): features[name].to_numpy(dtype=np.float64)[drawn] for name in features.columns}
     content: list[dict[str, Any]] = [
         {MODEL_VERSION: version, "column": name, "quantiles": values, "rows": rows.get(name, [])}

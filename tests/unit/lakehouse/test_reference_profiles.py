@@ -43,3 +43,4 @@ def test_the_rows_of_a_profile_are_rows_and_no_more_than_are_kept(tmp_path: Path
     rows = reference_profiles.read(spec, lake, "1").rows
     assert len(rows) == rows["a"].nunique() == reference_profiles.MOST_ROWS
     assert (rows["a"] == -rows["b"]).all()
+    assert rows["a"].is_monotonic_increasing

@@ -36,8 +36,8 @@ TRIMMED = 2_000
 """One value of so many of the reference may be a mistake itself: it is tested with and without them."""
 MOST_SHARE = 0.3
 """Of rows with the same mistake, beside the others."""
-CHANCE = 0.05
-"""Two samples differ by chance where such a p-value or a larger one says so."""
+CHANCE, CHANCE_OF_ROWS = 0.05, 0.001
+"""Two samples differ by chance where such a p-value or a larger one says so: of columns, and of some rows."""
 ROW_CONVERSIONS = ("times_10", "times_100", "times_1000", "tenth", "hundredth", "thousandth", "sign", "feet", "metres")
 """Those that are looked for among some rows. Rows of a smaller factor lie among the others; and a few rows do not tell
 10 from the 10.76 of square feet."""
@@ -269,6 +269,6 @@ def _explained(name: str, before: Floats, now: Floats, outlying: _Outlying) -> F
         if share > MOST_SHARE:
             continue
         distance, p = kolmogorov_smirnov(told, outlying.rows)
-        if p >= CHANCE:
+        if p >= CHANCE_OF_ROWS:
             fitting[what] = distance, Fault(FaultKind.ROWS, name, what, share, least, min(most, 1.0))
     return min(fitting.values(), key=lambda found: found[0])[1] if fitting else None

@@ -268,6 +268,24 @@ def test_a_request_is_made_only_within_all_limits(
 
 
 @given(*cases)
+def test_a_fault_asks_a_person_whatever_else_is_seen(
+    score: float | None,
+    drifted: tuple[str, ...],
+    history: tuple[WindowMetrics, ...],
+    requests: tuple[Request, ...],
+    rules: Retraining,
+) -> None:
+    rows, unit = {"rows:times_10:income": (0.05, 0.03, 0.08)}, {"unit:feet:age": (0.02, None, None)}
+    for faults, reasons in (
+        (rows, (Reason.UPSTREAM_FAULT,)),
+        (unit, (Reason.CHANGE_OF_UNIT,)),
+        (rows | unit, (Reason.CHANGE_OF_UNIT, Reason.UPSTREAM_FAULT)),
+    ):
+        verdict = run(replace(window(1, score, *drifted), faults=faults), history, requests, rules)
+        assert (verdict.outcome, verdict.reasons) == (Outcome.ALERT_ROOT_CAUSE, reasons)
+
+
+@given(*cases)
 def test_a_looser_rule_never_takes_a_request_back(
     score: float | None,
     drifted: tuple[str, ...],

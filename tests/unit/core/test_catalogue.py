@@ -80,6 +80,7 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         "below_windows is above of_windows",
     ),
     "unknown key column": (lambda text: text.replace("keys: [listing_id]", "keys: [id]"), "entity.keys: column 'id'"),
+    "unknown fixed column": (lambda text: text.replace("fixed: [longitude", "fixed: [x"), "monitoring.faults.fixed"),
     "unknown drift column": (lambda text: text.replace("{column: median_income", "{column: x"), "replay.drift.column"),
     "days in disorder": (lambda text: text.replace("last_day: 2025", "last_day: 2020"), "last_day is before first_day"),
     "empty range": (lambda text: text.replace("low: 20,", "low: 99,"), "low is not below high"),

@@ -117,15 +117,13 @@ def find(reference: pd.DataFrame, current: pd.DataFrame, alpha: float, fixed: Se
         alpha: the chance of any fault where there is none.
         fixed: columns whose level does not vary, such as places: a shift of them is no drift.
     """
-    names = [
-        str(name)
-        for name in reference.columns[:MOST_COLUMNS]
-        if len(current) and _overlap(reference[name].to_numpy(dtype=np.float64), current[name].to_numpy(np.float64))
-    ]
-    before = reference[names].to_numpy(dtype=np.float64)
-    now = current[names].to_numpy(dtype=np.float64)
-    if len(before) < LEAST_ROWS or len(names) < 2:
+    if len(reference) < LEAST_ROWS or not len(current):
         return []
+    sides = {str(name): (_values(reference, name), _values(current, name)) for name in reference.columns[:MOST_COLUMNS]}
+    names = [name for name, side in sides.items() if kolmogorov_smirnov(*side)[0] < ELSEWHERE]
+    if len(names) < 2:
+        return []
+    before, now = (np.column_stack([sides[name][place] for name in names]) for place in (0, 1))
     known = _learn(names, before, len(now), alpha)
     wrong = known.wrong(now)
     apart = [item.column for item, value in zip(known.expected, wrong, strict=True) if value >= WRONG]
@@ -138,10 +136,10 @@ def find(reference: pd.DataFrame, current: pd.DataFrame, alpha: float, fixed: Se
     return [Fault(FaultKind.APART, names[place], beside, worst[place]) for place, beside in _torn(known, now, apart)]
 
 
-def _overlap(before: Floats, now: Floats) -> bool:
-    """Whether what was learned of a column's values is of those that it has."""
-    sides = (np.where(np.isnan(side), -np.inf, side) for side in (before, now))
-    return len(before) > 0 and kolmogorov_smirnov(*sides)[0] < ELSEWHERE
+def _values(frame: pd.DataFrame, name: str) -> Floats:
+    """Of a column; null is below all others."""
+    values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isnan(values), -np.inf, values)
 
 
 def _ranks(known: Floats, values: Floats) -> Floats:
@@ -156,7 +154,7 @@ def _learn(names: list[str], rows: Floats, count: int, alpha: float) -> _Referen
 
     rng = np.random.default_rng(SEED)
     chosen = np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int)
-    rows = np.where(np.isnan(rows), -np.inf, rows)[chosen]
+    rows = rows[chosen]
     columns = [np.sort(rows[:, place]) for place in range(rows.shape[1])]
     ranks = np.column_stack([_ranks(known, rows[:, place]) for place, known in enumerate(columns)])
     fitted = np.arange(len(rows)) * BLOCKS // len(rows) % 2 == 0
@@ -245,7 +243,7 @@ def _torn(known: _Reference, rows: Floats, apart: Sequence[int]) -> list[tuple[i
 
 
 def _together(reference: Floats, ranks: Floats, one: int, other: int) -> tuple[float, float]:
-    """The mean squared error of the one by its mean in each of `BINS` of the other, and the variance without them."""
+    """The mean squared error of the one by its mean in each of `BINS` of the other, and that of a shuffled one."""
     known, place = (np.minimum((side[:, other] * BINS).astype(int), BINS - 1) for side in (reference, ranks))
     counts = np.bincount(known, minlength=BINS)
     means = np.bincount(known, reference[:, one], minlength=BINS) / np.maximum(counts, 1)
@@ -280,7 +278,7 @@ def _moved(known: _Reference, rows: Floats, fixed: Sequence[str]) -> list[Fault]
     if not tried:
         return []
     _, back, chosen = min(tried, key=lambda one: one[0])
-    moved = {item.column: float((rows - back)[:, item.column].mean()) for item in chosen}
+    moved = {item.column: _difference(rows[:, item.column], back[:, item.column]) for item in chosen}
     if any(fits(known.columns[place], back[:, place]) is None for place in places):
         return []
     return [
@@ -288,6 +286,11 @@ def _moved(known: _Reference, rows: Floats, fixed: Sequence[str]) -> list[Fault]
         for place, shift in moved.items()
         if abs(shift) >= NEGLIGIBLE * max(map(abs, moved.values()))
     ]
+
+
+def _difference(values: Floats, others: Floats) -> float:
+    known = np.isfinite(values)
+    return float((values[known] - others[known]).mean())
 
 
 def _is_moved(item: _Expected, ranks: Floats) -> bool:
@@ -301,7 +304,7 @@ def _shift(known: _Reference, item: _Expected, rows: Floats, ranks: Floats) -> f
     """By how much a column is moved: without it, it is what is expected. By bisection."""
     column, values = known.columns[item.column], rows[:, item.column]
     expected = (ranks[:, item.column] - item.missed(ranks)).mean() + item.signed[0]
-    reach = float(np.subtract(*np.quantile(column, [0.95, 0.05])))
+    reach = float(np.subtract(*np.quantile(column[np.isfinite(column)], [0.95, 0.05])))
     low, high = -reach, reach
     for _ in range(HALVINGS):
         middle = (low + high) / 2

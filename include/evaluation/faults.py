@@ -142,7 +142,8 @@ def of_columns(reference: Mapping[str, Floats], current: pd.DataFrame, alpha: fl
     """
     sides = {}
     for name, values in reference.items():
-        before, now = np.sort(_known(values)), _known(current[name].to_numpy(dtype=np.float64))
+        now = _known(current[name].to_numpy(dtype=np.float64, na_value=np.nan))
+        before = np.sort(_known(values))
         if min(len(np.unique(before)), len(np.unique(now))) >= LEAST_VALUES:
             sides[name] = before, now
     if not sides:

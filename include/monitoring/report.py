@@ -47,7 +47,7 @@ def rules(spec: ModelSpec, window: WindowMetrics, verdict: Verdict, at: datetime
         (metrics.of(spec).title, _value(spec, window.metric), _threshold(spec)),
         ("at best, by chance", _value(spec, window.best), _threshold(spec)),
         ("drifted features", ", ".join(window.drifted_features) or "none", ""),
-        ("upstream faults", "; ".join(faults.told(window)) or "none", ""),
+        ("upstream faults", ", ".join(fault.column for fault in faults.of_window(window)) or "none", ""),
         ("drifted residuals", {None: "unknown", True: "yes", False: "no"}[window.residuals_drifted], ""),
         (
             f"degraded of the last {rules.of_windows} windows{', which overlap' if window.partitions else ''}",

@@ -91,6 +91,16 @@ def test_a_place_that_is_moved_is_named_with_its_shift(shift: float) -> None:
     assert fault.value == pytest.approx(shift, abs=0.1)
 
 
+def test_nulls_are_values_like_others() -> None:
+    day = rows(1)
+    reference = REFERENCE.assign(north=REFERENCE["north"].where(REFERENCE["east"] < 4))
+    usual = day.assign(north=day["north"].where(day["east"] < 4))
+    assert dependence.find(reference, usual, ALPHA, FIXED) == []
+    (fault,) = dependence.find(reference, usual.assign(north=usual["north"] + 0.3), ALPHA, FIXED)
+    assert (fault.kind, fault.column) == (FaultKind.MOVED, "north")
+    assert fault.value == pytest.approx(0.3, abs=0.1)
+
+
 def test_a_column_whose_level_may_vary_is_not_moved() -> None:
     day = rows(1)
     assert named(day.assign(north=day["north"] + 0.3)) == set()

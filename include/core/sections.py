@@ -313,7 +313,7 @@ class Faults(Section):
     """How mistakes of who delivers are told from drift."""
 
     enabled: bool = True
-    """Whether windows are searched for them. What is not found is drift, and may be learned."""
+    """Whether windows are searched for them. What is not found is drift, which may ask for a training."""
     alpha: Part = 0.01
     """The share of ordinary windows in which one may be found all the same."""
     fixed: tuple[Name, ...] = ()

@@ -13,7 +13,7 @@
 
 An upstream fault is a mistake of who delivers that explains what is seen (`monitoring.faults`): some rows or a whole
 column in another unit, columns in each other's place, values of other rows. A person is asked, whatever the metric
-says, and no training. Surely worse is a window of whose metric chance does not leave the threshold open
+says, and no training is. Surely worse is a window of whose metric chance does not leave the threshold open
 (`evaluation.interval`). The concept has drifted where the predictions miss otherwise than before and these rows could
 teach better (`monitoring.window`); where they could not, the labels may belong to other rows, and a person has to look.
 Three things hold a request back, and then the outcome is ``record_drift``: fewer than n of the last m labelled windows
@@ -50,10 +50,10 @@ EXPLANATIONS: Mapping[Reason, str] = {
     "enough windows, and the predictions miss otherwise than they did.",
     Reason.DEGRADED_WITHOUT_DRIFT: "No feature has drifted and these rows teach nothing better, but {metric} is {bad} "
     "its threshold.",
-    Reason.UPSTREAM_FAULT: "A mistake upstream explains these rows, so a person is asked, and nothing is learned from "
-    "them.",
-    Reason.CHANGE_OF_UNIT: "A column is delivered in another unit, so a person is asked to correct it, and nothing is "
-    "learned from these rows.",
+    Reason.UPSTREAM_FAULT: "A mistake upstream explains these rows: a person is asked to have it mended, and no "
+    "training is.",
+    Reason.CHANGE_OF_UNIT: "A column is delivered in another unit: a person is asked to have it corrected, and no "
+    "training is.",
     Reason.NO_LABELS_NO_DRIFT: "The labels that have arrived give no {metric}, and no feature has drifted.",
     Reason.METRIC_UNDEFINED: "Enough labels are there, but {metric} is undefined on them: the harm is unknown.",
     Reason.UNLABELLED_DRIFT_RECORDED: "Features have drifted; the policy waits for labels before it acts.",

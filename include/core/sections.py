@@ -253,6 +253,9 @@ class Training(Section):
     known_features: tuple[Name, ...] = ()
     """Those that are known when a prediction is asked for, as a person has confirmed, though they determine the label,
     alone or together, or nearly do (`training.leakage`)."""
+    max_without_features: Share = 0.2
+    """Of the labels of partitions that have features, the share whose own row may have none, as rows in quarantine
+    do; beyond it nothing is trained."""
     baseline: dict[str, float | int | str]
     search: Search
 

@@ -22,7 +22,6 @@ from include.lakehouse.decisions import Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
     ARRIVED_AT,
-    EVENT_TIMESTAMP,
     LABELS,
     PARTITION,
     QUARANTINE_LABELS,
@@ -122,7 +121,6 @@ def load(run: Run, delivery: Delivery) -> LabelsVerdict:
     left_out = ascending(unusable, unlabelled)
     used = typed.columns.take(pa.array(np.flatnonzero(~are_among(np.arange(delivered.num_rows), left_out))))
     added = {
-        EVENT_TIMESTAMP: pa.scalar(partition.start, TIMESTAMP),
         ARRIVED_AT: pa.scalar(run.labels_available_at(), TIMESTAMP),
         PARTITION: pa.scalar(partition.key),
     }

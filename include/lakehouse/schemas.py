@@ -192,7 +192,7 @@ def _clean(spec: ModelSpec) -> Columns:
 
 
 def _labels(spec: ModelSpec) -> Columns:
-    own = {EVENT_TIMESTAMP: TIMESTAMP, ARRIVED_AT: TIMESTAMP, PARTITION: pa.string()}
+    own = {ARRIVED_AT: TIMESTAMP, PARTITION: pa.string()}
     return _together(spec, "labels", key_types(spec), {spec.target: pa.float64()}, own)
 
 
@@ -281,10 +281,11 @@ PROFILES = Table(
 LABELS = Table(
     "labels",
     _labels,
-    _entity(EVENT_TIMESTAMP),
+    _entity(),
     (PARTITION,),
     writer="ingestion.load_labels",
-    promise="One finite label an entity and partition; arrived_at says from when on it may be known.",
+    promise="One finite label an entity and partition; arrived_at says from when on it may be known. Its event time is "
+    "that of its row.",
 )
 FEATURES = Table(
     "features",

@@ -47,6 +47,7 @@ COLUMN_TYPES: Mapping[str, pa.DataType] = {
     "number": pa.float64(),
     "text": pa.string(),
     "date": pa.date32(),
+    "timestamp": TIMESTAMP,
     "boolean": pa.bool_(),
 }
 """By the type of a column in model.yaml."""

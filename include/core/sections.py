@@ -134,6 +134,9 @@ class Deliveries(Section):
     """When Airflow warns of a run that is not done, before the deadline; half of it by default."""
     label_delay: int = Field(ge=0)
     """How many partitions later the labels of a partition arrive."""
+    no_rows: Literal["reject", "accept"] = "reject"
+    """What a delivery with a header and no rows is. ``reject``: a mistake. ``accept``: nothing was new; nothing follows
+    from it. Where rows of the partition are accepted already, it rejects them in both cases."""
     null_labels: Literal["quarantine", "unlabelled"] = "quarantine"
     """What a delivered label without a value is. ``quarantine``: a mistake, which waits there and counts in the budget.
     ``unlabelled``: its row has no label; it stays scored, and neither training nor monitoring sees it."""

@@ -71,7 +71,8 @@ def clean_rows(spec):
         classes = ["<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN"]
         rows["ocean_proximity"] = [classes[number % 5] for number in range(len(rows))]
         rows.loc[rows.index[0], "median_income"] = None
-    return rows[[*spec.columns]]
+    dates = [name for name, column in spec.columns.items() if column.type == "date"]
+    return rows[[*spec.columns]].assign(**{name: pd.to_datetime(rows[name]).dt.date for name in dates})
 
 
 @pytest.mark.parametrize("name", catalogue.registered())

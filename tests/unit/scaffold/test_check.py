@@ -11,7 +11,7 @@ import pytest
 
 from include.scaffold import check, draft
 from include.scaffold.guess import Wanted
-from tests.unit.scaffold.files import as_it_comes, customers, measured_rentals, readings, rentals, write
+from tests.unit.scaffold.files import as_it_comes, customers, measured_rentals, readings, rentals, sensors, write
 
 pytestmark = pytest.mark.slow
 
@@ -161,7 +161,26 @@ def test_rows_without_a_key_and_with_a_time_of_their_own_come_through_every_step
         "    event_timestamp,\n    EXTRACT(hour FROM read_at) AS hour,\n",
     )
     passed, said = checked(models, path)
-    assert passed, said
+    assert passed, said[-1]
     assert any("60 as 2024-03-01, 60 as 2024-03-02" in line for line in said), said
     (fitted,) = (line for line in said if "training.fit_baseline" in line)
     assert float(fitted.rpartition(" ")[2]) > 0.85, fitted  # of the hour; by load alone it is 0.65
+
+
+def test_five_hundred_columns_come_through_every_step(models: Path) -> None:
+    path = write(customers(800).join(sensors(800, 497)), models / "rows.csv")
+    draft.write(draft.make("rides", path, Wanted(target="label"), date(2026, 3, 1), models), models)
+    shorten(models / "rides" / "expectations.yaml", 20)
+    passed, said = checked(models, path)
+    assert passed, said[-1]
+    assert "500 columns" in said[0]
+
+
+def shorten(file: Path, rules: int) -> None:
+    """Leave the first rules of a batch: Great Expectations takes as long for each, whatever it is about."""
+    lines, kept = file.read_text().splitlines(), []
+    batch = [line for line in lines if line.startswith("  - ")][:-1]
+    for line in lines:
+        if line not in batch or batch.index(line) < rules:
+            kept.append(line)
+    file.write_text("\n".join(kept) + "\n")

@@ -293,7 +293,10 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "the same header twice": (b"a,b,a\n" + b"1,2,3\n" * 40, "column a occurs more than once. Rename one"),
     "another encoding": (b"name,label\n" + "Jürgen,1\n".encode("latin-1") * 40, "in another encoding"),
     "gzip": (b"\x1f\x8b\x08\x00" + b"\x00" * 40, "it is gzip. Deliver it as CSV"),
-    "500 columns": (",".join(f"c{n}" for n in range(500)).encode() + b"\n", "has 500 columns, and 200 are taken"),
+    "2,000 columns": (
+        ",".join(f"c{n}" for n in range(2_000)).encode() + b"\n",
+        "has 2000 columns, and 1000 are taken",
+    ),
     "a column without a header": (
         b",spent,target\n" + b"1,2,3\n" * 40,
         "column 1 has no header. Have it delivered with a name of one line",

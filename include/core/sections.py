@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
+from include.core.category import Category
+from include.core.section import Section
 from include.core.text import is_one_line
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -54,10 +54,6 @@ class Task(StrEnum):
     REGRESSION = "regression"
     BINARY = "binary"
     MULTICLASS = "multiclass"
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Entity(Section):
@@ -189,8 +185,15 @@ class Features(Section):
     ttl_days: int = Field(gt=0)
     skew: SkewLimits
     tags: dict[str, str] = {}
+    categories: dict[Name, Category] = {}
+    """The text columns that features.sql selects, and what they become: no feature is a text."""
     descriptions: dict[Name, str] = {}
     """Of features; one that is a delivered column has the column's description."""
+
+    @property
+    def coded(self) -> dict[str, Category]:
+        """The categories that are one feature each, of codes."""
+        return {name: category for name, category in self.categories.items() if category.encode == "codes"}
 
 
 class SearchRange(Section):

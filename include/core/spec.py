@@ -11,6 +11,7 @@ from pydantic import PrivateAttr, model_validator
 from include.core.errors import UsageError
 from include.core.files import short_path
 from include.core.partition import CRONS, Grain, Partition
+from include.core.section import Section
 from include.core.sections import (
     Approval,
     Chosen,
@@ -23,7 +24,6 @@ from include.core.sections import (
     Monitoring,
     Name,
     Replay,
-    Section,
     SourceName,
     Task,
     Training,

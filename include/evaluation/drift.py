@@ -13,12 +13,12 @@ What happens to what no test should have to think of:
   gives the p-value, because ties make that of a test for numbers far too large;
 - a window of one or a few rows is tested like any other: a single row is drift only where it lies further
   out than all but about ``alpha / number of columns`` of the reference;
-- text among the features: refused, they are numbers by the time they are monitored.
+- text among the features: refused, they are numbers, or codes of categories, by the time they are monitored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -188,12 +188,15 @@ def described(tested: Sequence[tuple[str, ColumnDrift]], config: Drift) -> str:
     return f"{count}\n{aligned(lines)}" if len(lines) > 1 else count
 
 
-def detect(reference: pd.DataFrame, current: pd.DataFrame, config: Drift) -> list[ColumnDrift]:
+def detect(
+    reference: pd.DataFrame, current: pd.DataFrame, config: Drift, categories: Collection[str] = ()
+) -> list[ColumnDrift]:
     """Test every column of the reference, in its order, for drift of the current window.
 
     Args:
         reference: a numeric column per feature, of rows or of their `quantiles`; at least one.
         current: rows of the window, with at least the reference's columns (others are ignored); may be empty.
+        categories: columns that are codes: a null is one more category, and so is a code of one side alone.
 
     Raises:
         DataError: the reference is empty, or a column is absent or holds text.
@@ -206,13 +209,16 @@ def detect(reference: pd.DataFrame, current: pd.DataFrame, config: Drift) -> lis
         )
     if reference.empty and len(reference.columns):
         raise DataError("the drift reference has no rows", fix="Compare with a version that was trained on some")
-    return compare(
-        [
-            Samples(str(name), ColumnKind.NUMBER, _values(reference, name), _values(current, name))
-            for name in reference.columns
-        ],
-        config,
-    )
+    samples = []
+    for name in reference.columns:
+        sides = _values(reference, name), _values(current, name)
+        if name in categories:
+            codes = np.union1d(*sides)
+            counts = (np.array([(side == code).sum() for code in codes], dtype=np.float64) for side in sides)
+            samples.append(Samples(str(name), ColumnKind.CATEGORY, *counts))
+        else:
+            samples.append(Samples(str(name), ColumnKind.NUMBER, *sides))
+    return compare(samples, config)
 
 
 def compare(samples: Sequence[Samples], config: Drift) -> list[ColumnDrift]:

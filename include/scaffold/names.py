@@ -54,13 +54,9 @@ def _is_name(header: str) -> bool:
 
 def plain(text: str, otherwise: str) -> str:
     """The text as a name: in lower case, with _ for all that is neither letter nor digit."""
-    name = ending(text).lstrip("0123456789_")
+    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", plain_letters(text))
+    name = word(words)[:MOST_LETTERS].rstrip("_").lstrip("0123456789_")
     return f"{name}_value" if name in _TAKEN else name or otherwise
-
-
-def ending(text: str) -> str:
-    """The text as the end of a name, letters without their marks; empty where it has neither letters nor digits."""
-    return word(re.sub(r"([a-z])([A-Z])", r"\1_\2", plain_letters(text)))[:MOST_LETTERS].rstrip("_")
 
 
 def unused(name: str, taken: set[str]) -> str:

@@ -39,9 +39,7 @@ def make_spec(tmp_path: Path) -> Callable[..., ModelSpec]:
         categories: the section of that name, of features; none by default.
     """
 
-    def make(
-        sql: str = SQL, *, name: str = "california_housing", categories: str = "", **replaced: str
-    ) -> ModelSpec:
+    def make(sql: str = SQL, *, name: str = "california_housing", categories: str = "", **replaced: str) -> ModelSpec:
         root = tmp_path / f"models_{len(list(tmp_path.iterdir()))}"
         shutil.copytree(catalogue.MODELS / "california_housing", root / name)
         text = (root / name / "model.yaml").read_text()

@@ -67,7 +67,7 @@ def test_a_drafted_folder_comes_through_every_step(models: Path, rows: str) -> N
         "one day's gap before the rows that are tested on"
     )
     assert "400 rows accepted, 0 quarantined" in lines["ingestion.validate_batch"]
-    assert re.search("6 features; .*, 120 to test$", lines["training.build_training_set"])
+    assert re.search("4 features; .*, 120 to test$", lines["training.build_training_set"])
     assert "120 rows predicted" in lines["scoring.score_rows"]
     assert (ours(), Path.cwd()) == before
 
@@ -76,12 +76,12 @@ def test_windows_that_are_never_judged_are_said_with_how_many_partitions_would_d
     """The sample is cut into two deliveries; those that come are of a day."""
     path = write(measured_rentals(), models / "rows.csv")
     draft.write(draft.make("rides", path, Wanted(), date(2026, 3, 1), models), models)
-    edit(models / "rides/model.yaml", "window: {partitions: 7}", "window: {partitions: 1}")
+    edit(models / "rides/model.yaml", "window: {partitions: 6}", "window: {partitions: 1}")
     came_through, said = checked(models, path)
     assert came_through, said
     assert said[-2].endswith(
-        "but a window of 1 x 24 rows, as a day has, is never judged: adjusted R2 needs 38 with 18 features. Set "
-        "monitoring.window.partitions to 7"
+        "but a window of 1 x 24 rows, as a day has, is never judged: adjusted R2 needs 34 with 16 features. Set "
+        "monitoring.window.partitions to 6"
     )
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from include.core.section import Section
 from include.core.text import word
 
 OTHER = "other"
 
 
-class Category(Section):
+class Category(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
     """What a text column of features.sql becomes."""
 
     values: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
-    """Its texts, exactly as they stand there. A text's code is its place, from 1: append new ones. Others removed, or in
-    another order, change what the feature means: take another ``version``."""
+    """Its texts, exactly as they stand there. The code of a text is its place, from 1: append new ones. To remove or
+    reorder them changes what the feature means: select it by another name, and take another ``version``."""
     unseen: Literal["missing", "other", "fail"]
     """What a text that is not among the values becomes. ``missing``: null. ``other``: the code 0, or a 0/1 feature of
     its own. ``fail``: the step stops."""

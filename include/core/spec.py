@@ -11,7 +11,6 @@ from pydantic import PrivateAttr, model_validator
 from include.core.errors import UsageError
 from include.core.files import short_path
 from include.core.partition import CRONS, Grain, Partition
-from include.core.section import Section
 from include.core.sections import (
     Approval,
     Chosen,
@@ -24,6 +23,7 @@ from include.core.sections import (
     Monitoring,
     Name,
     Replay,
+    Section,
     SourceName,
     Task,
     Training,

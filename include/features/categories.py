@@ -56,7 +56,7 @@ def check(spec: ModelSpec, selected: pa.Schema) -> None:
     """Hold the declared categories against what features.sql selects.
 
     Raises:
-        ConfigError: one is not selected, or is no text; a text is no category; or a 0/1 feature has the name of another.
+        ConfigError: one is not selected, or is no text; a text is no category; a 0/1 feature has the name of another.
     """
     categories = spec.features.categories
     for name in categories:

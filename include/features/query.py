@@ -78,7 +78,8 @@ def spark_sql(spec: ModelSpec) -> str:
     """``features.sql``, and the encoding of its texts around it, in Spark's dialect: what Databricks runs."""
     sql = read_text(spec.folder / "features.sql")
     try:
-        found = sqlglot.parse_one(sql, read="duckdb")
+        # To sqlglot a comment behind the semicolon is a statement, too.
+        (found,) = (part for part in sqlglot.parse(sql, read="duckdb") if isinstance(part, exp.Query))
         if spec.features.categories:
             encoded = categories.sql(spec, _select(spec, _empty_clean(spec)).schema.names)
             around = sqlglot.parse_one(encoded, read="duckdb", into=exp.Select)

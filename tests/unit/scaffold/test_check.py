@@ -97,6 +97,39 @@ def test_a_file_as_it_comes_comes_through_every_step(models: Path) -> None:
     assert "400 labels, 0 quarantined" in lines["ingestion.load_labels"]
 
 
+SEARCHES = {
+    "lightgbm": "learning_rate: {kind: uniform, low: 0.1, high: 0.2}",
+    "hist_gradient_boosting": "learning_rate: {kind: uniform, low: 0.1, high: 0.2}",
+    "linear": "alpha: {kind: log_uniform, low: 0.1, high: 10}",
+}
+
+
+@pytest.mark.parametrize(("algorithm", "unseen"), zip(SEARCHES, ("other", "missing", "other"), strict=True))
+def test_texts_are_categories_of_every_algorithm(models: Path, algorithm: str, unseen: str) -> None:
+    """Some rows have none, and some of those that are tested on a text that was not there before."""
+    known = rentals()
+    draft.write(
+        draft.make("rides", write(known, models / "known.csv"), Wanted(), date(2026, 3, 1), models),
+        models,
+    )
+    later = known.assign(weather=known["weather"].where(known.index % 20 != 0).where(known.index < 370, "hail"))
+    path = write(later, models / "rows.csv")
+    yaml, rules = models / "rides/model.yaml", models / "rides/expectations.yaml"
+    edit(yaml, "unseen: missing}", f"unseen: {unseen}}}")
+    text = yaml.read_text().replace("algorithm: lightgbm", f"algorithm: {algorithm}")
+    start, end = text.index("  baseline:"), text.index("\ngates:")
+    search = f"{{trials: 20, seed: 1, space: {{{SEARCHES[algorithm]}}}}}"
+    yaml.write_text(f"{text[:start]}  baseline: {{}}\n  search: {search}\n{text[end:]}")
+    rules.write_text("".join(line for line in rules.read_text().splitlines(True) if "weather" not in line))
+
+    came_through, said = checked(models, path)
+    assert came_through, said
+    lines = dict(zip(STEPS, said, strict=False))
+    assert "400 rows accepted, 0 quarantined" in lines["ingestion.validate_batch"]
+    assert "4 features; " in lines["training.build_training_set"]
+    assert "120 rows predicted" in lines["scoring.score_rows"]
+
+
 def test_a_batch_that_the_rules_reject_is_said_with_its_reasons(models: Path, rows: str) -> None:
     edit(models / "rides/expectations.yaml", "column: temperature, min_value: ", IMPOSSIBLE)
     _, said = checked(models, rows)

@@ -154,7 +154,6 @@ def test_small_windows_of_many_codes_give_false_alarms_within_alpha(rows: int) -
 
 
 def test_codes_are_compared_as_categories() -> None:
-    """As numbers they have hardly moved, or all of the way."""
     reference = pd.DataFrame({"x": [1.0] * 300 + [2.0] * 300 + [3.0] * 300 + [np.nan] * 100})
     current = pd.DataFrame({"x": [1.0] * 30 + [3.0] * 30 + [0.0] * 30 + [np.nan] * 10})
     (found,) = drift.detect(reference, current, CONFIG, ("x",))

@@ -82,7 +82,7 @@ def test_the_features_of_california_housing_are_what_five_case_lines_made_of_the
     spec = catalogue.load("california_housing")
     places = ["<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN"]
     schema, texts = CLEAN.of(spec).schema, [*places, None, "MOON", "inland"]
-    frame = pd.DataFrame({name: 2.0 for name in schema.names}, index=range(len(texts)))
+    frame = pd.DataFrame(dict.fromkeys(schema.names, 2.0), index=range(len(texts)))
     frame = frame.assign(
         listing_id=frame.index, event_timestamp=DAY.start, partition_key=DAY.key, ocean_proximity=texts
     )

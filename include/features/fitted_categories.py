@@ -58,13 +58,15 @@ def require_codes_kept(spec: ModelSpec, fitted: Categories, features: Collection
 def known(fitted: Categories, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of features with the codes that a version knows.
 
-    A text that was named since is what it was then: the code 0 with ``unseen: other``, else null.
+    What was no value then is what it was then, the code 0 with ``unseen: other``, else null: a text that was named
+    since, or that is ``other`` since.
     """
     changed = {}
     for name, category in fitted.items():
-        codes = rows[name].to_numpy(dtype=np.float64)
-        if (later := codes > len(category.values)).any():
-            changed[name] = np.where(later, 0.0 if category.unseen == "other" else np.nan, codes)
+        codes, other = rows[name].to_numpy(dtype=np.float64), 0.0 if category.unseen == "other" else np.nan
+        later = (codes > len(category.values)) | (codes == 0)
+        if later.any():
+            changed[name] = np.where(later, other, codes)
     return rows.assign(**changed)
 
 

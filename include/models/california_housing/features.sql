@@ -1,5 +1,5 @@
 -- One row per row of clean_california_housing: the entity's key, the event time, and the features.
--- Plain SQL that means the same on DuckDB and on Spark.
+-- Plain SQL that means the same on DuckDB and on Spark. What becomes of a text, features.categories in model.yaml says.
 SELECT
     listing_id,
     event_timestamp,

@@ -56,11 +56,14 @@ def check(spec: ModelSpec, selected: pa.Schema) -> None:
     """Hold the declared categories against what features.sql selects.
 
     Raises:
-        ConfigError: one is not selected, or is no text; a text is no category; a 0/1 feature has the name of another.
+        ConfigError: one is not selected, is no text, or is of the key; a text is no category; a 0/1 feature has the
+            name of another.
     """
-    categories = spec.features.categories
+    categories, own = spec.features.categories, (*spec.entity.keys, EVENT_TIMESTAMP)
     for name in categories:
         key = f"key features.categories.{name}"
+        if name in own:
+            raise ConfigError(f"{key}: {name} names a row, and is no feature", where=spec.file(), fix="Remove it there")
         if name not in selected.names:
             raise ConfigError(f"{key}: features.sql selects no {name}", where=spec.file())
         if selected.field(name).type != pa.string():
@@ -69,7 +72,6 @@ def check(spec: ModelSpec, selected: pa.Schema) -> None:
                 where=spec.file(),
                 fix="Remove it there, or CAST it to VARCHAR in features.sql",
             )
-    own = (*spec.entity.keys, EVENT_TIMESTAMP)
     for field in selected:
         if field.type == pa.string() and field.name not in categories and field.name not in own:
             raise ConfigError(
@@ -107,7 +109,7 @@ def _of(column: str, category: Category | None) -> Iterator[str]:
         yield name
         return
     known = ", ".join(_literal(value) for value in category.values)
-    # Of rows in DuckDB that was found before (`_refuse_unseen`): it says it on Spark.
+    # Says it on Spark; in this process `_refuse_unseen` has said it before, with the texts.
     stop = f"error({_literal(f'{column} has a text that model.yaml does not name')})"
     if category.encode == "codes":
         cases = [f"WHEN {name} = {_literal(value)} THEN {code}" for value, code in category.codes.items()]

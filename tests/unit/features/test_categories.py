@@ -162,6 +162,12 @@ def test_the_encoding_stands_around_sql_of_any_form(make_spec: Any, lake: Any, p
             "model.yaml",
             "features.categories.ocean_proximity: features.sql selects it as int32, and a category is a text. Remove",
         ),
+        (
+            f"{SELECT} {FROM}",
+            "{listing_id: {values: [A], unseen: missing}}",
+            "model.yaml",
+            "key features.categories.listing_id: listing_id names a row, and is no feature. Remove it there",
+        ),
         (SQL, "", "features.sql", "selects ocean_proximity, a text, and no feature is one. Say in "),
         (
             f"{SELECT}, ocean_proximity, 1 AS ocean_proximity_island {FROM}",

@@ -103,7 +103,10 @@ def _reason(column: Column, is_date: bool) -> str:
 
 
 def _of(column: Column, taken: set[str]) -> list[Feature]:
-    """A column of numbers or texts as it is; of a date its year and its month, of a boolean 1 or 0."""
+    """A column of numbers or texts as it is; of a date its year and its month, of a timestamp its hour, too.
+
+    A boolean is 1 or 0.
+    """
     if column.is_of_numbers or column.type == "text":
         return [Feature(column.name, quoted(column.name), "")]
     if column.type == "boolean":
@@ -114,7 +117,7 @@ def _of(column: Column, taken: set[str]) -> list[Feature]:
             f"EXTRACT({part.upper()} FROM {quoted(column.name)}) AS {name}",
             f"{part.capitalize()} of {column.name}",
         )
-        for part in ("year", "month")
+        for part in ("year", "month", "hour")[: 3 if column.type == "timestamp" else 2]
     ]
 
 

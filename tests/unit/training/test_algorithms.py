@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from subprocess import run
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
+from sklearn.preprocessing import FunctionTransformer
+from skops.io.exceptions import UntrustedTypesFoundException
 
 from include.core import catalogue
 from include.core.category import Category
@@ -175,6 +181,14 @@ def test_a_stored_model_with_categories_predicts_the_same_of_codes_that_it_has_n
         found = importance(model)
         assert list(found) == ["place", "noise"]
         assert found["place"] > 10 * found["noise"]
+
+
+@pytest.mark.parametrize("function", [os.system, os.getenv, eval])
+def test_what_passes_numbers_beside_categories_lets_no_other_function_in(function: Any, tmp_path: Path) -> None:
+    file = FunctionTransformer(func=partial(function, "HOME"))
+    (tmp_path / "model.skops").write_bytes(skops.io.dumps(file))
+    with pytest.raises(UntrustedTypesFoundException, match=function.__name__):
+        algorithms.load(fitting("linear", Task.REGRESSION), "linear", tmp_path)
 
 
 def test_a_model_of_categories_alone_is_fitted_by_every_algorithm() -> None:

@@ -307,6 +307,27 @@ def test_a_feature_of_codes_is_compared_as_a_category_with_those_of_its_version(
     assert distance == pytest.approx(1 / 3, abs=0.08)
 
 
+def test_a_concept_drift_that_a_category_explains_in_no_order_is_learned(scene: Scene) -> None:
+    """What the middle one of three places is worth has risen, and that of the others fallen."""
+    worth = pd.Series({1.0: -150.0, 2.0: 300.0, 3.0: -150.0})
+    places = np.random.default_rng(5).choice(worth.index, ROWS)
+    category = {"place": {"values": ["a", "b", "c"], "unseen": "missing"}}
+    rows = trained().assign(place=np.random.default_rng(6).choice(worth.index, 3000))
+    version = scene.train(rows, [*NAMES, "place"], "with_codes", categories=json.dumps(category))
+    scene.promote(version)
+    predicted = scene.deliver(version=version, extra=lambda rows: rows.assign(place=places))
+    labels = predicted[["listing_id"]].assign(
+        **{
+            scene.spec.target: predicted[PREDICTION] + worth[places].to_numpy(),
+            ARRIVED_AT: DAY.shift(1).start,
+        }
+    )
+    put(scene.lake, LABELS.of(scene.spec), labels, DAY)
+    measured = scene.measure()
+    assert measured.drifted_features == ()
+    assert measured.concept_drifted
+
+
 def test_classes_are_compared_as_categories(scene: Scene) -> None:
     scene = scene.changed(task=Task.MULTICLASS, metric="accuracy", name=f"{scene.spec.name}_classes")
     rows = trained()

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from include.core.category import Category
 from include.core.text import is_one_line
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -211,8 +212,15 @@ class Features(Section):
     ttl_days: int = Field(gt=0)
     skew: SkewLimits
     tags: dict[str, str] = {}
+    categories: dict[Name, Category] = {}
+    """The text columns that features.sql selects, and what they become: no feature is a text."""
     descriptions: dict[Name, str] = {}
     """Of features; one that is a delivered column has the column's description."""
+
+    @property
+    def coded(self) -> dict[str, Category]:
+        """The categories that are one feature each, of codes."""
+        return {name: category for name, category in self.categories.items() if category.encode == "codes"}
 
 
 class SearchRange(Section):

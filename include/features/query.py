@@ -8,12 +8,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot
+from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
 
 from include.core.errors import ConfigError, DataError
 from include.core.files import read_text
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.features import categories
 from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, FEATURES, PARTITION, TIMESTAMP
 from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
@@ -41,7 +43,6 @@ def feature_schema(spec: ModelSpec) -> dict[str, pa.DataType]:
         ConfigError: the SQL is wrong, or gives no key, no time, the target, or a type no feature has.
     """
     schema = _run(spec, _empty_clean(spec)).schema
-    _check_schema(spec, schema)
     unknown = sorted(set(spec.features.descriptions) - set(schema.names))
     if unknown:
         raise ConfigError(
@@ -59,7 +60,6 @@ def compute(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table:
         DataError: a key or time is null, out of the partition or repeated, or a number is not finite.
     """
     features = _run(spec, lake.read(CLEAN.of(spec), where=within(partition)))
-    _check_schema(spec, features.schema)
     _check_rows(spec, features, partition)
     return features
 
@@ -75,15 +75,27 @@ def write(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> FeatureCoun
 
 
 def spark_sql(spec: ModelSpec) -> str:
-    """``features.sql`` in Spark's dialect: what Databricks runs."""
+    """``features.sql``, and the encoding of its texts around it, in Spark's dialect: what Databricks runs."""
     sql = read_text(spec.folder / "features.sql")
     try:
-        (translated,) = sqlglot.transpile(sql, read="duckdb", write="spark", unsupported_level=ErrorLevel.RAISE)
+        # To sqlglot a comment behind the semicolon is a statement, too.
+        (found,) = (part for part in sqlglot.parse(sql, read="duckdb") if isinstance(part, exp.Query))
+        if spec.features.categories:
+            encoded = categories.sql(spec, _select(spec, _empty_clean(spec)).schema.names)
+            around = sqlglot.parse_one(encoded, read="duckdb", into=exp.Select)
+            found = around.from_(exp.Subquery(this=found, alias=categories.SELECTED))
+        return found.transform(_for_spark).sql("spark", unsupported_level=ErrorLevel.RAISE)
     except SqlglotError as error:
         raise ConfigError(
             f"cannot be translated to Spark SQL: {str(error).splitlines()[0]}", where=_where(spec)
         ) from None
-    return translated
+
+
+def _for_spark(part: exp.Expr) -> exp.Expr:
+    """What sqlglot does not translate."""
+    if isinstance(part, exp.Anonymous) and part.name.lower() == "error":
+        return exp.Anonymous(this="raise_error", expressions=part.expressions)
+    return part
 
 
 def _empty_clean(spec: ModelSpec) -> pa.Table:
@@ -91,6 +103,15 @@ def _empty_clean(spec: ModelSpec) -> pa.Table:
 
 
 def _run(spec: ModelSpec, clean: pa.Table) -> pa.Table:
+    """Run the SQL, and encode its texts."""
+    selected = _select(spec, clean)
+    _check_schema(spec, selected.schema)
+    encoded = categories.encode(spec, selected)
+    _check_schema(spec, encoded.schema)
+    return encoded
+
+
+def _select(spec: ModelSpec, clean: pa.Table) -> pa.Table:
     """Run the SQL in a DuckDB of its own, in which the clean table is the only one."""
     sql = read_text(spec.folder / "features.sql")
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:

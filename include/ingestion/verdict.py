@@ -37,8 +37,15 @@ _MEANINGS: dict[str, tuple[str, str]] = {
         "the file names no column of model.yaml: its header is missing, or another",
         "Have the sender deliver it with a header",
     ),
-    Reason.NO_ROWS: ("the file has a header and no rows", "Have the sender deliver it again"),
+    Reason.NO_ROWS: (
+        "the file has a header and no rows",
+        "Have the sender deliver it again; where that may be, set deliveries.no_rows: accept in model.yaml",
+    ),
     Reason.NO_LABELS: ("no label has a value", "Ask the sender whether none is known of the whole partition"),
+    Reason.LABELS_UNLIKE_ROWS: (
+        "there are not as many labels as rows in the batch, and a label is known by its place alone",
+        "Have the sender deliver one label for each row, in the order of the rows; an empty one where there is none",
+    ),
     Reason.MISSING_COLUMN: (
         "column {columns} is not delivered",
         "Have the sender add it, or take it out of columns in model.yaml",
@@ -81,6 +88,10 @@ class BatchHistory:
     """Least and greatest number of rows that are usual; None while too few batches are there to tell."""
     known_keys: Rows = field(default_factory=lambda: NO_ROWS)
     """Positions of the rows whose key another batch has, where ``ingestion.repeated_key`` quarantines them."""
+    labels: int = 0
+    """That are there of the partition already."""
+    accepted: bool = False
+    """Whether rows of the partition are accepted already."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,7 @@ class RowVerdicts:
         """
         quarantined = self.count if self.batch_reasons else int(self.rows.rows().size)
         accepted = Outcome.ACCEPT_AND_QUARANTINE if quarantined else Outcome.ACCEPT_BATCH
+        accepted = accepted if self.count else Outcome.NO_NEW_ROWS
         return BatchVerdict(
             outcome=Outcome.REJECT_BATCH if self.batch_reasons else accepted,
             rows=self.count,
@@ -208,6 +220,8 @@ def of(spec: ModelSpec, findings: Findings, history: BatchHistory) -> RowVerdict
         else:
             rows.add(reason, found)
     batch_reasons = [*findings.shape, *rejecting]
+    if batch_reasons == [Reason.NO_ROWS] and spec.deliveries.no_rows == "accept" and not history.accepted:
+        batch_reasons = []
     for reason, severity, observed in _unlike_others(spec, findings, history) if not findings.shape else ():
         (warnings if severity == "warn" else batch_reasons).append(reason)
         failures.append(Failure(reason, severity, 0, (observed,)))
@@ -267,6 +281,8 @@ def _rows_to_look_at(
     spec: ModelSpec, findings: Findings, history: BatchHistory
 ) -> Iterator[tuple[str, Severity, Rows]]:
     """Rows that wait for somebody to look at them, by reason."""
+    for reason, rows in findings.scan.misdated.items():
+        yield reason, "quarantine_row", rows
     for reason, rows in findings.scan.suspects.items():
         yield reason, spec.ingestion.suspected_pii, rows
     if history.known_keys.size:
@@ -279,6 +295,9 @@ def _unlike_others(spec: ModelSpec, findings: Findings, history: BatchHistory) -
     if band and learned and not band[0] <= rows <= band[1]:
         usual = f"{rows} rows, usual are {math.ceil(band[0])} to {math.floor(band[1])}"
         yield Reason.ROW_COUNT_OFF_BAND.value, learned.severity, usual
+    if spec.generated_key and history.labels:
+        again = f"{history.labels} labels are there: unless the rows are the same, have the labels delivered again, too"
+        yield Reason.LABELS_UNLIKE_ROWS.value, "warn", again
     fresh = spec.ingestion.freshness
     if fresh is not None and findings.scan.is_stale(history.complete):
         yield (

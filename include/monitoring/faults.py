@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from include.core.spec import ModelSpec
+from include.core.text import word
 from include.evaluation import dependence, faults
 from include.evaluation.faults import Fault, FaultKind
+from include.features.fitted_categories import Categories
 from include.lakehouse.windows import FAULT, FAULT_LEAST, FAULT_MOST, WindowMetrics
 from include.monitoring.reference import Reference
 
@@ -29,7 +31,7 @@ def detect(spec: ModelSpec, reference: Reference, scored: pd.DataFrame) -> list[
     rule = spec.monitoring.faults
     if not rule.enabled or scored.empty:
         return []
-    names = [str(name) for name in reference.features.columns]
+    names = [str(name) for name in reference.features.columns if name not in reference.categories]
     delivered = [name for name in names if name in spec.columns]
     derived = [name for name in names if name not in spec.columns]
     for some, part in ((delivered, DELIVERED), (derived, DERIVED)):
@@ -37,8 +39,20 @@ def detect(spec: ModelSpec, reference: Reference, scored: pd.DataFrame) -> list[
         if found := faults.of_columns(columns, scored, part * rule.alpha):
             return found
     flags = [name for name in derived if reference.rows[name].isin((0.0, 1.0)).all()]
+    known, now = (with_flags(frame, reference.categories) for frame in (reference.rows, scored))
+    flags += [name for name in known.columns if name not in reference.rows]
     together = [*delivered, *flags] if len(delivered) + len(flags) > 1 else names
-    return dependence.find(reference.rows[together], scored, TOGETHER * rule.alpha, rule.fixed)
+    return dependence.find(known[together], now, TOGETHER * rule.alpha, rule.fixed)
+
+
+def with_flags(rows: pd.DataFrame, categories: Categories) -> pd.DataFrame:
+    """Rows with a column of 0 and 1 for each text of a category, since the order of codes says nothing."""
+    flags = {
+        f"{name}_{word(text) or code}": rows[name].eq(code).astype(np.float64)
+        for name, category in categories.items()
+        for code, text in category.texts.items()
+    }
+    return rows.assign(**{name: values for name, values in flags.items() if name not in rows})
 
 
 def rows(found: Sequence[Fault]) -> list[tuple[str, str, float]]:

@@ -154,7 +154,7 @@ class Days:
         columns = {name: quantiles(features[name].to_numpy(dtype=np.float64)) for name in features}
         some = features.sample(5000, random_state=1)
         nothing = np.empty(0)
-        return Reference("1", pd.DataFrame(columns), some, nothing, nothing, (), pd.DataFrame())
+        return Reference("1", pd.DataFrame(columns), {}, some, nothing, nothing, (), pd.DataFrame())
 
     def features(self, rows: pd.DataFrame) -> pd.DataFrame:
         """As features.sql has them."""

@@ -56,6 +56,23 @@ def test_an_ordinary_day_has_no_fault_and_nothing_is_found_where_nothing_is_look
     assert faults.detect(spec, days.reference, features) == []
 
 
+def test_a_category_of_codes_is_told_by_its_texts(days: Days) -> None:
+    (category,) = days.spec.features.categories.values()
+    codes = {"ocean_proximity": category.model_copy(update={"encode": "codes"})}
+    flags = list(category.one_hot("ocean_proximity"))
+
+    def coded(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.drop(columns=flags).assign(ocean_proximity=rows[flags].to_numpy() @ np.arange(1, len(flags) + 1))
+
+    known = days.reference
+    features = known.features.drop(columns=flags).assign(ocean_proximity=0.0)
+    reference = replace(known, features=features, rows=coded(known.rows), categories=codes)
+    assert faults.detect(days.spec, reference, coded(days.features(days.drawn(3)))) == []
+    day = days.features(days.drawn(3, "INLAND and NEAR BAY swapped"))
+    (fault,) = faults.detect(days.spec, reference, coded(day))
+    assert fault.said == "ocean_proximity_inland and ocean_proximity_near_bay are in each other's place"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CASES.keys() - BEYOND))
 def test_a_change_is_told_as_often_as_is_promised(days: Days, name: str) -> None:

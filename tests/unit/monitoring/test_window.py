@@ -230,7 +230,7 @@ def test_a_version_is_not_measured_on_rows_that_it_was_trained_on(scene: Scene, 
     rows = rows_of(1, DAY)
     parts = ["test"] * kept + ["validation"] * 20 + ["train"] * (ROWS - kept - 20)
     known = rows.assign(**{"split": parts, scene.spec.target: 1.0, PARTITION: DAY.key})
-    # The same key at another time is another row.
+    # The same key in another partition is another row.
     other = rows.iloc[:kept].assign(**{"split": "train", scene.spec.target: 1.0, EVENT_TIMESTAMP: HISTORY.start})
     version = scene.train(
         pd.concat([trained(), known, other.assign(**{PARTITION: HISTORY.key})]), training_set="2025-01-06"
@@ -277,7 +277,7 @@ def test_a_binary_model_is_measured_by_its_own_metrics(scene: Scene) -> None:
     chance = 1 / (1 + np.exp(-rows["age"] / 10 + 2.5))
     scene.score(DAY, rows, chance, "1")
     label = (np.random.default_rng(3).random(ROWS) < chance).astype(float)
-    labels = rows[["listing_id", EVENT_TIMESTAMP]].assign(**{scene.spec.target: label, ARRIVED_AT: NEXT.start})
+    labels = rows[["listing_id"]].assign(**{scene.spec.target: label, ARRIVED_AT: NEXT.start})
     put(scene.lake, LABELS.of(scene.spec), labels, DAY)
     measured = scene.measure()
     assert set(measured.values) == {"auc", "log_loss", "brier"}
@@ -289,6 +289,43 @@ def test_a_binary_model_is_measured_by_its_own_metrics(scene: Scene) -> None:
     put(scene.lake, LABELS.of(scene.spec), labels.assign(**{scene.spec.target: 1.0}), DAY)
     of_one_class = scene.measure()
     assert (of_one_class.metric, of_one_class.labelled_rows, of_one_class.metric_undefined) == (None, ROWS, ROWS)
+
+
+def test_a_feature_of_codes_is_compared_as_a_category_with_those_of_its_version(scene: Scene) -> None:
+    def placed(rows: pd.DataFrame, among: list[float]) -> pd.DataFrame:
+        return rows.assign(place=np.random.default_rng(5).choice(among, len(rows)))
+
+    rows, told = placed(trained(), [1.0, 2.0, 3.0]), {"place": {"values": ["a", "b", "c"], "unseen": "other"}}
+    version = scene.train(rows, [*NAMES, "place"], "with_codes", categories=json.dumps(told))
+    scene.promote(version)
+    scene.deliver(DAY, version=version, extra=lambda rows: placed(rows, [1.0, 2.0, 3.0]))
+    scene.deliver(NEXT, version=version, extra=lambda rows: placed(rows, [1.0, 3.0, 4.0]))  # 4: named since
+    assert scene.measure(DAY).drifted_features == ()
+    assert scene.measure(NEXT).drifted_features == ("place",)
+    table = scene.lake.read(METRICS.of(scene.spec), where=[(PARTITION, "=", NEXT.key)]).to_pandas()
+    (distance,) = table[(table["metric"] == "distance") & (table["slice"] == "place")]["value"]
+    assert distance == pytest.approx(1 / 3, abs=0.08)
+
+
+def test_a_concept_drift_that_a_category_explains_in_no_order_is_learned(scene: Scene) -> None:
+    """What the middle one of three places is worth has risen, and that of the others fallen."""
+    worth = pd.Series({1.0: -150.0, 2.0: 300.0, 3.0: -150.0})
+    places = np.random.default_rng(5).choice(worth.index, ROWS)
+    category = {"place": {"values": ["a", "b", "c"], "unseen": "missing"}}
+    rows = trained().assign(place=np.random.default_rng(6).choice(worth.index, 3000))
+    version = scene.train(rows, [*NAMES, "place"], "with_codes", categories=json.dumps(category))
+    scene.promote(version)
+    predicted = scene.deliver(version=version, extra=lambda rows: rows.assign(place=places))
+    labels = predicted[["listing_id"]].assign(
+        **{
+            scene.spec.target: predicted[PREDICTION] + worth[places].to_numpy(),
+            ARRIVED_AT: DAY.shift(1).start,
+        }
+    )
+    put(scene.lake, LABELS.of(scene.spec), labels, DAY)
+    measured = scene.measure()
+    assert measured.drifted_features == ()
+    assert measured.concept_drifted
 
 
 def test_classes_are_compared_as_categories(scene: Scene) -> None:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from include.core.duration import Duration
 from include.core.text import is_one_line
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -187,6 +188,8 @@ class Features(Section):
     version: int = Field(gt=0)
     """Of the feature service, ``<model>_v<version>``: another one where the meaning of a feature changes."""
     ttl_days: int = Field(gt=0)
+    lookback: Duration | None = None
+    """How far before its partition features.sql sees accepted rows: ``28 days``. By default it sees its partition alone."""
     skew: SkewLimits
     tags: dict[str, str] = {}
     descriptions: dict[Name, str] = {}

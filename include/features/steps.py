@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from include.features import query, skew, store
+from include.features import lookback, query, skew, store
 from include.features.query import FeatureCounts
 from include.features.skew import Skew
 from include.features.store import Withdrawn
@@ -43,6 +43,12 @@ def withdraw_features(run: Run) -> Withdrawn:
     found = store.withdraw(store.open_store(), run.spec, run.lake, run.partition)
     run.decide(Kind.FEATURE_WITHDRAWAL, Outcome.WITHDRAWN, [], inputs=asdict(found))
     return found
+
+
+def find_stale(run: Run) -> list[str]:
+    """Keys of the later partitions whose features looked back on other rows of this one than there are now: it came late,
+    again, or is withdrawn."""
+    return [item.key for item in lookback.stale(run.spec, run.lake, run.partition)]
 
 
 def check_skew(run: Run) -> Skew:

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 UNITS = {"hours": timedelta(hours=1), "days": timedelta(days=1), "weeks": timedelta(weeks=1)}
 PATTERN = r"[1-9][0-9]{0,5} (hour|day|week)s?"
@@ -36,5 +36,6 @@ def said(length: timedelta) -> str:
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse),
+    PlainSerializer(said, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": f"^{PATTERN}$", "examples": ["28 days", "6 hours"]}),
 ]

@@ -189,7 +189,8 @@ class Features(Section):
     """Of the feature service, ``<model>_v<version>``: another one where the meaning of a feature changes."""
     ttl_days: int = Field(gt=0)
     lookback: Duration | None = None
-    """How far before its partition features.sql sees accepted rows: ``28 days``. By default it sees its partition alone."""
+    """How far before the start of a partition features.sql sees accepted rows: ``28 days``, in hours, days or weeks. By
+    default it sees those of the partition alone."""
     skew: SkewLimits
     tags: dict[str, str] = {}
     descriptions: dict[Name, str] = {}

@@ -6,7 +6,6 @@ later ones that are to be computed again (docs/decisions/2026-11-22-features-tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import duckdb

@@ -90,8 +90,8 @@ def spark_sql(spec: ModelSpec) -> str:
     """``features.sql`` in Spark's dialect: what Databricks runs."""
     sql = read_text(spec.folder / "features.sql")
     try:
-        (statement,) = sqlglot.parse(sql, read="duckdb")
-        translated = window_frames.for_spark(statement).sql("spark", unsupported_level=ErrorLevel.RAISE)
+        statement = window_frames.for_spark(sqlglot.parse_one(sql, read="duckdb"))
+        translated = statement.sql("spark", unsupported_level=ErrorLevel.RAISE)
     except SqlglotError as error:
         raise ConfigError(
             f"cannot be translated to Spark SQL: {str(error).splitlines()[0]}", where=_where(spec)

@@ -46,8 +46,8 @@ def withdraw_features(run: Run) -> Withdrawn:
 
 
 def find_stale(run: Run) -> list[str]:
-    """Keys of the later partitions whose features looked back on other rows of this one than there are now: it came late,
-    again, or is withdrawn."""
+    """Keys of the later partitions whose features looked back on other rows of this one than there are now: it came
+    late, again, or is withdrawn."""
     return [item.key for item in lookback.stale(run.spec, run.lake, run.partition)]
 
 

@@ -53,7 +53,7 @@ def check(spec: ModelSpec) -> None:
             )
 
 
-def for_spark(tree: exp.Expression) -> exp.Expression:
+def for_spark(tree: exp.Expr) -> exp.Expr:
     """The statement with frames that Spark takes: the intervals of both bounds have to be of one type there.
 
     Raises:
@@ -70,7 +70,7 @@ def for_spark(tree: exp.Expression) -> exp.Expression:
     return tree
 
 
-def _ranges(tree: exp.Expression) -> Iterator[exp.WindowSpec]:
+def _ranges(tree: exp.Expr) -> Iterator[exp.WindowSpec]:
     return (frame for frame in tree.find_all(exp.WindowSpec) if frame.args["kind"] == "RANGE")
 
 

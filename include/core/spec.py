@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import PrivateAttr, model_validator
 
+from include.core import duration
 from include.core.errors import UsageError
 from include.core.files import short_path
 from include.core.partition import CRONS, Grain, Partition
@@ -159,8 +160,8 @@ class ModelSpec(Section):
         lookback, most = self.features.lookback, MOST_LOOKBACK_PARTITIONS * _SHORTEST[self.grain]
         if lookback is not None and lookback > most:
             raise ValueError(
-                f"features.lookback: is above {most.days} days, which are {MOST_LOOKBACK_PARTITIONS} partitions of a "
-                f"{self.grain}: the features of each read them all"
+                f"features.lookback: is {duration.said(lookback)}, and the features of one {self.grain} read at most "
+                f"{MOST_LOOKBACK_PARTITIONS} before it: {most.days} days"
             )
         return self
 

@@ -74,7 +74,7 @@ def build_features(model: str) -> None:
             if started_by(context) == {assets.stale_features.name}:
                 raise AirflowSkipException("No row of this partition has changed")
             stale = steps.find_stale(run_of(context))
-            emit_each(context, outlet_events[assets.stale_features], stale, "features computed again")
+            emit_each(context, outlet_events[assets.stale_features], stale, "computed again")
             return stale
 
         compute_features() >> materialize_features() >> check_skew() >> announce_stale_features()

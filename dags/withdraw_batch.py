@@ -88,7 +88,7 @@ def withdraw_batch(model: str) -> None:
             from include.features import steps
 
             stale = steps.find_stale(run_of(context))
-            emit_each(context, outlet_events[assets.stale_features], stale, "features computed again")
+            emit_each(context, outlet_events[assets.stale_features], stale, "computed again")
             return stale
 
         @task

@@ -15,11 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.core.partition import Partition
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
-from include.features import lookback, query
+from include.features import lookback, query, skew
+from include.features import store as feature_store
+from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, FEATURES, METRICS
 from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
+from include.orchestration import lineage
 from tests.tables import day, put
 
 FIRST = day("2025-01-02")
@@ -59,11 +63,14 @@ def back(make_back: Callable[..., ModelSpec]) -> ModelSpec:
     return make_back()
 
 
+def rows_of(incomes: Incomes, of: Partition) -> pa.Table:
+    times = pa.repeat(pa.scalar(of.start), len(incomes))
+    return pa.table({"listing_id": list(incomes), "median_income": list(incomes.values()), EVENT_TIMESTAMP: times})
+
+
 def accept(spec: ModelSpec, lake: Lakehouse, of: Partition, incomes: Incomes) -> list[Partition]:
     """Take in a day's rows, and compute what has to be; which later days that were."""
-    times = pa.repeat(pa.scalar(of.start), len(incomes))
-    rows = {"listing_id": list(incomes), "median_income": list(incomes.values()), EVENT_TIMESTAMP: times}
-    put(lake, CLEAN.of(spec), pa.table(rows), of)
+    put(lake, CLEAN.of(spec), rows_of(incomes, of), of)
     for partition in ([of] if incomes else []) + (again := lookback.stale(spec, lake, of)):
         query.write(spec, lake, partition)
     return again
@@ -205,6 +212,44 @@ def test_a_day_that_comes_while_a_later_one_is_computed_is_in_its_features(lake,
     query.write(back, lake, DAYS[1])
     assert features_of(lake, back, DAYS[1]) == {1: (4.0, 4.0)}
     assert lookback.stale(back, lake, DAYS[0]) == []
+
+
+@pytest.mark.slow
+def test_a_late_day_is_online_in_the_values_of_the_days_after_it(lake, back, store):
+    def build(of: Partition) -> None:
+        query.write(back, lake, of)
+        feature_store.materialize(store, back, of)
+
+    def online() -> list[tuple[float | None, float | None]]:
+        found = feature_store.read_online(store, back.feature_service, [{"listing_id": 1}, {"listing_id": 2}])
+        return list(zip(found["last_income"], found["avg_income_3d_listing"], strict=True))
+
+    feature_store.apply(store, back)
+    assert store.get_feature_view(back.feature_view).tags["source.lookback"] == "3 days"
+    for of, incomes in ((DAYS[0], {1: 4.0, 2: 5.0}), (DAYS[2], {1: 6.0, 2: 7.0})):
+        accept(back, lake, of, incomes)
+        build(of)
+    assert online() == [(4.0, 4.0), (5.0, 5.0)]
+    put(lake, CLEAN.of(back), rows_of({1: 8.0}, DAYS[1]), DAYS[1])
+    build(DAYS[1])
+    assert online() == [(4.0, 4.0), (5.0, 5.0)], "an older day never replaces a newer value"
+    for of in lookback.stale(back, lake, DAYS[1]):
+        build(of)
+    assert online() == [(8.0, 6.0), (5.0, 5.0)]
+    assert [skew.check_skew(store, back, lake, of).mismatches for of in DAYS[:3]] == [0, 0, 0]
+
+
+def test_lineage_counts_the_rows_that_were_looked_back_on(lake, back, take_in, monkeypatch):
+    for number, of in enumerate(DAYS[:6]):
+        take_in(of, dict.fromkeys(range(number + 1), 5.0))
+    run = Run(back, Settings(landing_uri="unused"), lake, "run", DAYS[5])
+    monkeypatch.setattr(lineage, "open_run", lambda model, partition: run)
+    read, written = lineage.of_task(back.name, "build_features", "compute_features", DAYS[5])
+    assert [(item.name.rsplit("/")[-1], item.rows) for item in read] == [(CLEAN.of(back).name, 3 + 4 + 5 + 6)]
+    assert [(item.name.rsplit("/")[-1], item.rows) for item in written] == [
+        (FEATURES.of(back).name, 6),
+        (METRICS.of(back).name, 3),
+    ]
 
 
 def test_partitions_that_are_longer_than_the_lookback_see_the_end_of_the_one_before(make_spec):

@@ -19,7 +19,7 @@ from include.lakehouse.tables import Lakehouse
 MOMENTS = 4
 """Of a partition: at so many of its event times it is compared."""
 TOLERANCE = 1e-9
-"""Relative, of floats: sums in another order differ in their last digits."""
+"""Of floats, as a share of the feature's largest value: sums in another order differ in their last digits."""
 
 
 def check(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> int:
@@ -78,8 +78,8 @@ def _differing(spec: ModelSpec, one: pa.Table, other: pa.Table) -> dict[str, tup
 def _count(one: pa.ChunkedArray, other: pa.ChunkedArray) -> int:
     """How many values differ; null is the same as null alone."""
     if pa.types.is_floating(one.type):
-        larger = pc.max_element_wise(pc.abs(one), pc.abs(other))
-        same = pc.less_equal(pc.abs(pc.subtract(one, other)), pc.multiply(larger, TOLERANCE))
+        largest = max(pc.max(pc.abs(column)).as_py() or 0.0 for column in (one, other))
+        same = pc.less_equal(pc.abs(pc.subtract(one, other)), TOLERANCE * largest)
     else:
         same = pc.equal(one, other)
     unknown = pc.and_(pc.is_null(one), pc.is_null(other))

@@ -13,7 +13,7 @@ carries the training-serving skew, too.
 
 **Safe to re-run:** yes, in any order. An older partition never overwrites a newer value online. One that comes late, or
 again with other rows, starts this DAG for the later ones whose features looked back on it; what was served of them
-stays, and the new predictions stand beside.
+stays, and the new predictions stand beside. A run that was started so skips what another one has done meanwhile.
 
 **When it fails:** `check_skew` names the features that differ between the offline and the online store by more
 than `features.skew` in model.yaml allows; nothing that waits for these features runs.
@@ -47,7 +47,9 @@ def build_features(model: str) -> None:
         def compute_features(**context) -> dict:
             from include.features import steps
 
-            made = steps.compute_features(run_of(context))
+            made = steps.compute_features(run_of(context), if_stale=started_by(context) == {assets.stale_features.name})
+            if made is None:
+                raise AirflowSkipException("They are of the rows that are there now")
             note(context, f"{made.rows} rows, {made.features} features")
             return asdict(made)
 

@@ -23,7 +23,8 @@ SOURCE = "features"
 CONTENT = "clean_content"
 """Their metric: by partition that was looked back on, a checksum of its rows; 0 where there was none."""
 
-ROWS = f"{WORKING}rows"
+_RECORDED: Where = (("source", "=", SOURCE), ("metric", "=", CONTENT))
+_ROWS = f"{WORKING}rows"
 
 
 def first_partition(spec: ModelSpec, partition: Partition) -> Partition:
@@ -53,23 +54,27 @@ def record(spec: ModelSpec, lake: Lakehouse, partition: Partition, clean: pa.Tab
     Args:
         clean: all that features.sql saw.
     """
-    first = first_partition(spec, partition)
-    if first == partition:
+    if not (seen := _seen(spec, partition, clean)):
         return
-    found = _contents(clean)
-    before = [item.key for item in first.to(partition.shift(-1))]
     rows = pa.table(
         {
-            PARTITION: [partition.key] * len(before),
-            "metric": [CONTENT] * len(before),
-            "slice": before,
-            "value": [found.get(key, 0.0) for key in before],
-            "threshold": pa.nulls(len(before), pa.float64()),
-            "model_version": pa.nulls(len(before), pa.string()),
-            "source": [SOURCE] * len(before),
+            PARTITION: [partition.key] * len(seen),
+            "metric": [CONTENT] * len(seen),
+            "slice": list(seen),
+            "value": list(seen.values()),
+            "threshold": pa.nulls(len(seen), pa.float64()),
+            "model_version": pa.nulls(len(seen), pa.string()),
+            "source": [SOURCE] * len(seen),
         }
     )
     lake.replace(METRICS.of(spec), rows, {PARTITION: partition.key, "source": SOURCE})
+
+
+def is_stale(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> bool:
+    """Whether a partition's features looked back on other rows than there are now, or nothing says on which."""
+    recorded = lake.read_if_exists(METRICS.of(spec), where=[*within(partition), *_RECORDED], columns=["slice", "value"])
+    before = dict(zip(*(recorded[name].to_pylist() for name in ("slice", "value")), strict=True)) if recorded else {}
+    return before != _seen(spec, partition, lake.read(CLEAN.of(spec), where=where(spec, partition)))
 
 
 def stale(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> list[Partition]:
@@ -85,12 +90,7 @@ def stale(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> list[Partit
         return []
     recorded = lake.read(
         table,
-        where=[
-            *between(partition.shift(1), last),
-            ("source", "=", SOURCE),
-            ("metric", "=", CONTENT),
-            ("slice", "=", partition.key),
-        ],
+        where=[*between(partition.shift(1), last), *_RECORDED, ("slice", "=", partition.key)],
         columns=[PARTITION, "value"],
     )
     clean, accepted = CLEAN.of(spec), lake.rows_by_partition(CLEAN.of(spec))
@@ -106,6 +106,15 @@ def stale(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> list[Partit
     return sorted(found)
 
 
+def _seen(spec: ModelSpec, partition: Partition, clean: pa.Table) -> dict[str, float]:
+    """By each earlier partition that is looked back on the checksum of its rows; 0 where there are none."""
+    first = first_partition(spec, partition)
+    if first == partition:
+        return {}
+    found = _contents(clean)
+    return {item.key: found.get(item.key, 0.0) for item in first.to(partition.shift(-1))}
+
+
 def _since(spec: ModelSpec, partition: Partition) -> datetime:
     return partition.start - (spec.features.lookback or timedelta())
 
@@ -117,6 +126,6 @@ def _after(rows: pa.Table, since: datetime) -> pa.Table:
 def _contents(clean: pa.Table) -> dict[str, float]:
     """By partition a checksum of its rows, in whatever order: a whole number that a float64 holds, never 0."""
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:
-        connection.register(ROWS, clean.select(sorted(clean.column_names)))
-        query = f"SELECT {PARTITION}, 1 + sum(hash({ROWS})) % (2 ** 53 - 1)::HUGEINT FROM {ROWS} GROUP BY ALL"
+        connection.register(_ROWS, clean.select(sorted(clean.column_names)))
+        query = f"SELECT {PARTITION}, 1 + sum(hash({_ROWS})) % (2 ** 53 - 1)::HUGEINT FROM {_ROWS} GROUP BY ALL"
         return {str(key): float(content) for key, content in connection.execute(query).fetchall()}

@@ -12,13 +12,21 @@ from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
 
 
-def compute_features(run: Run) -> FeatureCounts:
-    """Make the partition of ``features_<model>`` from its accepted rows.
+def compute_features(run: Run, *, if_stale: bool = False) -> FeatureCounts | None:
+    """Make the partition of ``features_<model>`` from its accepted rows, and those that they look back on.
+
+    Args:
+        if_stale: only where they looked back on other rows than there are now.
+
+    Returns:
+        None where nothing was to be done.
 
     Raises:
         UsageError: no row of its batch is accepted, or is any more.
     """
     run.require_accepted()
+    if if_stale and not lookback.is_stale(run.spec, run.lake, run.partition):
+        return None
     made = query.write(run.spec, run.lake, run.partition)
     if not run.is_accepted():  # it was withdrawn while they were computed
         store.withdraw(store.open_store(), run.spec, run.lake, run.partition)

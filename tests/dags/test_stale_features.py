@@ -59,6 +59,19 @@ def test_many_partitions_are_counted_in_the_note(dag_bag, monkeypatch):
     assert told.note == "computed again: 28 partitions from 2025-01-03 to 2025-01-30"
 
 
+@pytest.mark.parametrize(
+    ("started_by", "if_stale"),
+    [([ASSETS.stale_features], True), ([ASSETS.clean, ASSETS.stale_features], False), ([], False)],
+)
+def test_only_a_run_for_stale_features_leaves_those_that_are_not(dag_bag, monkeypatch, started_by, if_stale):
+    compute, asked = dag_bag.dags[f"{MODEL}.build_features"].get_task("compute_features").python_callable, []
+    monkeypatch.setitem(compute.__globals__, "run_of", lambda context: "the run")
+    monkeypatch.setattr(steps, "compute_features", lambda run, *, if_stale: asked.append(if_stale))
+    with pytest.raises(AirflowSkipException, match="They are of the rows that are there now"):
+        compute(triggering_asset_events=dict.fromkeys(started_by))
+    assert asked == [if_stale]
+
+
 def test_a_run_that_computes_stale_features_again_announces_none(dag_bag, monkeypatch):
     with pytest.raises(AirflowSkipException, match="No row of this partition has changed"):
         announced(dag_bag, monkeypatch, "build_features", [ASSETS.stale_features], ["2025-01-03"])

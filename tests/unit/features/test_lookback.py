@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
-from include.features import lookback, query, skew
+from include.features import lookback, query, skew, steps
 from include.features import store as feature_store
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, FEATURES, METRICS
@@ -192,6 +193,28 @@ def test_a_day_that_changes_names_the_later_days_that_saw_other_rows(lake, back,
     assert take_in(DAYS[1], {1: 8.0}) == list(DAYS[2:5])
     put_clean(back, [], DAYS[3])
     assert take_in(DAYS[1], {}) == [DAYS[2], DAYS[4]], "it is withdrawn; of the fourth day nothing is accepted"
+
+
+def test_what_is_computed_again_is_computed_once(lake, back, take_in):
+    for of in (DAYS[0], DAYS[3]):
+        take_in(of, {1: 5.0})
+    run = Run(back, Settings(landing_uri="unused"), lake, "run", DAYS[3])
+    assert steps.compute_features(run, if_stale=True) is None
+    for of in DAYS[1:3]:  # both announce the fourth day
+        put(lake, CLEAN.of(back), rows_of({1: 7.0}, of), of)
+        assert steps.find_stale(replace(run, asked_for=of)) == [DAYS[3].key]
+    assert steps.compute_features(run, if_stale=True) is not None
+    assert steps.compute_features(run, if_stale=True) is None
+    assert features_of(lake, back, DAYS[3]) == {1: (7.0, 19 / 3)}
+    assert steps.compute_features(run) is not None
+
+
+def test_features_of_which_nothing_says_what_they_saw_are_stale(lake, spec, back, put_clean):
+    put_clean(spec, [1], DAYS[0])
+    query.write(spec, lake, DAYS[0])
+    assert lookback.is_stale(back, lake, DAYS[0])
+    query.write(back, lake, DAYS[0])
+    assert not lookback.is_stale(back, lake, DAYS[0])
 
 
 def test_a_model_that_does_not_look_back_keeps_nothing_and_names_nothing(lake, spec, put_clean):

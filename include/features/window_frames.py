@@ -14,6 +14,7 @@ from include.core import duration
 from include.core.errors import ConfigError
 from include.core.files import read_text
 from include.core.spec import ModelSpec
+from include.lakehouse.schemas import EVENT_TIMESTAMP
 
 _LENGTHS = {
     "MICROSECOND": timedelta(microseconds=1),
@@ -31,7 +32,7 @@ _BOUNDS = ("start", "end")
 def check(spec: ModelSpec) -> None:
     """Refuse a frame that reaches back further than ``features.lookback``: it would be cut where the lookback begins.
 
-    Frames are seen whose bound is written as an interval of a number, as ``INTERVAL 7 DAYS PRECEDING``.
+    Frames of event times are seen whose bound is an interval of a number, as ``INTERVAL 7 DAYS PRECEDING``.
 
     Raises:
         ConfigError: naming the frame.
@@ -41,7 +42,7 @@ def check(spec: ModelSpec) -> None:
     except SqlglotError:
         return  # `query.spark_sql` says so
     known = spec.features.lookback or timedelta()
-    for frame in (frame for tree in trees if tree for frame in _ranges(tree)):
+    for frame in (frame for tree in trees if tree for frame in _ranges(tree) if _is_of_event_times(frame)):
         length = _length(frame.args["start"], _AT_MOST)
         if frame.args["start_side"] == "PRECEDING" and length is not None and length > known:
             there = f"is {duration.said(known)}" if known else "is not set, so that it sees its partition alone"
@@ -72,6 +73,11 @@ def for_spark(tree: exp.Expr) -> exp.Expr:
 
 def _ranges(tree: exp.Expr) -> Iterator[exp.WindowSpec]:
     return (frame for frame in tree.find_all(exp.WindowSpec) if frame.args["kind"] == "RANGE")
+
+
+def _is_of_event_times(frame: exp.WindowSpec) -> bool:
+    order = frame.parent.args.get("order") if frame.parent else None
+    return order is not None and any(column.name.lower() == EVENT_TIMESTAMP for column in order.find_all(exp.Column))
 
 
 def _length(bound: object, units: dict[str, timedelta]) -> timedelta | None:

@@ -53,6 +53,23 @@ def test_a_window_that_the_lookback_would_cut_is_refused(make_spec, frame, shown
     )
 
 
+def test_a_window_over_other_times_is_no_lookback(make_spec):
+    over = "ORDER BY make_timestamp(total_rooms::BIGINT) RANGE BETWEEN INTERVAL 1 YEAR PRECEDING AND CURRENT ROW"
+    sql = f"SELECT listing_id, event_timestamp, count(*) OVER ({over}) AS x FROM clean_california_housing"
+    spec = make_spec(sql)
+    window_frames.check(spec)
+    assert query.feature_schema(spec)
+
+
+def test_a_named_window_is_seen(make_spec):
+    sql = averaged("RANGE INTERVAL 8 DAYS PRECEDING")
+    named, over = sql.split("OVER (")[0], sql.split("OVER (")[1].split(")")[0]
+    spec = make_spec(f"{named} OVER w AS x FROM clean_california_housing WINDOW w AS ({over})", **LOOKBACK)
+    assert query.feature_schema(spec)
+    with pytest.raises(ConfigError, match="a window begins INTERVAL '8' DAYS PRECEDING"):
+        window_frames.check(spec)
+
+
 def test_without_a_lookback_a_window_ends_at_the_border_of_the_partition_so_it_is_refused(make_spec):
     spec = make_spec(averaged("RANGE BETWEEN INTERVAL 1 HOUR PRECEDING AND CURRENT ROW"))
     with pytest.raises(ConfigError, match="is not set, so that it sees its partition alone"):

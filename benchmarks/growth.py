@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlalchemy import create_engine, text
 
 from include.core import catalogue
 from include.core.partition import Partition
@@ -241,9 +242,9 @@ def fabricate(days: int) -> None:
                 policy_hash="",
                 run_id=f"fabricated {partition}",
             )
-    _age(template, days)
     last = first.shift(days).last_moment
     store.open_store().materialize(first.start, last, feature_views=[template.spec.feature_view])
+    _age(template, days)
 
 
 def _age(template: Run, days: int) -> None:
@@ -251,11 +252,14 @@ def _age(template: Run, days: int) -> None:
     from include.orchestration import maintenance
 
     for log in Path(template.settings.lakehouse_uri).glob("*/_delta_log"):
-        commits = sorted(log.glob("*.json"))
-        for number, commit in enumerate(commits, start=1):
-            at = time.time() - 86_400 * days * (1 - number / len(commits))
-            os.utime(commit, (at, at))
+        versions = {file: int(file.name[:20]) for file in log.iterdir() if file.name[:20].isdigit()}
+        for file, version in versions.items():  # checkpoints, too: none is kept for what is older than the oldest
+            at = time.time() - 86_400 * days * (1 - version / max(versions.values()))
+            os.utime(file, (at, at))
     maintenance.maintain_tables(template)
+    online = create_engine(os.environ["FLIGHTLINE_FEAST_ONLINE_STORE"], isolation_level="AUTOCOMMIT")
+    with online.connect() as connection:
+        connection.execute(text("VACUUM ANALYZE"))  # as PostgreSQL does it by itself, day by day
 
 
 def serve(days: int) -> None:
@@ -361,4 +365,4 @@ if __name__ == "__main__":
         case ["serve", days]:
             serve(int(days))
         case histories:
-            sys.exit(main([int(text) for text in histories] or list(HISTORIES)))
+            sys.exit(main([int(days) for days in histories] or list(HISTORIES)))

@@ -44,6 +44,9 @@ class ModelSpec(Section):
     target: Name
     target_source: SourceName | None = None
     """The target's name in the files of labels, where that is another, exactly as it stands there."""
+    event_time: Name | None = None
+    """The column, of dates or timestamps, that says when a row was so; it has to be within the partition. By default
+    that is the partition's start."""
     metric: Chosen
     """What the model is judged by, in training, gates and monitoring."""
     deliveries: Deliveries
@@ -116,17 +119,25 @@ class ModelSpec(Section):
         for key, column in named:
             if column not in self.columns:
                 raise ValueError(f"{key}: column {column!r} is not among columns")
-        fresh = self.ingestion.freshness
-        if fresh is not None and (
-            fresh.column not in self.columns or self.columns[fresh.column].type not in ("text", "date")
-        ):
-            raise ValueError(f"ingestion.freshness.column: {fresh.column!r} is no column of dates or texts")
+        fresh, at = self.ingestion.freshness, self.event_time
+        if fresh is not None and self._type(fresh.column) not in ("text", "date", "timestamp"):
+            raise ValueError(f"ingestion.freshness.column: {fresh.column!r} is no column of dates, timestamps or texts")
+        if at is not None and self._type(at) not in ("date", "timestamp"):
+            raise ValueError(f"event_time: {at!r} is no column of dates or timestamps")
+        if at is not None and self._type(at) == "date" and self.grain is Grain.HOUR:
+            raise ValueError(f"event_time: {at!r} has dates, and a partition is an hour")
         for column in self.entity.keys:
             if self.columns[column].pii:
                 raise ValueError(f"columns.{column}.pii: the key of an entity is in every table and log")
+        generated = {name for name, column in self.columns.items() if column.generated}
+        if generated and generated != set(self.entity.keys):
+            raise ValueError(f"columns.{min(generated)}.generated: it is the whole key, entity.keys, or it is not made")
         if self.target in self.columns:
             raise ValueError(f"target: {self.target!r} is delivered with the labels, so it is no column")
         return self
+
+    def _type(self, column: str) -> str | None:
+        return self.columns[column].type if column in self.columns else None
 
     @model_validator(mode="after")
     def _sources_tell_columns_apart(self) -> ModelSpec:
@@ -166,9 +177,14 @@ class ModelSpec(Section):
         return self
 
     @property
+    def generated_key(self) -> str | None:
+        """The key that is made of a row's place in its delivery, where no delivered column is one."""
+        return next((name for name, column in self.columns.items() if column.generated), None)
+
+    @property
     def sources(self) -> dict[str, str]:
         """What the delivered files call each column, and the target."""
-        found = {name: column.source or name for name, column in self.columns.items()}
+        found = {name: column.source or name for name, column in self.columns.items() if not column.generated}
         return {**found, self.target: self.target_source or self.target}
 
     @property

@@ -157,7 +157,8 @@ class Replay:
 
     def deliver_labels(self, settings: Settings, n: int) -> Delivery:
         """Deliver key and target of the rows of partition n. Repeating it changes nothing."""
-        columns = [self._column(name) for name in (*self._spec.entity.keys, self._spec.target)]
+        delivered = (*self._spec.entity.keys, self._spec.target)
+        columns = [self._column(name) for name in delivered if name in self._spec.sources]
         rows = [self._header, *self._rows_of(n)]
         return self._deliver(settings, "labels", n, [[row[column] for column in columns] for row in rows])
 
@@ -178,7 +179,8 @@ class Replay:
                     where=where,
                     fix="Mend the file",
                 )
-        missing = [source for key in self._spec.entity.keys if (source := self._spec.sources[key]) not in header]
+        sources = [self._spec.sources[key] for key in self._spec.entity.keys if key in self._spec.sources]
+        missing = [source for source in sources if source not in header]
         if len(missing) != 1:  # of several, what is delivered lacks them, and is rejected
             return lines
         return [[missing[0], *header], *([str(number), *line] for number, line in enumerate(lines[1:], start=1))]

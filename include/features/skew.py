@@ -26,6 +26,7 @@ from include.lakehouse.tables import Lakehouse
 
 SAMPLED_PARTITIONS = 30
 """Earlier partitions from which the gate takes keys: what it reads does not grow with the table."""
+ALMOST_A_SECOND = timedelta(microseconds=999_999)
 ORDER, NEWEST = f"{WORKING}order", f"{WORKING}newest"
 RELATIVE_TOLERANCE = {pa.float32(): 1e-6, pa.float64(): 1e-12}
 
@@ -141,7 +142,8 @@ def check_skew(
     at = _event_times(online, list(features), len(sample))
     moment = partition.last_moment
     entity_df = pd.DataFrame(sample, columns=list(spec.entity.keys))
-    entity_df[EVENT_TIMESTAMP] = [max(moment, served) if served else moment for served in at]
+    # Online a moment is told in whole seconds: what is served is of some time within that one.
+    entity_df[EVENT_TIMESTAMP] = [max(moment, served + ALMOST_A_SECOND) if served else moment for served in at]
     with answering():
         offline = store.get_historical_features(entity_df=entity_df, features=service).to_arrow().to_pydict()
     ttl = spec.features.ttl_days * 86_400

@@ -23,6 +23,7 @@ from include.core.errors import DataError, UsageError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.core.text import composed
+from include.ingestion import event_time
 from include.ingestion.expectations import RuleOutcome
 from include.ingestion.files import Flag
 from include.ingestion.rows import NO_ROWS, POSITION, RowReasons, Rows, are_among, ascending, cast_delivered
@@ -33,6 +34,7 @@ from include.lakehouse.schemas import (
     CLEAN,
     EVENT_TIMESTAMP,
     EXTRA_COLUMNS,
+    LABELS,
     METRICS,
     PARTITION,
     PROFILES,
@@ -41,7 +43,6 @@ from include.lakehouse.schemas import (
     REASONS,
     ROW_NUMBER,
     SOURCE_FILE,
-    TIMESTAMP,
     WORKING,
     Table,
 )
@@ -180,7 +181,7 @@ def as_delivered(spec: ModelSpec, raw: pa.Table) -> pa.Table:
 
 def _by_source(spec: ModelSpec) -> dict[str, str]:
     """The columns by what the delivered files call them, as that is compared."""
-    return {composed(spec.sources[name]): name for name in spec.columns}
+    return {composed(source): name for name, source in spec.sources.items() if name in spec.columns}
 
 
 def _extra_columns(raw: pa.Table) -> Iterator[str]:
@@ -203,7 +204,13 @@ def history(run: Run, keys: pa.Table | None) -> BatchHistory:
     Args:
         keys: the typed key of each row, in order; None where nobody looks for it.
     """
-    return BatchHistory(run.partition.end, row_count_band(run), NO_ROWS if keys is None else known_keys(run, keys))
+    labels = run.table(LABELS)
+    return BatchHistory(
+        complete=run.partition.end,
+        row_count_band=row_count_band(run),
+        known_keys=NO_ROWS if keys is None else known_keys(run, keys),
+        labels=run.lake.count(labels, where=within(run.partition)) if run.lake.exists(labels) else 0,
+    )
 
 
 def row_count_band(run: Run, delivered: Table = RAW, accepted: Table = CLEAN) -> tuple[float, float] | None:
@@ -358,8 +365,7 @@ def _accepted(run: Run) -> Iterator[pa.RecordBatch]:
                 where=f"{run.spec.name}, batch of {run.partition}",
                 fix="Validate again",
             )
-        times = pa.repeat(pa.scalar(run.partition.start, TIMESTAMP), accepted.num_rows)
-        timed = typed.columns.append_column(EVENT_TIMESTAMP, times)
+        timed = typed.columns.append_column(EVENT_TIMESTAMP, event_time.of(run.spec, run.partition, typed.columns))
         yield from timed.append_column(
             PARTITION, pa.repeat(pa.scalar(run.partition.key), accepted.num_rows)
         ).to_batches()

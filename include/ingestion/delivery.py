@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.core.errors import ConfigError, DeliveryError
 from include.core.partition import Partition
@@ -26,7 +27,7 @@ from include.ingestion.plain_files import NotPlainError
 from include.ingestion.weight import Weight
 from include.lakehouse.decisions import Reason
 from include.lakehouse.run import open_run
-from include.lakehouse.schemas import ROW_NUMBER, SOURCE_FILE
+from include.lakehouse.schemas import ROW_NUMBER, SOURCE_FILE, WORKING
 
 MARKER = "_SUCCESS"
 WHOLE_BYTES = 1 << 30
@@ -40,6 +41,7 @@ PACKAGES = {"abfs": "adlfs", "abfss": "adlfs", "az": "adlfs", "gcs": "gcsfs", "g
 """By scheme of a URL, the package through which fsspec reads it. Not all of them need be installed."""
 
 Kind = Literal["batches", "labels"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Delivery:
     """How the model's files are written."""
     sources: Mapping[str, str]
     """By column that the model declares, its name in the files."""
+    generated_key: str | None = None
+    """The column, of no file, that names each row by its place in the delivery."""
     flags: list[tuple[str, Flag]] = field(default_factory=list, compare=False)
     """By source file the rows that it could not hold as they were meant, once they have been read."""
     types: dict[str, str] = field(default_factory=dict, compare=False)
@@ -67,8 +71,8 @@ class Delivery:
         # The name of the folder is agreed with the outside systems.
         folder = f"{settings.landing_uri}/{spec.name}/{kind}/batch_date={partition.key}"
         columns = spec.columns if kind == "batches" else (*spec.entity.keys, spec.target)
-        sources = {name: spec.sources[name] for name in columns}
-        return cls(spec.name, kind, partition, folder, spec.deliveries, sources)
+        sources = {name: spec.sources[name] for name in columns if name in spec.sources}
+        return cls(spec.name, kind, partition, folder, spec.deliveries, sources, spec.generated_key)
 
     @property
     def marker(self) -> str:
@@ -92,8 +96,8 @@ class Delivery:
 
         Returns:
             The columns ``source_file`` (string, below the landing folder) and ``row_number`` (int64, from 1
-            in each file), then every delivered column as string, where an empty cell is null, by the name that
-            the model gives it. A file without a byte has no further columns and no rows.
+            in each file), the key where it is generated, then every delivered column as string, where an empty cell
+            is null, by the name that the model gives it. A file without a byte has no further columns and no rows.
 
         Raises:
             DeliveryError: no marker, no file, or a file that cannot be read.
@@ -135,7 +139,7 @@ class Delivery:
 
     def _chunks_of(self, names: Sequence[str]) -> Iterator[pa.Table]:
         first: list[str] | None = None
-        weight = Weight()
+        weight, before = Weight(), 0
         for name in names:
             number = 0
             file = DeliveredFile(partial(self._open, name), f"{self.folder}/{name}", self.form, self.sources)
@@ -149,8 +153,9 @@ class Delivery:
                         where=self.folder,
                         fix="Deliver them alike",
                     )
-                yield self._numbered(name, rows, number)
+                yield self._numbered(name, rows, number, before + number)
                 number += rows.num_rows
+            before += number
             self.flags.extend((self.source_file(name), flag) for flag in file.flags)
             self.types.update(file.retyped)
             self.ignored.update(file.ignored)
@@ -290,12 +295,20 @@ class Delivery:
         """How tables name a file: by its path below the landing folder."""
         return f"{self.model}/{self.kind}/batch_date={self.partition.key}/{name}"
 
-    def _numbered(self, name: str, rows: pa.Table, before: int) -> pa.Table:
+    def _numbered(self, name: str, rows: pa.Table, in_file: int, in_delivery: int) -> pa.Table:
+        """The rows with their places, and those before them in the file and in the delivery."""
+        numbers = np.arange(1, rows.num_rows + 1, dtype=np.int64)
         added = {
             SOURCE_FILE: pa.repeat(self.source_file(name), rows.num_rows),
-            ROW_NUMBER: pa.array(np.arange(before + 1, before + rows.num_rows + 1, dtype=np.int64)),
+            ROW_NUMBER: pa.array(numbers + in_file),
         }
-        return pa.table({**added, **{column: rows[column] for column in rows.column_names}})
+        if self.generated_key and rows.num_columns:
+            places = pa.array(numbers + in_delivery).cast(pa.string())
+            added[self.generated_key] = pc.binary_join_element_wise(self.partition.key, places, "/")
+        # A delivered column of the key's name is another one.
+        return pa.table(
+            {**added, **{f"{WORKING}{own}" if own in added else own: rows[own] for own in rows.column_names}}
+        )
 
 
 # What the delivery sensors ask: is it there, and what exactly is waited for. Cheap, and safe to ask often.

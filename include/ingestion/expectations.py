@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
@@ -28,12 +28,14 @@ _VALUES: Mapping[str, tuple[type, ...]] = {
     "number": (int, float),
     "text": (str,),
     "date": (date,),
+    "timestamp": (datetime,),
     "boolean": (bool,),
 }
 """By type of a column, what a value of it is in YAML."""
 _HOW = {
     **dict.fromkeys(("integer", "number"), "Write a number, without quotes"),
     "date": "Write a date, without quotes: 2025-01-31",
+    "timestamp": "Write a moment and its zone, without quotes: 2025-01-31T06:00:00Z",
     "boolean": "Write true or false, without quotes",
 }
 
@@ -164,7 +166,18 @@ def _rule(spec: ModelSpec, place: str, entry: object, known: Collection[str]) ->
     _check_keys(place, kind, arguments)
     columns = tuple(_columns(known, place, arguments))
     _check_values(spec, place, arguments)
+    if columns and all(name in spec.columns and spec.columns[name].type == "timestamp" for name in columns):
+        arguments = {key: _in_utc(value) for key, value in arguments.items()}
     return Rule(place, type_, severity, columns, arguments, _reason(spec, type_, columns))
+
+
+def _in_utc(value: Any) -> Any:
+    """A moment, and each of a list, with the zone that the values of a column have."""
+    if isinstance(value, list):
+        return [_in_utc(item) for item in value]
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return datetime.combine(value, time.min, UTC) if isinstance(value, date) else value
 
 
 def _wrong_type(where: str, type_: object) -> ConfigError:

@@ -138,6 +138,7 @@ class DeliveredFile:
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         )
+        parse.ignore_empty_lines = len(names) > 1  # of one column each line is a row, with a value or without
         blocks = pacsv.ReadOptions(block_size=BLOCK_BYTES)
         return pacsv.open_csv(
             pa.PythonFile(file, mode="r"), read_options=blocks, parse_options=parse, convert_options=as_text

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.ingestion import batch, expectations
 from include.ingestion.bad_file import BadFile, position
@@ -22,7 +23,6 @@ from include.lakehouse.decisions import Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
     ARRIVED_AT,
-    EVENT_TIMESTAMP,
     LABELS,
     PARTITION,
     QUARANTINE_LABELS,
@@ -109,6 +109,7 @@ def load(run: Run, delivery: Delivery) -> LabelsVerdict:
         flagged = pc.and_(pc.equal(delivered[SOURCE_FILE], file), pc.equal(delivered[ROW_NUMBER], flag.row))
         reasons.add(flag.reason, np.flatnonzero(flagged))
     why = [*_check_rules(spec, typed, reasons, null), *_unlike_others(run, delivered.num_rows, int(null.sum()))]
+    why += _unlike_batch(run, delivered.num_rows)
     unusable = reasons.rows()
     if unusable.size > spec.ingestion.quarantine_budget * delivered.num_rows:
         why.append(Reason.QUARANTINE_BUDGET_EXCEEDED.value)
@@ -122,7 +123,6 @@ def load(run: Run, delivery: Delivery) -> LabelsVerdict:
     left_out = ascending(unusable, unlabelled)
     used = typed.columns.take(pa.array(np.flatnonzero(~are_among(np.arange(delivered.num_rows), left_out))))
     added = {
-        EVENT_TIMESTAMP: pa.scalar(partition.start, TIMESTAMP),
         ARRIVED_AT: pa.scalar(run.labels_available_at(), TIMESTAMP),
         PARTITION: pa.scalar(partition.key),
     }
@@ -173,6 +173,25 @@ def _unlike_others(run: Run, delivered: int, null: int) -> list[str]:
     return [Reason.ROW_COUNT_OFF_BAND.value] if learned.severity == "reject_batch" else []
 
 
+def _unlike_batch(run: Run, delivered: int) -> list[str]:
+    """Whether there are as many labels as rows, where a label is known by its place alone: else it is of another row.
+
+    Raises:
+        DataError: the rows are not there yet.
+    """
+    if not run.spec.generated_key:
+        return []
+    raw = run.table(RAW)
+    rows = run.lake.count(raw, where=within(run.partition)) if run.lake.exists(raw) else 0
+    if not rows:
+        raise DataError(
+            "labels come before the rows that they are told by",
+            where=f"{run.spec.name}, labels of {run.partition}",
+            fix=f"Run {run.spec.name}.ingest_batch for {run.partition}, then clear this task",
+        )
+    return [] if rows == delivered else [Reason.LABELS_UNLIKE_ROWS.value]
+
+
 def _with_reasons(why: Sequence[str], rows: int, reasons: RowReasons) -> RowReasons:
     """Of every row, those of the whole before its own."""
     every = RowReasons()
@@ -190,7 +209,8 @@ def _quarantine(run: Run, delivered: pa.Table, reasons: RowReasons) -> None:
 
 
 def _check_columns(delivery: Delivery, delivered: pa.Table) -> None:
-    columns, wanted = delivered.column_names[2:], delivery.sources
+    added = (SOURCE_FILE, ROW_NUMBER, delivery.generated_key)
+    columns, wanted = [name for name in delivered.column_names if name not in added], delivery.sources
     missing = [source for name, source in wanted.items() if name not in columns]
     further = [position(n) for n, name in enumerate(columns) if name not in wanted]
     if missing or further:

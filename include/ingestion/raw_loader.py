@@ -64,7 +64,9 @@ class RawLoader:
         if self._chunked is not None:
             found = self._chunked.findings(self._raw(), self._offsets, types, flags)
         else:
-            found = validate(self._run.spec, pa.concat_tables(self._whole), file_types=types, flags=flags)
+            found = validate(
+                self._run.spec, self._run.partition, pa.concat_tables(self._whole), file_types=types, flags=flags
+            )
         return replace(found, ignored=self._delivery.ignored)
 
     def rows(self, wanted: Rows | None) -> Iterator[tuple[pa.Table, Rows]]:
@@ -108,7 +110,7 @@ class RawLoader:
         self._bytes += delivered.nbytes
         self._whole.append(delivered)
         if self._chunked is None and (self.count > WHOLE_ROWS or self._bytes > WHOLE_BYTES):
-            self._chunked = ChunkedValidator(self._run.spec)
+            self._chunked = ChunkedValidator(self._run.spec, self._run.partition)
         if self._chunked is not None:
             held, self._whole = self._whole, []
             start = self.count - sum(rows.num_rows for rows in held)

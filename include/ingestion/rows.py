@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, time
 from decimal import Decimal
-from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -17,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.core.spec import ModelSpec
+from include.ingestion import moments
 from include.lakehouse.decisions import Reason
-from include.lakehouse.schemas import WORKING, typed_columns
+from include.lakehouse.schemas import TIMESTAMP, WORKING, typed_columns
 
 Rows = npt.NDArray[np.int64]
 """Positions of rows in a batch, from 0, ascending."""
@@ -30,6 +27,7 @@ _REASONS = {
     pa.int64(): Reason.NOT_AN_INTEGER,
     pa.float64(): Reason.NOT_A_NUMBER,
     pa.date32(): Reason.NOT_A_DATE,
+    TIMESTAMP: Reason.NOT_A_TIMESTAMP,
     pa.bool_(): Reason.NOT_A_BOOLEAN,
 }
 
@@ -37,16 +35,11 @@ _REASONS = {
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 # Some tools write 7.0 for 7 where a column has nulls.
 _INTEGER = r"^[+-]?\d{1,19}(\.0*)?$"
-# A time of day that is none: spreadsheets and Parquet write days so.
-_ISO_DAY = r"^\d{4}-\d\d-\d\d([T ]00:00(:00(\.0+)?)?Z?)?$"
 BOOLEANS: Mapping[str, bool] = MappingProxyType(
     {"true": True, "yes": True, "t": True, "y": True, "1": True}
     | {"false": False, "no": False, "f": False, "n": False, "0": False}
 )
 """What a boolean is written as, in any case."""
-_FIRST_DAY = (date.min - date(1970, 1, 1)).days
-_DATE_CHARACTERS = 64
-"""No date is longer: what is remembered of texts stays small."""
 _LEAST, _MOST = (pa.scalar(Decimal(bound), pa.decimal128(38)) for bound in (-(2**63), 2**63 - 1))
 
 
@@ -132,7 +125,7 @@ class Notation:
     null_values: frozenset[str] = frozenset()
     """Texts that stand for null, without spaces around."""
     format: str | None = None
-    """Of dates, as for ``strptime``; None for ISO 8601."""
+    """Of dates and timestamps, as for ``strptime``; None for ISO 8601."""
 
 
 def notations(spec: ModelSpec) -> dict[str, Notation]:
@@ -162,7 +155,7 @@ def cast(
     that is not finite as float64 does not fit.
 
     Args:
-        columns: int64, float64, date32, bool or string, by name (`schemas.typed_columns`).
+        columns: int64, float64, date32, timestamp, bool or string, by name (`schemas.typed_columns`).
         written: how their cells are written, where that is not as usual.
     """
     typed: dict[str, pa.Array] = {}
@@ -211,7 +204,9 @@ def _typed(strings: pa.Array, type_: pa.DataType, form: str | None = None) -> pa
     if pa.types.is_boolean(type_):
         return _booleans(strings)
     if pa.types.is_date(type_):
-        return _dates(strings, form)
+        return moments.days(strings, form)
+    if pa.types.is_timestamp(type_):
+        return moments.moments(strings, form)
     plainly = _all_plain(strings, type_)
     if plainly is not None:
         return plainly
@@ -251,29 +246,3 @@ def _booleans(strings: pa.Array) -> pa.BooleanArray:
     written = pc.utf8_lower(pc.utf8_trim_whitespace(strings))
     places = pc.index_in(written, value_set=pa.array(list(BOOLEANS)))
     return pa.array(list(BOOLEANS.values())).take(places)
-
-
-def _dates(strings: pa.Array, form: str | None) -> pa.Date32Array:
-    """Each text that is there is read once: a column of days has few."""
-    if form is None:
-        with suppress(pa.ArrowInvalid):
-            days = strings.cast(pa.date32())
-            # Arrow also reads a year 0.
-            if len(strings) == days.null_count or pc.min(days.view(pa.int32())).as_py() >= _FIRST_DAY:
-                return days
-    encoded = strings.dictionary_encode()
-    days = [_day(text, form) if len(text) <= _DATE_CHARACTERS else None for text in encoded.dictionary.to_pylist()]
-    return pa.array(days, pa.date32()).take(encoded.indices)
-
-
-@lru_cache(maxsize=1 << 16)
-def _day(text: str, form: str | None) -> date | None:
-    """The day that a text says; None where it says none, or a time of day, too."""
-    text = text.strip()
-    try:
-        if form is None:
-            return date.fromisoformat(text[:10]) if re.fullmatch(_ISO_DAY, text, re.ASCII) else None
-        at = datetime.strptime(text, form)  # noqa: DTZ007  (a day has no zone)
-    except ValueError:
-        return None
-    return at.date() if at.time() == time.min and at.tzinfo is None else None

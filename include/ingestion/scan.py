@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.ingestion import event_time
 from include.ingestion.bad_file import position
 from include.ingestion.expectations import EXAMPLES, Failure
 from include.ingestion.rows import NO_ROWS, Cast, Rows, error_reason
@@ -34,6 +35,7 @@ _TYPES = {
     "number": ("int", "uint", "float", "double", "halffloat", "decimal"),
     "text": ("string", "large_string", "dictionary", "date", "timestamp", "null"),
     "date": ("string", "large_string", "dictionary", "date", "timestamp", "null"),
+    "timestamp": ("string", "large_string", "dictionary", "date", "timestamp", "null"),
     "boolean": ("string", "large_string", "dictionary", "bool", "int", "uint", "null"),
 }
 """Arrow types, by the start of their names, that a column of model.yaml can have in a Parquet file."""
@@ -54,12 +56,13 @@ _DIGITS = re.compile(r"\d(?:[ -]?\d){12,18}")
 class BatchScan:
     """Gathered chunk by chunk; positions count from 0 over the whole batch."""
 
-    def __init__(self, spec: ModelSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: ModelSpec, partition: Partition) -> None:
+        self._spec, self._partition = spec, partition
         self.rows = 0
         self.profile = Profile(spec)
         self._cast_errors: dict[str, list[Rows]] = {}
         self._suspects: dict[str, list[Rows]] = {}
+        self._misdated: dict[str, list[Rows]] = {}
         self._hidden: set[str] = set(spec.personal_columns)
         self._valid: Counter[str] = Counter()
         self._newest: pd.Timestamp | None = None
@@ -76,8 +79,10 @@ class BatchScan:
                 failed_casts = np.flatnonzero(cast.errors[name])
                 self._valid[name] += failed_casts.size
                 self._cast_errors.setdefault(name, []).append(failed_casts + start)
-            if column.type == "text" and not column.pii:
+            if column.type == "text" and not column.pii and not column.generated:
                 self._add_suspects(name, delivered[name], start)
+        for reason, rows in event_time.misdated(self._spec, self._partition, cast).items():
+            self._misdated.setdefault(reason, []).append(rows + start)
         fresh = self._spec.ingestion.freshness
         if fresh is not None and fresh.column in delivered.column_names:
             texts = cast.columns[fresh.column].cast(pa.string()).to_pandas()
@@ -109,6 +114,12 @@ class BatchScan:
         """By reason, the rows whose value in an untagged text column looks like personal data."""
         return {Reason.SUSPECTED_PII.about(name): np.concatenate(parts) for name, parts in self._suspects.items()}
 
+    @property
+    def misdated(self) -> dict[str, Rows]:
+        """By reason, the rows whose event time is missing or not in the partition; only reasons that a row has."""
+        found = {reason: np.concatenate(parts) for reason, parts in self._misdated.items()}
+        return {reason: rows for reason, rows in found.items() if rows.size}
+
     def cast_failures(self) -> list[tuple[Failure, Rows]]:
         """The cells that fit no type, as failures of their columns, each with its rows.
 
@@ -128,14 +139,14 @@ class BatchScan:
             names: the columns of the delivery's table.
             file_types: by column the type in a Parquet file.
         """
-        columns = [name for name in names if name not in (SOURCE_FILE, ROW_NUMBER)]
+        columns = [name for name in names if name not in (SOURCE_FILE, ROW_NUMBER, self._spec.generated_key)]
         if not columns:
             return [Reason.EMPTY_FILE.value]
         if not set(columns) & set(self._spec.columns):
             return [Reason.NO_HEADER.value]
         return [
             *([] if self.rows else [Reason.NO_ROWS.value]),
-            *(Reason.MISSING_COLUMN.about(name) for name in self._spec.columns if name not in columns),
+            *(Reason.MISSING_COLUMN.about(name) for name in self._spec.columns if name not in names),
             *(
                 Reason.EXTRA_COLUMN.about(position(n))
                 for n, name in enumerate(columns)
@@ -184,8 +195,12 @@ class Profile:
         self._samples: dict[str, list[np.ndarray]] = {
             name: [] for name, column in spec.columns.items() if column.type in ("integer", "number")
         }
-        # Each day is a new one, so days are counted only.
-        self._of_categories = [name for name, column in spec.columns.items() if column.type in ("text", "boolean")]
+        # Each day, and each made key, is a new one: they are counted only.
+        self._of_categories = [
+            name
+            for name, column in spec.columns.items()
+            if column.type in ("text", "boolean") and name != spec.generated_key
+        ]
 
     def update(self, typed: pa.Table) -> None:
         """Count in the next rows: the columns of model.yaml, typed."""

@@ -315,5 +315,5 @@ def _validate_again(run: Run) -> tuple[Reprocessing, pa.Table]:
 
     waiting, spec = Waiting.of(run), run.spec
     delivered, shape = waiting.delivered(spec), waiting.shape(spec)
-    findings = validation.validate(spec, delivered, flags=waiting.flags, shape=shape)
+    findings = validation.validate(spec, run.partition, delivered, flags=waiting.flags, shape=shape)
     return waiting.staying(verdict.of(spec, findings, batch.history(run, findings.keys)))

@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.ingestion import expectations, suite
+from include.ingestion import event_time, expectations, suite
 from include.ingestion.expectations import EXAMPLES, KINDS, Failure, Rule, RuleOutcome
 from include.ingestion.files import Flag
 from include.ingestion.rows import NO_ROWS, POSITION, Rows, are_among, ascending, cast_delivered
@@ -85,6 +86,7 @@ class Findings:
 
 def validate(
     spec: ModelSpec,
+    partition: Partition,
     delivered: pa.Table,
     *,
     file_types: Mapping[str, str] | None = None,
@@ -106,7 +108,7 @@ def validate(
     Raises:
         ConfigError: expectations.yaml is wrong.
     """
-    rules, scan = expectations.load(spec), BatchScan(spec)
+    rules, scan = expectations.load(spec), BatchScan(spec, partition)
     typed = cast_delivered(spec, delivered)
     scan.update(delivered, typed)
     duplicates = _duplicates(delivered)
@@ -124,11 +126,11 @@ def validate(
 class ChunkedValidator:
     """Validates one batch whose rows are shown one chunk after the other."""
 
-    def __init__(self, spec: ModelSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: ModelSpec, partition: Partition) -> None:
+        self._spec, self._partition = spec, partition
         self._types = typed_columns(spec)
         self._rules = expectations.load(spec)
-        self._scan = BatchScan(spec)
+        self._scan = BatchScan(spec, partition)
         self._names: list[str] = []
         self._folder = TemporaryDirectory(prefix="flightline-")
         self._stage = Path(self._folder.name) / "typed.parquet"
@@ -161,7 +163,7 @@ class ChunkedValidator:
         self._writer.write_table(typed.columns.select(self._staged))
         places = {name: np.flatnonzero(flags) for name, flags in typed.errors.items()}
         cast_errors = {name: rows + start for name, rows in places.items()}
-        candidates = [*places.values()]
+        candidates = [*places.values(), *event_time.misdated(self._spec, self._partition, typed).values()]
         for n, rule in self._alone.items():
             rows = may_fail(rule, typed.columns)
             if rows is None:

@@ -39,6 +39,10 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     ),
     Reason.NO_ROWS: ("the file has a header and no rows", "Have the sender deliver it again"),
     Reason.NO_LABELS: ("no label has a value", "Ask the sender whether none is known of the whole partition"),
+    Reason.LABELS_UNLIKE_ROWS: (
+        "there are not as many labels as rows in the batch, and a label is known by its place alone",
+        "Have the sender deliver one label for each row, in the order of the rows; an empty one where there is none",
+    ),
     Reason.MISSING_COLUMN: (
         "column {columns} is not delivered",
         "Have the sender add it, or take it out of columns in model.yaml",
@@ -81,6 +85,8 @@ class BatchHistory:
     """Least and greatest number of rows that are usual; None while too few batches are there to tell."""
     known_keys: Rows = field(default_factory=lambda: NO_ROWS)
     """Positions of the rows whose key another batch has, where ``ingestion.repeated_key`` quarantines them."""
+    labels: int = 0
+    """That are there of the partition already."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +273,8 @@ def _rows_to_look_at(
     spec: ModelSpec, findings: Findings, history: BatchHistory
 ) -> Iterator[tuple[str, Severity, Rows]]:
     """Rows that wait for somebody to look at them, by reason."""
+    for reason, rows in findings.scan.misdated.items():
+        yield reason, "quarantine_row", rows
     for reason, rows in findings.scan.suspects.items():
         yield reason, spec.ingestion.suspected_pii, rows
     if history.known_keys.size:
@@ -279,6 +287,9 @@ def _unlike_others(spec: ModelSpec, findings: Findings, history: BatchHistory) -
     if band and learned and not band[0] <= rows <= band[1]:
         usual = f"{rows} rows, usual are {math.ceil(band[0])} to {math.floor(band[1])}"
         yield Reason.ROW_COUNT_OFF_BAND.value, learned.severity, usual
+    if spec.generated_key and history.labels:
+        again = f"{history.labels} labels are there: unless the rows are the same, have the labels delivered again, too"
+        yield Reason.LABELS_UNLIKE_ROWS.value, "warn", again
     fresh = spec.ingestion.freshness
     if fresh is not None and findings.scan.is_stale(history.complete):
         yield (

@@ -119,6 +119,7 @@ class Reason(StrEnum):
     UNSUPPORTED_TYPE = "unsupported_type"
     NO_ROWS = "no_rows"
     NO_LABELS = "no_labels"
+    LABELS_UNLIKE_ROWS = "labels_unlike_rows"
     MISSING_COLUMN = "missing_column"
     EXTRA_COLUMN = "extra_column"
     RETYPED_COLUMN = "retyped_column"
@@ -180,6 +181,8 @@ class Reason(StrEnum):
     NOT_A_NUMBER = "not_a_number"
     NOT_A_TEXT = "not_a_text"
     NOT_A_BOOLEAN = "not_a_boolean"
+    NOT_A_TIMESTAMP = "not_a_timestamp"
+    OUTSIDE_PARTITION = "outside_partition"
     # what is served online
     SKEWED_FEATURE = "skewed_feature"
     EXPIRED_VALUES = "expired_values"

@@ -47,6 +47,7 @@ COLUMN_TYPES: Mapping[str, pa.DataType] = {
     "number": pa.float64(),
     "text": pa.string(),
     "date": pa.date32(),
+    "timestamp": TIMESTAMP,
     "boolean": pa.bool_(),
 }
 """By the type of a column in model.yaml."""
@@ -192,7 +193,7 @@ def _clean(spec: ModelSpec) -> Columns:
 
 
 def _labels(spec: ModelSpec) -> Columns:
-    own = {EVENT_TIMESTAMP: TIMESTAMP, ARRIVED_AT: TIMESTAMP, PARTITION: pa.string()}
+    own = {ARRIVED_AT: TIMESTAMP, PARTITION: pa.string()}
     return _together(spec, "labels", key_types(spec), {spec.target: pa.float64()}, own)
 
 
@@ -281,10 +282,11 @@ PROFILES = Table(
 LABELS = Table(
     "labels",
     _labels,
-    _entity(EVENT_TIMESTAMP),
+    _entity(),
     (PARTITION,),
     writer="ingestion.load_labels",
-    promise="One finite label an entity and partition; arrived_at says from when on it may be known.",
+    promise="One finite label an entity and partition; arrived_at says from when on it may be known. Its event time is "
+    "that of its row.",
 )
 FEATURES = Table(
     "features",

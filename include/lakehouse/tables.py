@@ -270,6 +270,7 @@ class Lakehouse:
         counts = self._compact(opened)
         removed = opened.vacuum(retention_hours=24 * table.table.retention_days, dry_run=False)
         opened.create_checkpoint()
+        opened.cleanup_metadata()  # each write lists the commits that are there
         return *counts, len(removed)
 
     def _compact(self, opened: DeltaTable) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from include.core.sections import Task
 from include.core.spec import ModelSpec
 from include.evaluation import interval, metrics
 from include.evaluation.metrics import Floats
-from include.lakehouse.schemas import ARRIVED_AT, EVENT_TIMESTAMP, LABELS, PARTITION, PREDICTION
+from include.lakehouse.schemas import ARRIVED_AT, LABELS, PARTITION, PREDICTION
 from include.lakehouse.selection import between
 from include.lakehouse.tables import Lakehouse
 from include.lakehouse.windows import BEST, COUNTS, first_partition
@@ -65,7 +65,7 @@ def measure(
     labels = lake.read_if_exists(
         LABELS.of(spec),
         where=[*between(first_partition(spec, partition), partition), (ARRIVED_AT, "<=", as_of)],
-        columns=[*spec.entity.keys, PARTITION, EVENT_TIMESTAMP, spec.target],
+        columns=[*spec.entity.keys, PARTITION, spec.target],
     )
     if labels is None or reference is None:
         return Performance(counts, None)

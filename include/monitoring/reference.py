@@ -9,7 +9,7 @@ import pandas as pd
 from include.core.spec import ModelSpec
 from include.lakehouse import reference_profiles
 from include.lakehouse.reference_profiles import Floats
-from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION, PREDICTION, RESIDUAL, SPLIT, WORKING
+from include.lakehouse.schemas import PARTITION, PREDICTION, RESIDUAL, SPLIT, WORKING
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions
 from include.training import training_set
@@ -32,16 +32,16 @@ class Reference:
     partitions: tuple[str, ...]
     """Keys of those whose rows are in it, oldest first."""
     fitted: pd.DataFrame
-    """Entity's key and event time of the rows that the version was fitted to, or tuned on."""
+    """Entity's key and partition of the rows that the version was fitted to, or tuned on."""
 
     @property
     def n_features(self) -> int:
         return len(self.features.columns)
 
     def was_fitted_to(self, rows: pd.DataFrame) -> pd.Series:
-        """Of rows with the entity's key and event time: whether the version has seen their labels."""
+        """Of rows with the entity's key and partition: whether the version has seen their labels."""
         named = list(self.fitted.columns)
-        near = self.fitted[self.fitted[EVENT_TIMESTAMP].isin(rows[EVENT_TIMESTAMP].unique())]
+        near = self.fitted[self.fitted[PARTITION].isin(rows[PARTITION].unique())]
         matched = rows[named].merge(near, on=named, how="left", indicator=SEEN)
         return pd.Series(matched[SEEN].eq("both").to_numpy(), index=rows.index)
 
@@ -55,13 +55,13 @@ def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
     """
     found = versions.get(spec, version)
     registration.of(spec, lake, found)
-    named = [*spec.entity.keys, EVENT_TIMESTAMP]
+    named = [*spec.entity.keys, PARTITION]
     rows = training_set.stored(
         spec,
         lake,
         found.tag("training_set"),
         int(found.tag("training_set.version")),
-        columns=[*named, SPLIT, PARTITION],
+        columns=[*named, SPLIT],
     )
     profile = reference_profiles.read(spec, lake, version)
     return Reference(

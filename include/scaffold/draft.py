@@ -41,7 +41,7 @@ SCHEMAS = PROJECT_ROOT / "docs" / "schema"
 _METRICS = {Task.REGRESSION: "adjusted_r2", Task.BINARY: "auc", Task.MULTICLASS: "accuracy"}
 _FRESH_HOURS = {Grain.HOUR: 24, Grain.DAY: 48, Grain.WEEK: 24 * 14, Grain.MONTH: 24 * 62}
 """Two partitions, or a day: a date without an hour is that of its midnight."""
-_PLURAL = {"integer": "numbers", "number": "numbers", "date": "dates", "boolean": "booleans"}
+_PLURAL = {"integer": "numbers", "number": "numbers", "date": "dates", "timestamp": "timestamps", "boolean": "booleans"}
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 _.-]*[A-Za-z0-9_.]|[A-Za-z]")
 
 
@@ -87,17 +87,26 @@ class Draft:
 
     @property
     def columns(self) -> list[Column]:
-        """Those of a batch."""
-        return [column for column in self.profile.columns.values() if column is not self.target.value]
+        """Those of a batch, and the key that is made."""
+        generated = [key for key in self.keys.value if key.generated]
+        return [*generated, *(column for column in self.profile.columns.values() if column is not self.target.value)]
 
     @property
     def names_time(self) -> bool:
-        """Whether the folder can say which column is the time: ``ingestion.freshness`` reads dates, or ISO 8601."""
+        """Whether the folder can say which column is the time: ``ingestion.freshness`` reads no other texts."""
         when = self.time.value
         if when is None:
             return False
         type_ = self.profile.columns[when.columns[0]].type
-        return type_ == "date" or (when.is_iso and type_ == "text")
+        return type_ in ("date", "timestamp") or (when.is_iso and type_ == "text")
+
+    @property
+    def event_time(self) -> str | None:
+        """The column that ``event_time`` may name."""
+        when = self.time.value
+        type_ = self.profile.columns[when.columns[0]].type if when else None
+        fits = type_ == "timestamp" or (type_ == "date" and self.grain.value is not Grain.HOUR)
+        return when.columns[0] if when and fits else None
 
     def files(self, folder: Path) -> dict[str, str]:
         """The text of each file, by name."""
@@ -109,6 +118,7 @@ class Draft:
             "threshold": self.threshold,
             "window": self.window,
             "entity": self._entity(),
+            "event_time": self.event_time,
             "first_day": when.values.min().date() if when else self.today,
             "fresh_hours": _FRESH_HOURS[self.grain.value] if self.names_time else None,
             "described": [feature for feature in self.selection.features if feature.description],
@@ -174,12 +184,12 @@ class Draft:
     def _rules(self) -> Iterator[dict[str, Any]]:
         keys = [key.name for key in self.keys.value]
         rows = {"severity": "quarantine_row"}
-        if len(keys) == 1:
+        if len(keys) == 1 and not self.keys.value[0].generated:
             yield {"type": "expect_column_values_to_be_unique", "column": keys[0], **rows}
-        else:
+        elif len(keys) > 1:
             yield {"type": "expect_compound_columns_to_be_unique", "column_list": keys, **rows}
         for column in self.columns:
-            if column.name in self.selection.given_away:
+            if column.name in self.selection.given_away or column.generated:
                 continue
             if not column.nulls:
                 yield {"type": "expect_column_values_to_not_be_null", "column": column.name, **rows}
@@ -256,7 +266,7 @@ def _of_no_value(column: Column) -> str:
 
 
 def _values(column: Column) -> dict[str, Any] | None:
-    if not column.distinct or column.type in ("date", "boolean"):
+    if not column.distinct or column.type in ("date", "timestamp", "boolean"):
         return None
     if column.is_of_numbers:
         return _range(column)

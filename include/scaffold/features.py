@@ -77,20 +77,20 @@ def _reason(column: Column, is_date: bool) -> str:
 def _of(column: Column, taken: set[str]) -> list[Feature]:
     """A column of numbers as it is; of texts one feature for each value, one alone where there are two.
 
-    Of a date its year and its month, of a boolean 1 or 0.
+    Of a date its year and its month, of a timestamp its hour, too, of a boolean 1 or 0.
     """
     if column.is_of_numbers:
         return [Feature(column.name, quoted(column.name), "")]
     if column.type == "boolean":
         return [Feature(column.name, f"CAST({quoted(column.name)} AS INTEGER) AS {quoted(column.name)}", "")]
-    if column.type == "date":
+    if column.type in ("date", "timestamp"):
         return [
             Feature(
                 name := names.unused(f"{column.name}_{part}", taken),
                 f"EXTRACT({part.upper()} FROM {quoted(column.name)}) AS {name}",
                 f"{part.capitalize()} of {column.name}",
             )
-            for part in ("year", "month")
+            for part in ("year", "month", "hour")[: 3 if column.type == "timestamp" else 2]
         ]
     values = sorted(column.categories)
     found = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -10,12 +9,14 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from include.core.errors import UsageError
 from include.core.partition import Grain, Partition
 from include.core.sections import Task
 from include.core.text import shown
-from include.scaffold import times
+from include.lakehouse.schemas import ROW_NUMBER
+from include.scaffold import names, times
 from include.scaffold.profile import Column, Profile
 from include.scaffold.source import Source
 from include.scaffold.times import Times
@@ -57,9 +58,9 @@ class Wanted:
 
     def by_name(self, sources: Mapping[str, str]) -> Wanted:
         """The same, where a column may be called as its file does."""
-        names = {header: name for name, header in sources.items()}
-        keys, time = (tuple(names.get(column, column) for column in some) for some in (self.keys, self.time))
-        return replace(self, target=names.get(self.target, self.target), keys=keys, time=time)
+        named = {header: name for name, header in sources.items()}
+        keys, time = (tuple(named.get(column, column) for column in some) for some in (self.keys, self.time))
+        return replace(self, target=named.get(self.target, self.target), keys=keys, time=time)
 
 
 def target(profile: Profile, wanted: Wanted) -> Guess[Column]:
@@ -176,9 +177,11 @@ def keys(
     """The columns that name a row, together.
 
     Raises:
-        UsageError: the given ones do not, or none can be guessed.
+        UsageError: the given ones do not, or only a person can tell which do.
     """
     others = {name: column for name, column in profile.columns.items() if name != target}
+    if wanted.keys == (ROW_NUMBER,):
+        return Guess(_place(profile), GIVEN)
     if wanted.keys:
         return Guess(_given_keys(profile, target, when, length, wanted.keys), GIVEN)
     dates = set(when.columns) if when else set()
@@ -190,13 +193,13 @@ def keys(
     for test, reason in tests:
         if found := next((column for column in named if test(column)), None):
             return Guess((found,), reason)
-    raise _no_key(others, when, length, source)
+    return _without_key(profile, others, when, length, source)
 
 
 def _given_keys(
-    profile: Profile, target: str, when: Times | None, length: Grain, names: Sequence[str]
+    profile: Profile, target: str, when: Times | None, length: Grain, given: Sequence[str]
 ) -> tuple[Column, ...]:
-    found = tuple(_column(profile, name, "KEYS") for name in names)
+    found = tuple(_column(profile, name, "KEYS") for name in given)
     for column in found:
         problem = (
             "is the target" if column.name == target
@@ -210,7 +213,7 @@ def _given_keys(
     if not _name_rows(found, when, length):
         within = f" of one {length}" if when else ""
         raise UsageError(
-            f"two rows{within} have the same {', '.join(names)}",
+            f"two rows{within} have the same {', '.join(given)}",
             where="KEYS",
             fix="Name more columns: KEYS=store_id,product_id",
         )
@@ -225,7 +228,14 @@ def _name_rows(columns: Sequence[Column], when: Times | None, length: Grain) -> 
     return not frame.duplicated().any()
 
 
-def _no_key(others: Mapping[str, Column], when: Times | None, length: Grain, source: Source) -> UsageError:
+def _without_key(
+    profile: Profile, others: Mapping[str, Column], when: Times | None, length: Grain, source: Source
+) -> Guess[tuple[Column, ...]]:
+    """A key that is made of each row's place in its delivery.
+
+    Raises:
+        UsageError: columns would do, if they name a row in every later delivery, too: only a person knows.
+    """
     parts = [
         column
         for column in others.values()
@@ -234,17 +244,20 @@ def _no_key(others: Mapping[str, Column], when: Times | None, length: Grain, sou
     sets: list[tuple[Column, ...]] = [(column,) for column in parts if _name_rows((column,), when, length)]
     sets = sets or [pair for pair in combinations(parts, 2) if _name_rows(pair, when, length)]
     fits = [f"KEYS={','.join(column.name for column in some)}" for some in sets[:3]]
-    also = f"If they name a row in every later delivery, too, take {' or '.join(fits)}. " if fits else ""
-    mark = json.dumps(source.delimiter)
-    number = f"awk 'NR==1{{print \"row_id\" {mark} $0; next}} {{print NR-1 {mark} $0}}' {source.name} > numbered.csv"
-    trial = "" if source.types else f". To try it on this file: {number}; then DATA=numbered.csv"
-    return UsageError(
-        "no column numbers or names the rows, and the package cannot number them by itself: labels are joined to rows "
-        "by their key",
-        where=source.name,
-        fix=f"{also}{'Or have' if fits else 'Have'} the sender add a number that stays with its row, in batches and in "
-        f"labels{trial}",
-    )
+    if fits:
+        raise UsageError(
+            "no column numbers or names the rows",
+            where=source.name,
+            fix=f"If they name a row in every later delivery, too, take {' or '.join(fits)}. If none does, take "
+            f"KEYS={ROW_NUMBER}: then a row is named by its place, and its label by the same place among the labels",
+        )
+    return Guess(_place(profile), "no column names the rows: they are told by their place, and so are their labels")
+
+
+def _place(profile: Profile) -> tuple[Column, ...]:
+    texts = pa.chunked_array([pa.array(np.arange(1, profile.rows + 1)).cast(pa.string())])
+    name = names.unused("row_id", set(profile.columns))
+    return (Column(name, "text", name, texts, "", generated=True),)
 
 
 def _column(profile: Profile, name: str, where: str) -> Column:

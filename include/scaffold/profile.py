@@ -20,7 +20,7 @@ from include.ingestion.scan import looks_personal
 from include.lakehouse.schemas import COLUMN_TYPES
 from include.scaffold.source import Source
 
-Type = Literal["integer", "number", "text", "date", "boolean"]
+Type = Literal["integer", "number", "text", "date", "timestamp", "boolean"]
 LEAST_ROWS = 30
 """Fewer say nothing about what their columns hold."""
 MOST_CAST_ERRORS = 0.05
@@ -33,6 +33,8 @@ _FAR = 3
 """Times the range of all other values: nothing that is measured is as far from them."""
 FORMATS = (None, "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y")
 """Of dates; None is ISO 8601."""
+CLOCKS = ("%H:%M", "%H:%M:%S")
+"""After a date, of timestamps that are not ISO 8601."""
 _TRIED = 100
 """Values that are read first: most columns of texts hold no dates."""
 MOST_CATEGORIES = 20
@@ -43,8 +45,9 @@ _LEADING_ZERO = r"^[+-]?0\d"
 _PARQUET: Mapping[str, Type] = {
     **dict.fromkeys(("int", "uint"), "integer"),
     **dict.fromkeys(("float", "double", "halffloat", "decimal"), "number"),
-    **dict.fromkeys(("string", "large_string", "dictionary", "timestamp", "null"), "text"),
+    **dict.fromkeys(("string", "large_string", "dictionary", "null"), "text"),
     "date": "date",
+    "timestamp": "timestamp",
     "bool": "boolean",
 }
 """By the start of the Arrow type's name; ingestion takes no others."""
@@ -67,6 +70,8 @@ class Column:
     """Why its values may be personal data; empty where nothing says so."""
     notation: Notation = field(default_factory=Notation)
     """How its cells are written, where that is not as usual."""
+    generated: bool = False
+    """Whether it is a key that no file has: each row's place."""
 
     @cached_property
     def _cast(self) -> Cast:
@@ -79,12 +84,14 @@ class Column:
 
     @cached_property
     def numbers(self) -> Floats:
-        """One a row, not a number where there is none: of dates the day, of booleans 0 or 1, of texts what is one."""
+        """One a row, not a number where there is none: of dates the day, of timestamps the microsecond, of booleans
+        0 or 1, of texts what is one."""
         if self.type == "text":
             typed = cast(pa.table({self.name: self.texts}), {self.name: pa.float64()}).columns[self.name]
         else:
             typed = self._cast.columns[self.name]
             typed = typed.cast(pa.int32()) if self.type in ("date", "boolean") else typed
+            typed = typed.cast(pa.int64()) if self.type == "timestamp" else typed
         return np.asarray(typed.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 
     @cached_property
@@ -230,6 +237,8 @@ def _guessed(name: str, header: str, texts: pa.ChunkedArray, without: tuple[Type
     notation = _null_texts(texts)
     tried: list[tuple[Type, Notation]] = [("boolean", notation), ("integer", notation), ("number", notation)]
     tried += [("date", replace(notation, format=form)) for form in FORMATS]
+    clocks = [form and f"{form} {clock}" for form in FORMATS for clock in CLOCKS]
+    tried += [("timestamp", replace(notation, format=form)) for form in dict.fromkeys(clocks)]
     fitting = [
         column
         for type_, written in tried
@@ -237,16 +246,19 @@ def _guessed(name: str, header: str, texts: pa.ChunkedArray, without: tuple[Type
     ]
     if not fitting:
         return "text", Notation()
-    fewest = min(column.cast_errors for column in fitting if column.type == fitting[-1].type)
-    best = [column for column in fitting if column.type != "date" or column.cast_errors == fewest]
-    if best[0].type == "date" and any(not np.array_equal(best[0].numbers, other.numbers, True) for other in best[1:]):
+    kind = fitting[0].type
+    same = [column for column in fitting if column.type == kind or (kind, column.type) == ("date", "timestamp")]
+    fewest = min(column.cast_errors for column in same)
+    best = [column for column in same if column.cast_errors == fewest]
+    best = [column for column in best if column.type == best[0].type]
+    if any(not np.array_equal(best[0].numbers, other.numbers, True) for other in best[1:]):
         return "text", Notation()  # days that may be months: nobody knows which they are
     return best[0].type, best[0].notation
 
 
 def _fits(column: Column) -> bool:
     first = replace(column, texts=column.texts.drop_null().slice(0, _TRIED))
-    if column.type in ("date", "boolean") and 2 * first.cast_errors > len(first.texts):
+    if column.type in ("date", "timestamp", "boolean") and 2 * first.cast_errors > len(first.texts):
         return False
     present = len(column.texts) - column.nulls
     if not present:

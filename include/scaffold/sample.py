@@ -17,7 +17,7 @@ from include.core.errors import UsageError
 from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
-from include.ingestion.delivery import Delivery
+from include.ingestion.delivery import KINDS, Delivery
 from include.scaffold import profile, source, times, windows
 from include.scaffold.guess import Wanted
 from include.scaffold.source import Source
@@ -25,7 +25,7 @@ from include.scaffold.source import Source
 ROWS = 10_000
 """Of a larger file so many are taken: the newest ones where they have a time, others by chance."""
 PARTITIONS = 12
-"""So many are delivered where keys come again in each."""
+"""So many are delivered where keys come again in each, or each row's time counts."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Sample:
     def deliver(self, settings: Settings, spec: ModelSpec, partition: Partition) -> None:
         """Put the batch and the labels of a partition where they are expected."""
         rows = self.parts[partition]
-        for kind, columns in (("batches", list(spec.columns)), ("labels", [*spec.entity.keys, spec.target])):
-            delivery = Delivery.expected(settings, spec, kind, partition)  # type: ignore[arg-type]
+        for kind in KINDS:
+            delivery = Delivery.expected(settings, spec, kind, partition)
             content = pa.BufferOutputStream()
-            written = rows.select(columns).rename_columns([spec.sources[name] for name in columns])
+            written = rows.select(list(delivery.sources)).rename_columns(list(delivery.sources.values()))
             pacsv.write_csv(written, content, pacsv.WriteOptions(delimiter=spec.deliveries.delimiter))
             delivery.write(f"{spec.name}.csv", content.getvalue().to_pybytes())
 
@@ -56,7 +56,8 @@ def of(spec: ModelSpec, data: str, time: Sequence[str], scratch: Path) -> Sample
     """The rows of a file, or of what the section replay names, cut into deliveries.
 
     Where the keys are there once, the oldest rows are the first partition's, the history; the newest are those of the
-    next one that a split by time tests on. Where they come again, the newest partitions are delivered as they are.
+    next one that a split by time tests on. Where they come again, or each row's time counts (``event_time``), the
+    newest partitions are delivered as they are.
 
     Args:
         time: columns that say when a row was so; nothing where the folder says it.
@@ -69,7 +70,7 @@ def of(spec: ModelSpec, data: str, time: Sequence[str], scratch: Path) -> Sample
     read = _source(spec, data, scratch)
     texts = _with_key(spec, read.texts)
     wanted = [*spec.columns, spec.target]
-    if missing := [spec.sources[name] for name in wanted if name not in texts.column_names]:
+    if missing := [spec.sources.get(name, name) for name in wanted if name not in texts.column_names]:
         raise UsageError(
             f"has no column {', '.join(missing)}, which model.yaml names",
             where=read.name,
@@ -79,7 +80,7 @@ def of(spec: ModelSpec, data: str, time: Sequence[str], scratch: Path) -> Sample
     when = times.find(found, Wanted(time=tuple(time)).by_name(spec.sources).time or _dates(spec))
     usual = windows.usual_rows(when.values, spec.grain) if when else None
     keys = pd.DataFrame({name: texts[name].to_pandas() for name in spec.entity.keys})
-    if keys.duplicated().any() and when is not None:
+    if when is not None and (spec.event_time or keys.duplicated().any()):
         return Sample(read.name, _by_partition(spec, texts, when.values), usual)
     order = (
         np.random.default_rng(spec.training.seed).permutation(texts.num_rows)
@@ -109,9 +110,9 @@ def _source(spec: ModelSpec, data: str, scratch: Path) -> Source:
 
 
 def _with_key(spec: ModelSpec, texts: pa.Table) -> pa.Table:
-    """The rows, with the numbers that a replayed source gives them."""
+    """The rows, with a key that is made, or with the numbers that a replayed source gives them."""
     missing = [key for key in spec.entity.keys if key not in texts.column_names]
-    if spec.replay is None or len(missing) != 1:
+    if (spec.replay is None and spec.generated_key is None) or len(missing) != 1:
         return texts
     numbers = [str(number) for number in range(1, texts.num_rows + 1)]
     return texts.append_column(missing[0], pa.array(numbers, pa.string()))
@@ -119,6 +120,8 @@ def _with_key(spec: ModelSpec, texts: pa.Table) -> pa.Table:
 
 def _dates(spec: ModelSpec) -> Sequence[str]:
     """Where the folder says when a row was so; ``none`` where its rows are split without regard to that."""
+    if spec.event_time:
+        return [spec.event_time]
     if spec.training.split.kind != "by_time":
         return [times.NONE]
     return [spec.ingestion.freshness.column] if spec.ingestion.freshness else []

@@ -55,7 +55,7 @@ def find(profile: Profile, given: Sequence[str] = ()) -> Times | None:
     if given:
         return _of_given(profile, given)
     for column in profile.columns.values():
-        if column.type in ("text", "date") and (times := parse(column)) is not None:
+        if column.type in ("text", "date", "timestamp") and (times := parse(column)) is not None:
             return _joined(profile, column.name, _hours_beside(profile, times[0]), times)
     return None
 

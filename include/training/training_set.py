@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -15,12 +14,10 @@ from feast import FeatureStore
 
 from include.core.errors import DataError
 from include.core.partition import Partition
-from include.core.sections import Task
 from include.core.spec import ModelSpec
 from include.features.store import answering
 from include.lakehouse import windows
 from include.lakehouse.schemas import (
-    ARRIVED_AT,
     CLEAN,
     DRIFTED,
     EVENT_TIMESTAMP,
@@ -34,12 +31,9 @@ from include.lakehouse.schemas import (
     WEIGHT,
 )
 from include.lakehouse.tables import Lakehouse
-from include.training import concept_drift, leakage, splits
+from include.training import concept_drift, labelled_rows, leakage, splits
 
 log = logging.getLogger(__name__)
-
-MOST_CLASSES = 1_000
-"""Each takes its trees, those below the largest label that no row has, too."""
 
 
 @dataclass(frozen=True)
@@ -92,29 +86,25 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
         partition: labels that arrive after its own are not seen.
 
     Raises:
-        DataError: no label had arrived, one is null or no class of the task, none has features, a feature determines
-            the label, or the rows cannot be split as model.yaml wants.
+        DataError: no label had arrived, one is null or no class of the task, none or too few have features, a feature
+            determines the label, or the rows cannot be split as model.yaml wants.
     """
     known_at = partition.labels_available_at(spec.deliveries.label_delay)
     labels_version, features_version = (lake.version(table.of(spec)) for table in (LABELS, FEATURES))
-    labels, named = latest_labels(spec, lake, known_at, labels_version), [*spec.entity.keys, EVENT_TIMESTAMP]
-    known = len(labels)
-    # A key of a batch that is rejected or withdrawn would be joined to what it had before.
-    there = {key for key, rows in lake.rows_by_partition(FEATURES.of(spec)).items() if rows}
-    moments = [at for at in labels[EVENT_TIMESTAMP].unique() if Partition.of(at, spec.grain).key in there]
-    labels = labels[labels[EVENT_TIMESTAMP].isin(moments)].reset_index(drop=True)
-    names, joined, read_versions = _retrieve(spec, store, spec.feature_service, labels[named])
+    labelled = labelled_rows.find(spec, lake, known_at, labels_version, features_version)
+    named = [*spec.entity.keys, EVENT_TIMESTAMP]
+    names, joined, read_versions = _retrieve(spec, store, spec.feature_service, labelled.rows[named])
     # What our offline store read; a store that does not say so read what was there before the join.
     features_version = read_versions.get(spec.table("features"), features_version)
-    frame = labels.merge(joined, on=named, how="left", validate="one_to_one")
+    frame = labelled.rows.merge(joined, on=named, how="left", validate="one_to_one")
     found = frame[names].notna().any(axis=1)
     frame = frame[found].reset_index(drop=True)
-    without_features = known - len(frame)
+    without_features = labelled.known - len(frame)
     if frame.empty:
         raise DataError(
-            f"none of {known} labels has features by {known_at.isoformat()}",
+            f"none of {labelled.known} labelled rows has a feature that is not null",
             where=spec.table("features"),
-            fix=f"Run {spec.name}.build_features for the labelled partitions",
+            fix=f"Look at what {spec.file('features.sql')} makes of them",
         )
     suspected = leakage.check(
         frame,
@@ -217,29 +207,6 @@ def stored(spec: ModelSpec, lake: Lakehouse, training_set: str, table_version: i
     return table.to_pandas()
 
 
-def latest_labels(spec: ModelSpec, lake: Lakehouse, known_at: datetime, version: int | None = None) -> pd.DataFrame:
-    """Labels known at a moment, one per entity and event time: key, event_timestamp, target, partition_key.
-
-    A label that was delivered again counts as last delivered.
-    """
-    if known_at.tzinfo is None:
-        raise DataError(f"{known_at.isoformat()} has no time zone", fix="Hand in a UTC time")
-    table = lake.read(LABELS.of(spec), where=[(ARRIVED_AT, "<=", known_at)], version=version)
-    if table.num_rows == 0:
-        raise DataError(
-            f"no label had arrived by {known_at.isoformat()}",
-            where=spec.table("labels"),
-            fix=f"Run {spec.name}.ingest_labels first",
-        )
-    named = [*spec.entity.keys, EVENT_TIMESTAMP]
-    labels = _utc_microseconds(table.to_pandas())
-    labels = labels.sort_values(ARRIVED_AT, kind="stable").drop_duplicates(named, keep="last")
-    if labels[spec.target].isna().any():
-        raise DataError(f"{int(labels[spec.target].isna().sum())} labels are null", where=spec.table("labels"))
-    _check_classes(spec, labels[spec.target])
-    return labels[[*named, spec.target, PARTITION]].reset_index(drop=True)
-
-
 def point_in_time(
     spec: ModelSpec, store: FeatureStore, service_name: str, rows: pd.DataFrame
 ) -> tuple[list[str], pd.DataFrame]:
@@ -288,26 +255,11 @@ def drifted_partitions(spec: ModelSpec, lake: Lakehouse, keys: Sequence[str]) ->
 
 def _with_group(spec: ModelSpec, lake: Lakehouse, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with the column that the split groups by: if it is no feature, as it was delivered."""
-    group, named = spec.training.split.group, [*spec.entity.keys, EVENT_TIMESTAMP]
+    group, named = spec.training.split.group, [*spec.entity.keys, PARTITION]
     if group is None or group in frame or group not in spec.columns:
         return frame
-    clean = _utc_microseconds(lake.read(CLEAN.of(spec), columns=[*named, group]).to_pandas())
+    clean = lake.read(CLEAN.of(spec), columns=[*named, group]).to_pandas()
     return frame.merge(clean, on=named, how="left", validate="one_to_one")
-
-
-def _check_classes(spec: ModelSpec, labels: pd.Series) -> None:
-    """Refuse labels that are no classes, where the task has classes."""
-    if spec.task is Task.REGRESSION:
-        return
-    most = 1 if spec.task is Task.BINARY else MOST_CLASSES - 1
-    classes = "0 and 1" if most == 1 else f"whole numbers from 0 to {most}"
-    wrong = labels[(labels < 0) | (labels > most) | (labels % 1 != 0)]
-    if len(wrong):
-        raise DataError(
-            f"{len(wrong)} labels are no class of a {spec.task} task, e.g. {wrong.iloc[0]:g}",
-            where=spec.table("labels"),
-            fix=f"Classes are {classes}. Have `labels` in expectations.yaml say so",
-        )
 
 
 def _utc_microseconds(frame: pd.DataFrame) -> pd.DataFrame:

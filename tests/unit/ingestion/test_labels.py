@@ -32,7 +32,6 @@ def test_label_belongs_to_its_day_and_arrives_later(run: Run, deliver: Deliver) 
     assert run.lake.read(run.table(LABELS)).to_pylist() == [
         {
             "listing_id": 7,
-            "event_timestamp": datetime(2025, 1, 2, tzinfo=UTC),
             "median_house_value": 452600.0,
             "arrived_at": datetime(2025, 1, 3, tzinfo=UTC),
             "partition_key": "2025-01-02",

@@ -104,7 +104,7 @@ def test_a_partition_may_be_an_hour(run: Run, deliver: Callable[..., Run], good_
     clean = run.lake.read(run.table(CLEAN), where=[(PARTITION, "=", "2025-01-31T05")])
     assert clean["event_timestamp"].unique().to_pylist() == [datetime(2025, 1, 31, 5, tzinfo=UTC)]
     (label,) = run.lake.read(run.table(LABELS)).to_pylist()
-    assert (label["event_timestamp"].hour, label["arrived_at"].hour) == (5, 6)
+    assert (label["partition_key"], label["arrived_at"].hour) == ("2025-01-31T05", 6)
 
 
 def test_a_batch_is_rejected_for_a_known_reason_only(run: Run, deliver: Callable[..., Run], good_rows: Rows) -> None:

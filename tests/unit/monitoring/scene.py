@@ -147,7 +147,6 @@ class Scene:
         labels = chosen[list(self.spec.entity.keys)].assign(
             **{
                 self.spec.target: slope * chosen[PREDICTION] - errors,
-                EVENT_TIMESTAMP: partition.start,
                 ARRIVED_AT: partition.shift(1).start,
             }
         )

@@ -230,7 +230,7 @@ def test_a_version_is_not_measured_on_rows_that_it_was_trained_on(scene: Scene, 
     rows = rows_of(1, DAY)
     parts = ["test"] * kept + ["validation"] * 20 + ["train"] * (ROWS - kept - 20)
     known = rows.assign(**{"split": parts, scene.spec.target: 1.0, PARTITION: DAY.key})
-    # The same key at another time is another row.
+    # The same key in another partition is another row.
     other = rows.iloc[:kept].assign(**{"split": "train", scene.spec.target: 1.0, EVENT_TIMESTAMP: HISTORY.start})
     version = scene.train(
         pd.concat([trained(), known, other.assign(**{PARTITION: HISTORY.key})]), training_set="2025-01-06"
@@ -277,7 +277,7 @@ def test_a_binary_model_is_measured_by_its_own_metrics(scene: Scene) -> None:
     chance = 1 / (1 + np.exp(-rows["age"] / 10 + 2.5))
     scene.score(DAY, rows, chance, "1")
     label = (np.random.default_rng(3).random(ROWS) < chance).astype(float)
-    labels = rows[["listing_id", EVENT_TIMESTAMP]].assign(**{scene.spec.target: label, ARRIVED_AT: NEXT.start})
+    labels = rows[["listing_id"]].assign(**{scene.spec.target: label, ARRIVED_AT: NEXT.start})
     put(scene.lake, LABELS.of(scene.spec), labels, DAY)
     measured = scene.measure()
     assert set(measured.values) == {"auc", "log_loss", "brier"}

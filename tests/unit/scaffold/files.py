@@ -109,3 +109,14 @@ def write(frame: pd.DataFrame, file: Path, delimiter: str = ",") -> str:
     else:
         frame.to_csv(file, index=False, sep=delimiter)
     return str(file)
+
+
+def readings(days: int = 12, rows: int = 60) -> pd.DataFrame:
+    """Rows that nothing names, some of them alike, each with its own moment of the day."""
+    random = np.random.default_rng(4)
+    at = pd.date_range("2024-03-01", periods=days, freq="D").repeat(rows) + pd.to_timedelta(
+        random.integers(0, 24 * 60, days * rows), unit="min"
+    )
+    load = random.integers(0, 4, days * rows)
+    power = 10.0 * load + at.hour + random.normal(0, 4, days * rows).round(2)
+    return pd.DataFrame({"Read at": at.strftime("%d.%m.%Y %H:%M"), "load": load, "warm": load % 2, "power": power})

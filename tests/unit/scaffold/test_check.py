@@ -11,7 +11,7 @@ import pytest
 
 from include.scaffold import check, draft
 from include.scaffold.guess import Wanted
-from tests.unit.scaffold.files import as_it_comes, customers, measured_rentals, rentals, shops, write
+from tests.unit.scaffold.files import as_it_comes, customers, measured_rentals, readings, rentals, shops, write
 
 pytestmark = pytest.mark.slow
 
@@ -186,3 +186,21 @@ def test_a_model_that_is_not_there_is_said(models: Path) -> None:
     _, said = checked(models, "")
     assert said == [said[0]]
     assert "rides: model.yaml is missing. Every model needs model.yaml, features.sql, expectations.yaml" in said[0]
+
+
+def test_rows_without_a_key_and_with_a_time_of_their_own_come_through_every_step(models: Path) -> None:
+    path = write(readings(), models / "rows.csv")
+    draft.write(draft.make("rides", path, Wanted(target="power"), date(2026, 3, 1), models), models)
+    file = models / "rides" / "model.yaml"
+    assert '{type: timestamp, description: Read at, source: Read at, format: "%d.%m.%Y %H:%M"}' in file.read_text()
+    edit(file, "# event_time: read_at", "event_time: read_at")
+    edit(
+        models / "rides" / "features.sql",
+        "    event_timestamp,\n",
+        "    event_timestamp,\n    EXTRACT(hour FROM read_at) AS hour,\n",
+    )
+    passed, said = checked(models, path)
+    assert passed, said
+    assert any("60 as 2024-03-01, 60 as 2024-03-02" in line for line in said), said
+    (fitted,) = (line for line in said if "training.fit_baseline" in line)
+    assert float(fitted.rpartition(" ")[2]) > 0.85, fitted  # of the hour; by load alone it is 0.65

@@ -114,8 +114,9 @@ def test_what_a_person_says_stands_instead_of_a_guess(drafted: Callable[..., tup
     ("form", "type_", "written"),
     [
         ("%Y-%m-%dT%H:%M:%S", "date", None),
-        ("%Y-%m-%dT05:%M:%S", "text", None),
+        ("%Y-%m-%dT05:%M:%S", "timestamp", None),
         ("%Y%m%dT%H%M%S", "text", None),
+        ("%d.%m.%Y 05:%M", "timestamp", "%d.%m.%Y %H:%M"),
         ("%d.%m.%Y", "date", "%d.%m.%Y"),
         ("%d/%m/%Y", "date", "%d/%m/%Y"),
     ],
@@ -130,6 +131,17 @@ def test_times_are_read_as_they_are_written(
     assert (spec.columns["seen"].type, spec.columns["seen"].format) == (type_, written)
     assert spec.ingestion.freshness is not None
     assert (spec.grain, spec.ingestion.freshness.column) == (Grain.WEEK, "seen")
+
+
+@pytest.mark.parametrize(("keys", "mark"), [((), "guessed: no column names the rows"), (("row_number",), "given")])
+def test_rows_that_nothing_names_are_told_by_their_place(
+    drafted: Callable[..., tuple[Draft, ModelSpec]], keys: tuple[str, ...], mark: str
+) -> None:
+    rows = customers().drop(columns=["customer_id"]).assign(row_id=1)
+    made, spec = drafted(rows, keys=keys)
+    assert made.keys.mark.startswith(mark)
+    assert (spec.entity.keys, spec.generated_key) == (("row_id_2",), "row_id_2")
+    assert not [rule for rule in expectations.load(spec) if "row_id_2" in rule.columns]
 
 
 def test_dates_that_are_written_as_numbers_are_taken_where_a_person_says_so(
@@ -306,10 +318,9 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         bytes_of(customers().rename(columns={"label": "left"})[["customer_id", "left", "spent", "plan"]]),
         "no column looks like what is to be predicted. Name one: TARGET=spent. The columns of numbers are left, spent",
     ),
-    "no key": (bytes_of(customers().drop(columns=["customer_id"])), 'awk \'NR==1{print "row_id" "," $0; next}'),
     "a key within each day": (
         bytes_of(rentals().drop(columns=["ride_no"])),
-        "take KEYS=hr. Or have the sender add a number that stays with its row",
+        "take KEYS=hr. If none does, take KEYS=row_number",
     ),
     "nothing but the target's parts": (
         bytes_of(rentals()[["ride_no", "casual", "registered", "cnt"]]),

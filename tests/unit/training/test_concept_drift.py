@@ -10,7 +10,8 @@ import pytest
 
 from include.core.partition import Partition
 from include.core.sections import Task, Window
-from include.lakehouse.schemas import SUPERSEDED
+from include.lakehouse.schemas import LABELS, SUPERSEDED
+from include.lakehouse.selection import within
 from include.training import candidate, concept_drift, training_set
 from include.training.training_set import TrainingSetRef
 from tests.tables import put_predictions
@@ -49,7 +50,7 @@ def build(made: World, partition: Partition) -> tuple[TrainingSetRef, pd.DataFra
 
 def restated(made: World, frame: pd.DataFrame, partition: Partition) -> pd.Series:
     """By how much the labels of a partition differ from those that came."""
-    came = training_set.latest_labels(made.spec, made.lake, DAYS[-1].shift(9).start).set_index("listing_id")
+    came = made.lake.read(LABELS.of(made.spec), where=within(partition)).to_pandas().set_index("listing_id")
     rows = frame[frame["partition_key"] == partition.key].set_index("listing_id")
     return rows[made.spec.target] / came.loc[rows.index, made.spec.target]
 

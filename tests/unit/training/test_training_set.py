@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from include.lakehouse.schemas import CLEAN, LABELS
 from include.lakehouse.selection import within
 from include.training import splits, training_set
 from include.training.training_set import TrainingSetRef
-from tests.tables import day, put
+from tests.tables import put
 from tests.unit.training import world
 from tests.unit.training.world import HISTORY
 
@@ -58,8 +57,6 @@ def test_sees_only_labels_that_had_arrived(small: world.World) -> None:
     assert build(small, SECOND)[0].rows == 450
     with pytest.raises(DataError, match="no label had arrived"):
         build(small, HISTORY.shift(-1))
-    with pytest.raises(DataError, match="time zone"):
-        training_set.latest_labels(small.spec, small.lake, datetime(2025, 1, 3))
 
 
 def test_features_are_those_of_the_row_and_never_later(small: world.World) -> None:
@@ -82,6 +79,39 @@ def test_labels_without_features_are_counted_not_kept(small: world.World) -> Non
     assert (ref.rows, ref.without_features) == (500, 3)
 
 
+def test_many_labels_whose_own_row_has_no_features_stop_the_training(small: world.World) -> None:
+    labels = labels_of(small, THIRD)
+    others = [labels.assign(listing_id=labels["listing_id"] + further) for further in (10**6, 10**7, 10**8)]
+    put(small.lake, LABELS.of(small.spec), pd.concat([labels, *others]), THIRD)
+    with pytest.raises(DataError, match=r"150 of 650 labels .23%. have no features.*max_without_features .0\.2"):
+        build(small)
+
+
+def test_a_label_is_not_joined_to_what_its_key_had_in_another_partition(small: world.World) -> None:
+    """Its own row is in quarantine."""
+    again = small.lake.read(small.spec.table("clean"), where=within(HISTORY)).to_pandas().head(30)
+    small.rows = pd.concat([again.assign(median_house_value=1.0)[small.rows.columns], small.rows])
+    small.deliver(FOURTH, 30)
+    kept = small.lake.read(CLEAN.of(small.spec), where=within(FOURTH)).slice(0, 20)
+    put(small.lake, CLEAN.of(small.spec), kept, FOURTH)
+    query.write(small.spec, small.lake, FOURTH)
+    changed_to = small.spec.training.model_copy(update={"max_without_features": 0.4})
+    small.spec = small.spec.model_copy(update={"training": changed_to})
+    ref, frame = build(small, FOURTH)
+    assert (ref.without_features, (frame["partition_key"] == FOURTH.key).sum()) == (10, 20)
+
+
+def test_rows_have_the_features_of_their_own_moment_of_the_day(small: world.World) -> None:
+    """Labels say no time of day: theirs is that of their rows."""
+    clean = small.lake.read(CLEAN.of(small.spec), where=within(THIRD)).to_pandas()
+    clean["event_timestamp"] += pd.to_timedelta(np.arange(len(clean)) % 24, unit="h")
+    put(small.lake, CLEAN.of(small.spec), clean, THIRD)
+    query.write(small.spec, small.lake, THIRD)
+    ref, frame = build(small)
+    assert (ref.rows, ref.without_features) == (500, 0)
+    assert set(frame.loc[frame["partition_key"] == THIRD.key, "event_timestamp"].dt.hour) == set(range(24))
+
+
 def test_labels_of_a_withdrawn_partition_are_not_joined_to_what_their_keys_had_before(small: world.World) -> None:
     again = small.lake.read(small.spec.table("clean"), where=within(HISTORY)).to_pandas().head(30)
     small.rows = pd.concat([again.assign(median_house_value=1.0)[small.rows.columns], small.rows])
@@ -92,20 +122,6 @@ def test_labels_of_a_withdrawn_partition_are_not_joined_to_what_their_keys_had_b
     after, frame = build(small, FOURTH)
     assert (before.rows - after.rows, after.without_features) == (30, 30)
     assert FOURTH.key not in set(frame["partition_key"])
-
-
-def test_latest_label_counts(small: world.World) -> None:
-    labels = labels_of(small, THIRD)
-    later = labels.assign(arrived_at=labels["arrived_at"] + pd.Timedelta(days=2), median_house_value=7.0)
-    put(small.lake, LABELS.of(small.spec), later, THIRD.shift(2))
-    before, after = (
-        training_set.latest_labels(small.spec, small.lake, moment.start)
-        for moment in (day("2025-01-05"), day("2025-01-07"))
-    )
-    assert len(before) == len(after) == 500
-    of_third = [found.loc[found["event_timestamp"] == THIRD.start, "median_house_value"] for found in (before, after)]
-    assert [len(values) for values in of_third] == [len(labels)] * 2
-    assert [(values == 7.0).mean() for values in of_third] == [0, 1]
 
 
 def test_repeating_replaces_and_the_ref_names_the_version(small: world.World) -> None:

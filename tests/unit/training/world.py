@@ -54,7 +54,7 @@ class World:
         raw = pd.DataFrame({"source_file": "landing/world.csv", "row_number": np.arange(count) + 1})
         put(self.lake, RAW.of(self.spec), raw, partition)
         arrived = pd.Timestamp(partition.shift(arrives_after).start).as_unit("us")
-        labels = batch[["listing_id", EVENT_TIMESTAMP, self.spec.target]].assign(**{ARRIVED_AT: arrived})
+        labels = batch[["listing_id", self.spec.target]].assign(**{ARRIVED_AT: arrived})
         put(self.lake, LABELS.of(self.spec), labels, partition)
         query.write(self.spec, self.lake, partition)
         self.measured(partition, drifted=income_factor != 1.0)

@@ -204,3 +204,20 @@ def test_rows_without_a_key_and_with_a_time_of_their_own_come_through_every_step
     assert any("60 as 2024-03-01, 60 as 2024-03-02" in line for line in said), said
     (fitted,) = (line for line in said if "training.fit_baseline" in line)
     assert float(fitted.rpartition(" ")[2]) > 0.85, fitted  # of the hour; by load alone it is 0.65
+    assert any("features.sql in time" in line and "no later row known, at 48 moments" in line for line in said), said
+
+
+def test_a_feature_that_knows_later_rows_of_its_day_is_a_problem(models: Path) -> None:
+    path = write(readings(), models / "rows.csv")
+    draft.write(draft.make("rides", path, Wanted(target="power"), date(2026, 3, 1), models), models)
+    edit(models / "rides" / "model.yaml", "# event_time: read_at", "event_time: read_at")
+    sql = models / "rides" / "features.sql"
+    edit(sql, "    event_timestamp,\n", "    event_timestamp,\n    avg(load) OVER (PARTITION BY warm) AS avg_load,\n")
+    passed, said = checked(models, path)
+    assert not passed
+    assert said[-1].startswith("problem  features.sql in time")
+    found = (
+        r"features.sql: avg_load differs in \d+ of \d+ rows of 2024-03-01 \d\d:\d\d:00 UTC or before once later rows"
+    )
+    assert re.search(found, said[-1])
+    assert "End each window at its row" in said[-1]

@@ -16,7 +16,7 @@ def compute_features(run: Run, *, if_stale: bool = False) -> FeatureCounts | Non
     """Make the partition of ``features_<model>`` from its accepted rows, and those that they look back on.
 
     Args:
-        if_stale: only where they looked back on other rows than there are now.
+        if_stale: only where they looked back on other rows than there are now, and rows of its own are accepted.
 
     Returns:
         None where nothing was to be done.
@@ -24,9 +24,9 @@ def compute_features(run: Run, *, if_stale: bool = False) -> FeatureCounts | Non
     Raises:
         UsageError: no row of its batch is accepted, or is any more.
     """
-    run.require_accepted()
-    if if_stale and not lookback.is_stale(run.spec, run.lake, run.partition):
+    if if_stale and not (run.is_accepted() and lookback.is_stale(run.spec, run.lake, run.partition)):
         return None
+    run.require_accepted()
     made = query.write(run.spec, run.lake, run.partition)
     if not run.is_accepted():  # it was withdrawn while they were computed
         store.withdraw(store.open_store(), run.spec, run.lake, run.partition)

@@ -207,6 +207,9 @@ def test_what_is_computed_again_is_computed_once(lake, back, take_in):
     assert steps.compute_features(run, if_stale=True) is None
     assert features_of(lake, back, DAYS[3]) == {1: (7.0, 19 / 3)}
     assert steps.compute_features(run) is not None
+    put(lake, CLEAN.of(back), rows_of({1: 8.0}, DAYS[2]), DAYS[2])
+    put(lake, CLEAN.of(back), rows_of({}, DAYS[3]), DAYS[3])
+    assert steps.compute_features(run, if_stale=True) is None, "it was withdrawn meanwhile"
 
 
 def test_features_of_which_nothing_says_what_they_saw_are_stale(lake, spec, back, put_clean):
@@ -256,6 +259,7 @@ def test_a_late_day_is_online_in_the_values_of_the_days_after_it(lake, back, sto
     for of, incomes in ((DAYS[0], {1: 4.0, 2: 5.0}), (DAYS[2], {1: 6.0, 2: 7.0})):
         accept(back, lake, of, incomes)
         build(of)
+        assert skew.check_skew(store, back, lake, of).mismatches == 0, "nulls of the first day, too"
     assert online() == [(4.0, 4.0), (5.0, 5.0)]
     put(lake, CLEAN.of(back), rows_of({1: 8.0}, DAYS[1]), DAYS[1])
     build(DAYS[1])

@@ -149,7 +149,7 @@ def _heavy(rng: np.random.Generator, rows: int) -> Floats:
 
 def version_named(name: str) -> Version:
     features = "[" + ", ".join(f'"x{number}"' for number in range(FEATURES)) + "]"
-    return Version(SPEC.name, name, "None", "", "", {"features": features}, WHEN)
+    return Version(SPEC.name, name, "None", "", "", {"features": features, "categories": "{}"}, WHEN)
 
 
 def _bootstrap(rng: np.random.Generator, drawn: list[Drawn]) -> Floats:

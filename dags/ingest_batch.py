@@ -16,7 +16,8 @@ predictions stand beside.
 A warning comes before that, after half of the time (`deliveries.warn_minutes`), in the triggerer's log.
 `alert_rejected_batch` fails on purpose: the batch is rejected, all its rows are in quarantine, and a person has to ask
 the sender. What was accepted of that partition before is withdrawn everywhere (`announce_withdrawal` starts
-`withdraw_batch`). Bad rows alone fail no run: they wait in quarantine with their reasons.
+`withdraw_batch`). Bad rows alone fail no run: they wait in quarantine with their reasons. A delivery with a header and
+no rows is a rejected one, too; with `deliveries.no_rows: accept` the run is green, and nothing follows from it.
 """
 
 from __future__ import annotations
@@ -76,6 +77,10 @@ def ingest_batch(model: str) -> None:
             return asdict(steps.load_batch(run_of(context)))
 
         @task
+        def no_new_rows() -> None:
+            print("The delivery has a header and no rows, as model.yaml lets it: nothing follows from it.")
+
+        @task
         def reject_batch(reasons: list, **context) -> dict:
             from include.ingestion import steps
 
@@ -99,6 +104,7 @@ def ingest_batch(model: str) -> None:
         wait_for_delivery >> verdict
         verdict >> Label("every row passes") >> accept_batch()
         verdict >> Label("some rows fail") >> accept_and_quarantine()
+        verdict >> Label("no row") >> no_new_rows()
         rejected = reject_batch(verdict["batch_reasons"])
         verdict >> Label("the batch fails") >> rejected >> [announce_withdrawal(), alert_rejected_batch()]
 

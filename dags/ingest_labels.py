@@ -6,7 +6,8 @@ partition key.
 
 **Reads:** `<landing>/<model>/labels/batch_date=<key>/`, once its `_SUCCESS` marker is there, and the keys of the
 partition's batch, where that is there: a label of no delivered row waits in quarantine. So does one without a value;
-with `deliveries.null_labels: unlabelled` it says that its row has no label, and is counted.
+with `deliveries.null_labels: unlabelled` it says that its row has no label, and is counted. A delivery without
+labels replaces nothing; with `deliveries.no_rows: accept` the run is green, and nothing follows from it.
 
 **Writes:** that partition of `labels_` and `quarantine_labels_<model>`, a row in `decisions` (the run's tab *Report*).
 
@@ -24,6 +25,7 @@ from dataclasses import asdict
 from datetime import timedelta
 
 from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowSkipException
 from flightline.sensors import DeliverySensor
 
 from include.core import catalogue
@@ -57,6 +59,10 @@ def ingest_labels(model: str) -> None:
 
             counts = steps.load_labels(run_of(context))
             note(context, notes.of_labels(counts))
+            if not counts.rows:
+                raise AirflowSkipException(
+                    "The delivery has no labels, as model.yaml lets it: nothing follows from it."
+                )
             return asdict(counts)
 
         wait_for_labels >> load_labels()

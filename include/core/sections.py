@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from include.core.category import Category
 from include.core.duration import Duration
 from include.core.text import is_one_line
 
@@ -135,6 +136,9 @@ class Deliveries(Section):
     """When Airflow warns of a run that is not done, before the deadline; half of it by default."""
     label_delay: int = Field(ge=0)
     """How many partitions later the labels of a partition arrive."""
+    no_rows: Literal["reject", "accept"] = "reject"
+    """What a delivery with a header and no rows is. ``reject``: a mistake. ``accept``: nothing was new; nothing follows
+    from it. Where rows of the partition are accepted already, it rejects them in both cases."""
     null_labels: Literal["quarantine", "unlabelled"] = "quarantine"
     """What a delivered label without a value is. ``quarantine``: a mistake, which waits there and counts in the budget.
     ``unlabelled``: its row has no label; it stays scored, and neither training nor monitoring sees it."""
@@ -212,8 +216,15 @@ class Features(Section):
     default it sees those of the partition alone."""
     skew: SkewLimits
     tags: dict[str, str] = {}
+    categories: dict[Name, Category] = {}
+    """The text columns that features.sql selects, and what they become: no feature is a text."""
     descriptions: dict[Name, str] = {}
     """Of features; one that is a delivered column has the column's description."""
+
+    @property
+    def coded(self) -> dict[str, Category]:
+        """The categories that are one feature each, of codes."""
+        return {name: category for name, category in self.categories.items() if category.encode == "codes"}
 
 
 class SearchRange(Section):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
 SHOWN = 80
 """Characters of a value."""
+_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d"})
+"""Those that are no letter with a mark."""
 
 
 def shown(value: object) -> str:
@@ -24,6 +27,17 @@ def composed(text: str) -> str:
 def is_one_line(text: str) -> bool:
     """Whether it has neither line breaks nor other control characters."""
     return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
+
+
+def plain_letters(text: str) -> str:
+    """The text with its letters without their marks: ü is u."""
+    parts = unicodedata.normalize("NFKD", text.translate(_LETTERS))
+    return "".join(character for character in parts if not unicodedata.combining(character))
+
+
+def word(text: str) -> str:
+    """The text as part of a name: in lower case, _ for all that is no letter or digit. Empty where it has neither."""
+    return re.sub(r"[^a-z0-9]+", "_", plain_letters(text).lower()).strip("_")
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -13,17 +13,18 @@ What happens to what no test should have to think of:
   gives the p-value, because ties make that of a test for numbers far too large;
 - a window of one or a few rows is tested like any other: a single row is drift only where it lies further
   out than all but about ``alpha / number of columns`` of the reference;
-- text among the features: refused, they are numbers by the time they are monitored.
+- text among the features: refused, they are numbers, or codes of categories, by the time they are monitored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from include.core.errors import ConfigError, DataError
 from include.core.registry import choose
@@ -35,6 +36,7 @@ from include.evaluation.corrections import CORRECTIONS, Floats
 if TYPE_CHECKING:  # scipy and pandas take a second to import, and who checks model.yaml needs the names alone
     import pandas as pd
 
+Counts = npt.NDArray[np.int64]
 Compare = Callable[[Floats, Floats], tuple[float, float]]
 """From reference and window to (distance within 0..1, p-value).
 
@@ -42,6 +44,11 @@ Numbers: the values of each, at least three different ones over both; null is -i
 of each, a place a category, in the same order, each category on at least one side, each side with rows."""
 MOST_QUANTILES = 10_000
 """Of a reference. Against a window of 400 rows, 150,000 rows are worth 399 and these 385: n m / (n + m)."""
+LEAST_EXPECTED = 5
+DRAWN, SEED = 9_999, 20640
+"""Tables, and of what numbers: the same counts have the same p-value. The smallest is 1e-4."""
+MOST_DRAWN_FROM = 10**8
+"""Rows; so many are as certain as there can be."""
 PSI_BINS = 10
 PSI_LEAST_SHARE = 1e-4
 
@@ -134,11 +141,34 @@ def population_stability(reference: Floats, current: Floats) -> tuple[float, flo
 
 
 def chi_squared(reference: Floats, current: Floats) -> tuple[float, float]:
-    """Total variation distance, and Pearson's chi-squared test of homogeneity (1900)."""
+    """Total variation distance, and Pearson's chi-squared test of homogeneity (1900).
+
+    Where a category has fewer than `LEAST_EXPECTED` rows by chance (Cochran, Some methods for strengthening the common
+    chi-squared tests, 1954), the p-value is Monte Carlo's, of tables with the same margins (Hope, 1968): by that of the
+    distribution every fifth window of ten rows in rare categories would have drifted.
+    """
     from scipy import stats
 
     distance = np.abs(reference / reference.sum() - current / current.sum()).sum() / 2
-    return float(distance), float(stats.chi2_contingency([reference, current], correction=False).pvalue)
+    found = stats.chi2_contingency([reference, current], correction=False)
+    counts = np.rint([reference, current]).astype(np.int64)
+    if found.expected_freq.min() >= LEAST_EXPECTED or not all(counts.sum(axis=1)) or counts.sum() > MOST_DRAWN_FROM:
+        return float(distance), float(found.pvalue)
+    return float(distance), _by_drawing(*counts)
+
+
+def _by_drawing(reference: Counts, current: Counts) -> float:
+    """The share of tables with these margins, of some that are drawn, that are as far from what is expected."""
+    pooled = (reference + current)[reference + current > 0]
+    expected = pooled * (current.sum() / pooled.sum())
+    rng = np.random.default_rng(SEED)
+    drawn = rng.multivariate_hypergeometric(pooled, current.sum(), size=DRAWN)
+
+    def statistic(counts: Counts) -> Floats:  # a table's chi-squared is a multiple of it, the same for all
+        return np.asarray(((counts - expected) ** 2 / expected).sum(axis=-1))
+
+    as_far = statistic(drawn) >= statistic(current[reference + current > 0]) * (1 - 1e-9)
+    return float((1 + as_far.sum()) / (1 + DRAWN))
 
 
 def fisher(reference: Floats, current: Floats) -> tuple[float, float]:
@@ -188,12 +218,15 @@ def described(tested: Sequence[tuple[str, ColumnDrift]], config: Drift) -> str:
     return f"{count}\n{aligned(lines)}" if len(lines) > 1 else count
 
 
-def detect(reference: pd.DataFrame, current: pd.DataFrame, config: Drift) -> list[ColumnDrift]:
+def detect(
+    reference: pd.DataFrame, current: pd.DataFrame, config: Drift, categories: Collection[str] = ()
+) -> list[ColumnDrift]:
     """Test every column of the reference, in its order, for drift of the current window.
 
     Args:
         reference: a numeric column per feature, of rows or of their `quantiles`; at least one.
         current: rows of the window, with at least the reference's columns (others are ignored); may be empty.
+        categories: columns that are codes: a null is one more category, and so is a code of one side alone.
 
     Raises:
         DataError: the reference is empty, or a column is absent or holds text.
@@ -206,13 +239,16 @@ def detect(reference: pd.DataFrame, current: pd.DataFrame, config: Drift) -> lis
         )
     if reference.empty and len(reference.columns):
         raise DataError("the drift reference has no rows", fix="Compare with a version that was trained on some")
-    return compare(
-        [
-            Samples(str(name), ColumnKind.NUMBER, _values(reference, name), _values(current, name))
-            for name in reference.columns
-        ],
-        config,
-    )
+    samples = []
+    for name in reference.columns:
+        sides = _values(reference, name), _values(current, name)
+        if name in categories:
+            codes = np.union1d(*sides)
+            counts = (np.array([(side == code).sum() for code in codes], dtype=np.float64) for side in sides)
+            samples.append(Samples(str(name), ColumnKind.CATEGORY, *counts))
+        else:
+            samples.append(Samples(str(name), ColumnKind.NUMBER, *sides))
+    return compare(samples, config)
 
 
 def compare(samples: Sequence[Samples], config: Drift) -> list[ColumnDrift]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,20 +24,22 @@ class Slice:
         return int(self.rows.sum())
 
 
-def of(column: str, values: Floats, bands: int) -> Iterator[Slice]:
+def of(column: str, values: Floats, bands: int, texts: Mapping[int, str] | None = None) -> Iterator[Slice]:
     """The slices of one column: each row is in exactly one.
 
     Args:
         values: one a row; null is not a number, and a slice of its own.
         bands: of more different values than that, bands with about as many rows are made by their quantiles. A band
             begins at its first value, and ends before the first one of the next.
+        texts: by code, where the values are codes: of them no bands are made.
     """
     null = np.isnan(values)
     known = values[~null]
     distinct = np.unique(known)
-    if len(distinct) <= bands:
+    if texts is not None or len(distinct) <= bands:
         for value in distinct:
-            yield Slice(f"{column} = {value:g}", values == value)
+            text = (texts or {}).get(int(value), f"{value:g}")
+            yield Slice(f"{column} = {text}", values == value)
     else:
         inner = np.quantile(known, np.arange(1, bands) / bands, method="higher")
         starts = np.unique([distinct[0], *inner])

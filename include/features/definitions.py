@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import timedelta
 from pathlib import PurePath
 
@@ -15,6 +16,7 @@ from feast_delta.source import DeltaSource
 from include.core import duration
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
+from include.features import categories
 from include.features.query import feature_schema
 from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION
 
@@ -24,7 +26,6 @@ FEAST_TYPES: dict[pa.DataType, FeastType] = {
     pa.int64(): Int64,
     pa.float32(): Float32,
     pa.float64(): Float64,
-    pa.string(): String,
 }
 KEY_TYPES = {
     "integer": (ValueType.INT64, Int64),
@@ -123,12 +124,18 @@ def _fields(spec: ModelSpec) -> list[Field]:
             name=name,
             dtype=FEAST_TYPES[kind],
             description=_description(spec, name),
-            tags={"source.table": spec.table("features")},
+            tags={"source.table": spec.table("features"), **_codes(spec, name)},
         )
         for name, kind in feature_schema(spec).items()
     ]
 
 
 def _description(spec: ModelSpec, feature: str) -> str:
-    column = spec.columns.get(feature)
-    return spec.features.descriptions.get(feature) or (column.description if column else "")
+    column, own = spec.columns.get(feature), spec.features.descriptions.get(feature)
+    return own or categories.described(spec, feature) or (column.description if column else "")
+
+
+def _codes(spec: ModelSpec, feature: str) -> dict[str, str]:
+    """What the codes of a category stand for, as a tag."""
+    category = spec.features.coded.get(feature)
+    return {"codes": json.dumps(category.codes, ensure_ascii=False)} if category else {}

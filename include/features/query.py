@@ -8,13 +8,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot
+from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
 
 from include.core.errors import ConfigError, DataError
 from include.core.files import read_text
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.features import lookback, window_frames
+from include.features import categories, lookback, window_frames
 from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, FEATURES, PARTITION, TIMESTAMP
 from include.lakehouse.tables import Lakehouse
 
@@ -41,7 +42,6 @@ def feature_schema(spec: ModelSpec) -> dict[str, pa.DataType]:
         ConfigError: the SQL is wrong, or gives no key, no time, the target, or a type no feature has.
     """
     schema = _run(spec, _empty_clean(spec)).schema
-    _check_schema(spec, schema)
     unknown = sorted(set(spec.features.descriptions) - set(schema.names))
     if unknown:
         raise ConfigError(
@@ -63,9 +63,7 @@ def compute(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table:
 
 def of_rows(spec: ModelSpec, clean: pa.Table, partition: Partition) -> pa.Table:
     """As `compute`, of the rows that features.sql sees."""
-    features = _run(spec, clean)
-    _check_schema(spec, features.schema)
-    features = lookback.own(spec, features, partition)
+    features = _run(spec, clean, partition)
     _check_rows(spec, features, partition)
     return features
 
@@ -87,23 +85,46 @@ def write(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> FeatureCoun
 
 
 def spark_sql(spec: ModelSpec) -> str:
-    """``features.sql`` in Spark's dialect: what Databricks runs."""
+    """``features.sql``, and the encoding of its texts around it, in Spark's dialect: what Databricks runs."""
     sql = read_text(spec.folder / "features.sql")
     try:
-        statement = window_frames.for_spark(sqlglot.parse_one(sql, read="duckdb"))
-        translated = statement.sql("spark", unsupported_level=ErrorLevel.RAISE)
+        # To sqlglot a comment behind the semicolon is a statement, too.
+        (found,) = (part for part in sqlglot.parse(sql, read="duckdb") if isinstance(part, exp.Query))
+        if spec.features.categories:
+            encoded = categories.sql(spec, _select(spec, _empty_clean(spec)).schema.names)
+            around = sqlglot.parse_one(encoded, read="duckdb", into=exp.Select)
+            found = around.from_(exp.Subquery(this=found, alias=categories.SELECTED))
+        translated = window_frames.for_spark(found.transform(_for_spark))
+        return translated.sql("spark", unsupported_level=ErrorLevel.RAISE)
     except SqlglotError as error:
         raise ConfigError(
             f"cannot be translated to Spark SQL: {str(error).splitlines()[0]}", where=_where(spec)
         ) from None
-    return translated
+
+
+def _for_spark(part: exp.Expr) -> exp.Expr:
+    """What sqlglot does not translate."""
+    if isinstance(part, exp.Anonymous) and part.name.lower() == "error":
+        return exp.Anonymous(this="raise_error", expressions=part.expressions)
+    return part
 
 
 def _empty_clean(spec: ModelSpec) -> pa.Table:
     return CLEAN.of(spec).schema.empty_table()
 
 
-def _run(spec: ModelSpec, clean: pa.Table) -> pa.Table:
+def _run(spec: ModelSpec, clean: pa.Table, partition: Partition | None = None) -> pa.Table:
+    """Run the SQL, take the rows of the partition, and encode their texts."""
+    selected = _select(spec, clean)
+    _check_schema(spec, selected.schema)
+    if partition is not None:
+        selected = lookback.own(spec, selected, partition)
+    encoded = categories.encode(spec, selected)
+    _check_schema(spec, encoded.schema)
+    return encoded
+
+
+def _select(spec: ModelSpec, clean: pa.Table) -> pa.Table:
     """Run the SQL in a DuckDB of its own, in which the clean table is the only one."""
     sql = read_text(spec.folder / "features.sql")
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:

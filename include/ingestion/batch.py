@@ -209,7 +209,8 @@ def history(run: Run, keys: pa.Table | None) -> BatchHistory:
         complete=run.partition.end,
         row_count_band=row_count_band(run),
         known_keys=NO_ROWS if keys is None else known_keys(run, keys),
-        labels=run.lake.count(labels, where=within(run.partition)) if run.lake.exists(labels) else 0,
+        labels=run.lake.count(labels, where=within(run.partition)),
+        accepted=run.is_accepted(),
     )
 
 

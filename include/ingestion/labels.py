@@ -81,8 +81,9 @@ def load(run: Run, delivery: Delivery) -> LabelsVerdict:
     ``labels`` in expectations.yaml; of rows that say the same the first is used. ``ingestion.quarantine_budget`` and
     ``ingestion.row_count_band`` hold for labels as they do for batches. Where the partition's batch is there, a label
     whose key no row of it has is in quarantine, too. Where they are rejected as a whole all rows are in quarantine, and
-    ``labels_`` is what it was; where they cannot be read, both are. With ``deliveries.null_labels: unlabelled`` a row
-    without a value is in neither: what was its label before is replaced with the partition.
+    ``labels_`` is what it was; where they cannot be read, or there are none (``deliveries.no_rows``), both are. With
+    ``deliveries.null_labels: unlabelled`` a row without a value is in neither: what was its label before is replaced
+    with the partition.
 
     Raises:
         DeliveryError: the delivery is incomplete.
@@ -93,6 +94,8 @@ def load(run: Run, delivery: Delivery) -> LabelsVerdict:
         _check_columns(delivery, delivered)
     except BadFile as bad:
         return _of_labels(BatchVerdict.unreadable(bad))
+    if not delivered.num_rows and spec.deliveries.no_rows == "accept":
+        return LabelsVerdict(Outcome.NO_NEW_ROWS, 0, 0, {}, (), ())
     kinds = {**key_types(spec), spec.target: pa.float64()}
     typed = cast(delivered, kinds, notations(spec))
     reasons = RowReasons()

@@ -37,7 +37,10 @@ _MEANINGS: dict[str, tuple[str, str]] = {
         "the file names no column of model.yaml: its header is missing, or another",
         "Have the sender deliver it with a header",
     ),
-    Reason.NO_ROWS: ("the file has a header and no rows", "Have the sender deliver it again"),
+    Reason.NO_ROWS: (
+        "the file has a header and no rows",
+        "Have the sender deliver it again; where that may be, set deliveries.no_rows: accept in model.yaml",
+    ),
     Reason.NO_LABELS: ("no label has a value", "Ask the sender whether none is known of the whole partition"),
     Reason.LABELS_UNLIKE_ROWS: (
         "there are not as many labels as rows in the batch, and a label is known by its place alone",
@@ -87,6 +90,8 @@ class BatchHistory:
     """Positions of the rows whose key another batch has, where ``ingestion.repeated_key`` quarantines them."""
     labels: int = 0
     """That are there of the partition already."""
+    accepted: bool = False
+    """Whether rows of the partition are accepted already."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ class RowVerdicts:
         """
         quarantined = self.count if self.batch_reasons else int(self.rows.rows().size)
         accepted = Outcome.ACCEPT_AND_QUARANTINE if quarantined else Outcome.ACCEPT_BATCH
+        accepted = accepted if self.count else Outcome.NO_NEW_ROWS
         return BatchVerdict(
             outcome=Outcome.REJECT_BATCH if self.batch_reasons else accepted,
             rows=self.count,
@@ -214,6 +220,8 @@ def of(spec: ModelSpec, findings: Findings, history: BatchHistory) -> RowVerdict
         else:
             rows.add(reason, found)
     batch_reasons = [*findings.shape, *rejecting]
+    if batch_reasons == [Reason.NO_ROWS] and spec.deliveries.no_rows == "accept" and not history.accepted:
+        batch_reasons = []
     for reason, severity, observed in _unlike_others(spec, findings, history) if not findings.shape else ():
         (warnings if severity == "warn" else batch_reasons).append(reason)
         failures.append(Failure(reason, severity, 0, (observed,)))

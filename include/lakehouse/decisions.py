@@ -60,6 +60,7 @@ class Outcome(StrEnum):
     REJECT_BATCH = "reject_batch"
     ACCEPT_LABELS = "accept_labels"
     REJECT_LABELS = "reject_labels"
+    NO_NEW_ROWS = "no_new_rows"
     TAKE_ROWS_BACK = "take_rows_back"
     LEAVE_ROWS = "leave_rows"
     WITHDRAWN = "withdrawn"

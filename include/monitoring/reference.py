@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from include.core.spec import ModelSpec
+from include.features.fitted_categories import Categories
 from include.lakehouse import reference_profiles
 from include.lakehouse.reference_profiles import Floats
 from include.lakehouse.schemas import PARTITION, PREDICTION, RESIDUAL, SPLIT, WORKING
@@ -25,6 +26,8 @@ class Reference:
     version: str
     features: pd.DataFrame
     """Quantiles of those of its training set, a column a feature, those of the version alone. Its rows say nothing."""
+    categories: Categories
+    """Those of them that are codes."""
     predictions: Floats
     """Quantiles of its predictions for its test rows."""
     residuals: Floats
@@ -67,6 +70,7 @@ def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
     return Reference(
         version=version,
         features=pd.DataFrame({name: profile[name] for name in found.features}),
+        categories=found.categories,
         predictions=profile[PREDICTION],
         residuals=profile[RESIDUAL],
         partitions=tuple(sorted(rows[PARTITION].unique())),

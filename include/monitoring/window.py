@@ -92,7 +92,7 @@ def measure(
         return Measured(None, nothing.values, (), ())
     rows = _rows_of(spec, lake, partition, served, reference.version)
     scored = _features(spec, lake, rows, reference)
-    features = drift.detect(reference.features, scored, spec.monitoring.drift)
+    features = drift.detect(reference.features, scored, spec.monitoring.drift, reference.categories)
     found = performance.measure(spec, lake, partition, rows, reference, as_of)
     residuals = _residual_drift(spec, reference, found.judged)
     explained = any(item.drifted for item in features) or not any(item.drifted for item in residuals)
@@ -233,4 +233,5 @@ def _concept_drifted(spec: ModelSpec, reference: Reference, found: Performance, 
     y, p = metrics.pair(found.judged[spec.target], found.judged[PREDICTION])
     if spec.task is Task.REGRESSION and relearn.in_another_unit(y, p):
         return False
+    features = pd.get_dummies(features, columns=list(reference.categories), dtype=np.float64)
     return relearn.can_learn(own, y, p, features, reference.n_features, best=best, threshold=threshold)

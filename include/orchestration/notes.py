@@ -36,10 +36,14 @@ def of_batch(verdict: BatchVerdict) -> str:
     """``413 rows: 410 accepted, 3 quarantined (null:total_bedrooms 3)``, or why the batch is rejected."""
     if verdict.outcome is Outcome.REJECT_BATCH:
         return f"batch rejected ({_some(verdict.batch_reasons)}), {verdict.rows} rows in quarantine"
+    if verdict.outcome is Outcome.NO_NEW_ROWS:
+        return "the delivery has no rows: nothing follows from it"
     return _rows(verdict.rows, verdict.quarantined, verdict.reasons)
 
 
 def of_labels(counts: LabelCounts) -> str:
+    if not counts.rows:
+        return "the delivery has no labels: nothing follows from it"
     return "labels of " + _rows(counts.rows, counts.quarantined, counts.reasons, counts.unlabelled)
 
 

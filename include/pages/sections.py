@@ -61,6 +61,7 @@ def _batch(run: Run, decision: Decision) -> Section:
         Outcome.ACCEPT_BATCH: f"{accepted}: every row passes",
         Outcome.ACCEPT_AND_QUARANTINE: f"{accepted}, {quarantined:,} in quarantine",
         Outcome.REJECT_BATCH: f"The batch is rejected: none of its {rows:,} rows is accepted",
+        Outcome.NO_NEW_ROWS: "The delivery has no rows: nothing follows from it",
         Outcome.ACCEPT_LABELS: f"{accepted}: every label {'that has a value ' if unlabelled else ''}can be used",
         Outcome.REJECT_LABELS: f"The labels are rejected: none of these {rows:,} is used, those that were there stay",
     }

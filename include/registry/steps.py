@@ -193,7 +193,8 @@ def check_drift(run: Run, version: str) -> list[str] | None:
     registration.require(run.spec, run.lake, found)
     frame, names = stored_rows(run.spec, run.lake, found), list(found.features)
     later = frame[PARTITION] > frame[PARTITION].min()
-    tested = drift.detect(frame.loc[~later, names], frame.loc[later, names], config) if later.any() else []
+    sides = frame.loc[~later, names], frame.loc[later, names]
+    tested = drift.detect(*sides, config, found.categories) if later.any() else []
     drifted = sorted(item.column for item in tested if item.drifted)
     head = f"{later.sum()} rows after the history of version {version}, beside the {(~later).sum()} of it"
     log.info("%s: %s", head, drift.described([(item.column, item) for item in tested], config))

@@ -27,10 +27,12 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 
+from include.core.category import Category
 from include.core.errors import DataError, UsageError
 from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.evaluation.metrics import METRICS, Floats
+from include.features import fitted_categories
 from include.training import algorithms, splits
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
@@ -43,7 +45,10 @@ Predictor = Callable[[pd.DataFrame], Floats]
 """From rows of a version's features to one prediction a row, by the task's convention (`evaluation.metrics`)."""
 DETAILS = "details"
 """The tag that holds, as JSON, those facts that code reads and people do not: they stand in nobody's way then."""
-_FOR_CODE = ("split", "training_set.version", "data.version", "features", "feature_service", "feature_table")
+_FOR_CODE = (
+    *("split", "training_set.version", "data.version", "features", "categories"),
+    *("feature_service", "feature_table"),
+)
 _NOTES = "\n\n---\n"
 """Stands between what a version is described by and what the gates said of it."""
 
@@ -75,6 +80,11 @@ class Version:
     def features(self) -> tuple[str, ...]:
         """Names of the features that it was fitted to, in its order."""
         return tuple(json.loads(self.tag("features")))
+
+    @property
+    def categories(self) -> dict[str, Category]:
+        """Those of its features that are codes, as they were declared when it was fitted."""
+        return fitted_categories.read(self.tag("categories"))
 
     @property
     def known_at(self) -> datetime:
@@ -236,10 +246,14 @@ def predictor(spec: ModelSpec, version: Version, folder: Path) -> Predictor:
 
     Args:
         folder: where `registration.fetch` has put its files.
+
+    Raises:
+        DataError: model.yaml gives its categories other codes than it was fitted to.
     """
-    algorithm = version.tag("algorithm")
+    algorithm, categories = version.tag("algorithm"), version.categories
+    fitted_categories.require_codes_kept(spec, categories, version.features, version.version)
     model = algorithms.load(spec, algorithm, folder)
-    return lambda rows: algorithms.predict(spec, algorithm, model, rows)
+    return lambda rows: algorithms.predict(spec, algorithm, model, fitted_categories.known(categories, rows))
 
 
 def held_out(spec: ModelSpec, version: Version, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -278,6 +292,7 @@ def facts(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, st
         "known_at": ref.known_at,
         "data.version": ref.data_version,
         "features": json.dumps(list(ref.features)),
+        "categories": ref.categories,
         "feature_service": ref.feature_service,
         "feature_table": ref.feature_table,
         **{name: f"{value:.6g}" for name, value in run_ref.metrics.items() if name in measured},

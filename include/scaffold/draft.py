@@ -145,6 +145,11 @@ class Draft:
             guesses[f"monitored windows of {self.window.value} {self.grain.value}s"] = self.window
         lines = [f"{said} ({found.mark})" for said, found in guesses.items()]
         lines += [f"no feature: {name}, since {reason}" for name, reason in self.selection.left_out.items()]
+        lines += [
+            f"{name}: {found.reason}; the others are one category together"
+            for name, found in self.selection.categories.items()
+            if found.value.unseen == "other"
+        ]
         for column in self.profile.columns.values():
             if column.null_values:
                 lines.append(f"{column.name}: {_of_no_value(column)}")

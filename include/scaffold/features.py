@@ -8,8 +8,13 @@ from functools import cache
 
 import duckdb
 
+from include.core.category import Category
 from include.scaffold import determined, names
+from include.scaffold.guess import Guess
 from include.scaffold.profile import MOST_CATEGORIES, Column, Profile
+
+LEAST_SHARE = 0.5
+"""Of the rows that the texts have which are named, where not all are: those of free text, or names, hardly repeat."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class Feature:
 @dataclass(frozen=True)
 class Selection:
     features: tuple[Feature, ...]
+    categories: Mapping[str, Guess[Category]]
+    """By text column among them."""
     left_out: Mapping[str, str]
     """By column the reason; no key is among them."""
     given_away: Mapping[str, str]
@@ -40,10 +47,11 @@ def select(profile: Profile, target: Column, keys: tuple[Column, ...], dates: tu
     named = {target.name, *(key.name for key in keys)}
     others = {name: column for name, column in profile.columns.items() if name not in named}
     numbers = {name: column.numbers for name, column in others.items() if column.is_of_numbers}
+    categories = {name: found for name, column in others.items() if (found := _category(column))}
     known = {
         name: column.codes
         for name, column in others.items()
-        if (column.type != "text" or _is_encoded(column)) and name not in dates[:1]
+        if (column.type != "text" or name in categories) and name not in dates[:1]
     }
     given_away = determined.find(numbers, known, target.name, target.numbers)
     left_out = {
@@ -53,11 +61,28 @@ def select(profile: Profile, target: Column, keys: tuple[Column, ...], dates: tu
     }
     taken = set(profile.columns)
     features = [feature for name, column in others.items() if name not in left_out for feature in _of(column, taken)]
-    return Selection(tuple(features), left_out, given_away)
+    categories = {name: found for name, found in categories.items() if name not in left_out}
+    return Selection(tuple(features), categories, left_out, given_away)
 
 
-def _is_encoded(column: Column) -> bool:
-    return column.type == "text" and not column.personal and 0 < column.distinct <= MOST_CATEGORIES
+def _category(column: Column) -> Guess[Category] | None:
+    """What is declared of a text column; None of what is none, or has too many texts."""
+    if column.type != "text" or column.personal or not column.distinct:
+        return None
+    values = tuple(sorted(list(column.categories)[:MOST_CATEGORIES]))
+    if column.distinct <= MOST_CATEGORIES:
+        return Guess(Category(values=values, unseen="missing"), "all that the file has")
+    share = _share_of_most_frequent(column)
+    if share < LEAST_SHARE:
+        return None
+    said = f"the {MOST_CATEGORIES} most frequent of {column.distinct} texts, {share:.1%} of the rows that have one"
+    return Guess(Category(values=values, unseen="other"), said)
+
+
+def _share_of_most_frequent(column: Column) -> float:
+    """Of the rows with a text those with one of the most frequent texts."""
+    rows = list(column.categories.values())
+    return sum(rows[:MOST_CATEGORIES]) / sum(rows)
 
 
 def _reason(column: Column, is_date: bool) -> str:
@@ -69,37 +94,31 @@ def _reason(column: Column, is_date: bool) -> str:
         return "it has no value"
     if column.distinct == 1:
         return "it has one value only"
-    if column.type == "text" and column.distinct > MOST_CATEGORIES:
-        return f"it has {column.distinct} different texts: encode them as numbers in SQL to use it"
+    if column.type == "text" and _category(column) is None:
+        return (
+            f"it has {column.distinct} different texts, and the {MOST_CATEGORIES} most frequent are "
+            f"{_share_of_most_frequent(column):.1%} of the rows: name in features.categories those that matter"
+        )
     return ""
 
 
 def _of(column: Column, taken: set[str]) -> list[Feature]:
-    """A column of numbers as it is; of texts one feature for each value, one alone where there are two.
+    """A column of numbers or texts as it is; of a date its year and its month, of a timestamp its hour, too.
 
-    Of a date its year and its month, of a timestamp its hour, too, of a boolean 1 or 0.
+    A boolean is 1 or 0.
     """
-    if column.is_of_numbers:
+    if column.is_of_numbers or column.type == "text":
         return [Feature(column.name, quoted(column.name), "")]
     if column.type == "boolean":
         return [Feature(column.name, f"CAST({quoted(column.name)} AS INTEGER) AS {quoted(column.name)}", "")]
-    if column.type in ("date", "timestamp"):
-        return [
-            Feature(
-                name := names.unused(f"{column.name}_{part}", taken),
-                f"EXTRACT({part.upper()} FROM {quoted(column.name)}) AS {name}",
-                f"{part.capitalize()} of {column.name}",
-            )
-            for part in ("year", "month", "hour")[: 3 if column.type == "timestamp" else 2]
-        ]
-    values = sorted(column.categories)
-    found = []
-    for value in values[1:] if len(values) == 2 and not column.nulls else values:
-        name = names.unused(f"{column.name}_{names.ending(value) or 'other'}", taken)
-        text = value.replace("'", "''")
-        sql = f"CASE WHEN {quoted(column.name)} = '{text}' THEN 1 ELSE 0 END AS {name}"
-        found.append(Feature(name, sql, f"1 if {column.name} is {value}"))
-    return found
+    return [
+        Feature(
+            name := names.unused(f"{column.name}_{part}", taken),
+            f"EXTRACT({part.upper()} FROM {quoted(column.name)}) AS {name}",
+            f"{part.capitalize()} of {column.name}",
+        )
+        for part in ("year", "month", "hour")[: 3 if column.type == "timestamp" else 2]
+    ]
 
 
 def quoted(name: str) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from include.core.errors import UsageError
-from include.core.text import is_one_line
+from include.core.text import is_one_line, plain_letters, word
 from include.ingestion.files import RESERVED
 from include.lakehouse.schemas import ARRIVED_AT, EVENT_TIMESTAMP, TAKEN
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MOST_LETTERS = 40
-_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d"})
-"""Those that are no letter with a mark."""
 _TAKEN = {*RESERVED, *TAKEN, EVENT_TIMESTAMP, ARRIVED_AT}
 
 
@@ -57,16 +54,9 @@ def _is_name(header: str) -> bool:
 
 def plain(text: str, otherwise: str) -> str:
     """The text as a name: in lower case, with _ for all that is neither letter nor digit."""
-    name = ending(text).lstrip("0123456789_")
+    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", plain_letters(text))
+    name = word(words)[:MOST_LETTERS].rstrip("_").lstrip("0123456789_")
     return f"{name}_value" if name in _TAKEN else name or otherwise
-
-
-def ending(text: str) -> str:
-    """The text as the end of a name, letters without their marks; empty where it has neither letters nor digits."""
-    parts = unicodedata.normalize("NFKD", text.translate(_LETTERS))
-    bare = "".join(character for character in parts if not unicodedata.combining(character))
-    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", bare).lower()
-    return re.sub(r"[^a-z0-9]+", "_", words).strip("_")[:MOST_LETTERS].rstrip("_")
 
 
 def unused(name: str, taken: set[str]) -> str:

@@ -38,7 +38,7 @@ CLOCKS = ("%H:%M", "%H:%M:%S")
 _TRIED = 100
 """Values that are read first: most columns of texts hold no dates."""
 MOST_CATEGORIES = 20
-"""Texts of more values are not encoded one by one."""
+"""Texts that are named one by one."""
 _DECIMAL_COMMA = r"^\s*[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+\s*$"
 _NUMBERS: tuple[Type, ...] = ("integer", "number")
 _LEADING_ZERO = r"^[+-]?0\d"
@@ -128,9 +128,9 @@ class Column:
         return int(self._cast.columns[self.name].null_count) - self.cast_errors
 
     @cached_property
-    def categories(self) -> list[str]:
-        """Its different texts, the most frequent first."""
-        return [str(value) for value in self.texts.to_pandas().value_counts().index]
+    def categories(self) -> dict[str, int]:
+        """Its different texts, each with its rows, the most frequent first."""
+        return {str(value): int(rows) for value, rows in self.texts.to_pandas().value_counts().items()}
 
     @cached_property
     def distinct(self) -> int:

@@ -21,7 +21,7 @@ from include.scaffold.names import of_headers, require_headers
 
 MOST_CELLS = 10_000_000
 """Of a larger file the first rows are looked at."""
-MOST_COLUMNS = 200
+MOST_COLUMNS = 1_000
 """A draft of more is nothing that a person reviews."""
 _HEADER_BYTES = 64 << 10
 

@@ -14,6 +14,7 @@ from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.evaluation.metrics import Floats
+from include.features import fitted_categories
 from include.lakehouse import provenance
 from include.lakehouse.schemas import PARTITION, SPLIT, SUPERSEDED, WEIGHT
 from include.lakehouse.tables import Lakehouse
@@ -110,7 +111,9 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
         tracking.log_dataset(spec, lake, ref, frame)
         is_test = _test_rows(frame)
         test = frame[is_test]
-        tracking.log_figures(plots.all_of(spec, ref.features, test, predicted[is_test], fitted.model, measured))
+        categories = fitted_categories.read(ref.categories)
+        drawn = plots.all_of(spec, ref.features, test, predicted[is_test], fitted.model, measured, categories)
+        tracking.log_figures(drawn)
         model_id, files = tracking.log_model(spec, lake, ref, run, fitted.model, test[list(ref.features)])
         mlflow.log_metrics(measured, model_id=model_id)
     return RunRef(run.info.run_id, name, model_id, measured, files)
@@ -138,4 +141,5 @@ def _sample(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame, *parts: s
         rows[list(ref.features)],
         rows[spec.target].to_numpy(dtype=np.float64),
         rows[WEIGHT].to_numpy(dtype=np.float64),
+        tuple(fitted_categories.read(ref.categories)),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,21 +31,24 @@ def all_of(
     predicted: Floats,
     model: Any,
     measured: Mapping[str, float],
+    categories: Collection[str] = (),
 ) -> dict[str, Figure]:
     """The plots of the task, by name, for test rows (``rows``) and one prediction per row.
 
     Args:
         model: what the algorithm fitted.
         measured: has the value of the model's metric.
+        categories: features that are codes, which correlate with nothing.
 
     Raises:
         DataError: a feature is personal data.
     """
     refuse_personal(spec, features)
     actual, metric, algorithm = rows[spec.target].to_numpy(dtype=np.float64), metrics.of(spec), algorithms.of(spec)
+    numbers = [name for name in features if name not in categories]
     caption = f"{len(rows):,} test rows · {metric.title} {metric.shown(measured[spec.metric])}"
     drawn = {name: draw(spec.target, actual, predicted, caption) for name, draw in BY_TASK[spec.task].items()}
-    drawn["correlation_heatmap"] = correlation_heatmap(rows[[*features, spec.target]])
+    drawn["correlation_heatmap"] = correlation_heatmap(rows[[*numbers, spec.target]])
     if algorithm.importance:
         drawn["feature_importance"] = feature_importance(algorithm.importance(model), algorithm.importance_is)
     return drawn

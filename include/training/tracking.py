@@ -5,6 +5,7 @@ All calls go to the tracking server that the environment names (MLFLOW_TRACKING_
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -178,6 +179,7 @@ def log_model(
         "task": spec.task.value,
         "algorithm": spec.training.algorithm,
         "features": list(ref.features),
+        "categories": json.loads(ref.categories),
         "feature_service": ref.feature_service,
         "training_set": ref.training_set,
         "data_version": ref.data_version,

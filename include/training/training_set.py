@@ -15,6 +15,7 @@ from feast import FeatureStore
 from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
+from include.features import fitted_categories
 from include.features.store import answering
 from include.lakehouse import windows
 from include.lakehouse.schemas import (
@@ -64,6 +65,8 @@ class TrainingSetRef:
     concept_drifts: Sequence[str]
     """What is said of each change of what is predicted (`training.concept_drift`)."""
     features: Sequence[str]
+    categories: str
+    """Which of them are categories, for `fitted_categories.read`."""
     split: str
     """What names each row's part, for `splits.held_out`."""
     feature_service: str
@@ -160,6 +163,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
         drifted=tuple(drifted),
         concept_drifts=changed.described,
         features=tuple(names),
+        categories=fitted_categories.written(spec, names),
         split=split,
         feature_service=spec.feature_service,
         data_version=f"{spec.table('features')}@{features_version} {spec.table('labels')}@{labels_version}",
@@ -236,7 +240,7 @@ def _retrieve(
             raise DataError(
                 f"feature {name} is not a number but {joined[name].dtype}",
                 where=f"{spec.name}/features.sql",
-                fix="Encode it as numbers in SQL",
+                fix=f"Name its texts in model.yaml, features.categories, and run {spec.name}.build_features",
             )
     joined = joined[[*spec.entity.keys, EVENT_TIMESTAMP, *names]].astype(dict.fromkeys(names, "float64"))
     joined = joined.astype({key: rows[key].dtype for key in spec.entity.keys})

@@ -26,9 +26,10 @@ MODEL = "california_housing"
 SHAPES: dict[str, dict[str, list[str]]] = {
     "ingest_batch": {
         "wait_for_delivery": ["validate_batch"],
-        "validate_batch": ["accept_and_quarantine", "accept_batch", "reject_batch"],
+        "validate_batch": ["accept_and_quarantine", "accept_batch", "no_new_rows", "reject_batch"],
         "accept_batch": [],
         "accept_and_quarantine": [],
+        "no_new_rows": [],
         "reject_batch": ["alert_rejected_batch", "announce_withdrawal"],
         "announce_withdrawal": [],
         "alert_rejected_batch": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from include.core import catalogue
+from include.core.category import Category
 from include.core.partition import Partition
 from include.features import lookback, query
 from include.lakehouse.schemas import CLEAN
@@ -72,7 +74,8 @@ def clean_rows(spec):
         classes = ["<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN"]
         rows["ocean_proximity"] = [classes[number % 5] for number in range(len(rows))]
         rows.loc[rows.index[0], "median_income"] = None
-    return rows[[*spec.columns]]
+    dates = [name for name, column in spec.columns.items() if column.type == "date"]
+    return rows[[*spec.columns]].assign(**{name: pd.to_datetime(rows[name]).dt.date for name in dates})
 
 
 @pytest.mark.parametrize("name", catalogue.registered())
@@ -109,7 +112,8 @@ FROM clean_california_housing
 
 def test_values_that_look_back_are_those_of_duckdb(spark, lake, tmp_path):
     original = catalogue.load("california_housing")
-    features = original.features.model_copy(update={"lookback": timedelta(hours=36), "descriptions": {}})
+    changed = {"lookback": timedelta(hours=36), "categories": {}, "descriptions": {}}
+    features = original.features.model_copy(update=changed)
     spec = original.model_copy(update={"features": features})
     spec._folder = tmp_path
     (tmp_path / "features.sql").write_text(BACK)
@@ -128,3 +132,51 @@ def test_values_that_look_back_are_those_of_duckdb(spark, lake, tmp_path):
     assert 0 < ours["avg_income_36h_listing"].isna().sum() < len(ours)
     for feature in ("last_income", "avg_income_36h_listing"):
         np.testing.assert_allclose(theirs[feature], ours[feature], rtol=1e-12, atol=0, err_msg=feature)
+
+
+ODD = ["it's", 'a"b', "a\\b", "a\\nb", "l\nf", "über", "<1H OCEAN", "{x}", "%s", "NEAR BAY"]
+TEXTS = [*ODD, "never named", "near bay", "", None]
+
+
+@pytest.fixture
+def encoding(spark, lake, tmp_path):
+    """Return a function: a model whose texts become codes and 0/1 features, its features of one row for each text."""
+
+    def encode(unseen: str):
+        root = tmp_path / unseen
+        shutil.copytree(catalogue.MODELS / "california_housing", root / "california_housing")
+        (root / "california_housing" / "features.sql").write_text(
+            "SELECT listing_id, event_timestamp, ocean_proximity AS code, ocean_proximity AS hot "
+            "FROM clean_california_housing"
+        )
+        loaded = catalogue.load("california_housing", root)
+        categories = {
+            "code": Category(values=tuple(ODD), unseen=unseen),
+            "hot": Category(values=("it's", "über", "NEAR BAY"), unseen=unseen, encode="one_hot"),
+        }
+        features = loaded.features.model_copy(update={"categories": categories, "descriptions": {}})
+        spec = loaded.model_copy(update={"features": features})
+        spec._folder = loaded.folder
+        table, rows = CLEAN.of(spec), clean_rows(loaded).head(len(TEXTS)).assign(ocean_proximity=TEXTS)
+        version = put(lake, table, rows.assign(event_timestamp=pd.Timestamp(DAY.start)), DAY)
+        spark.read.parquet(*lake.open(table, version).file_uris()).createOrReplaceTempView(table.name)
+        return spec
+
+    return encode
+
+
+@pytest.mark.parametrize("unseen", ["missing", "other"])
+def test_texts_become_the_same_codes_and_zeros_and_ones(spark, lake, encoding, unseen):
+    spec = encoding(unseen)
+    ours = query.compute(spec, lake, DAY).sort_by("listing_id").to_pylist()
+    theirs = [row.asDict() for row in spark.sql(query.spark_sql(spec)).sort("listing_id").collect()]
+    names = list(query.feature_schema(spec))
+    assert [{name: row[name] for name in names} for row in theirs] == [
+        {name: row[name] for name in names} for row in ours
+    ]
+    assert [row["code"] for row in ours][: len(ODD)] == list(range(1, len(ODD) + 1))
+
+
+def test_a_text_that_nobody_has_named_stops_spark_too(spark, encoding):
+    with pytest.raises(Exception, match=r"(code|hot) has a text that model\.yaml does not name"):
+        spark.sql(query.spark_sql(encoding("fail"))).collect()

@@ -131,7 +131,8 @@ def version(run: Run) -> Version:
             "drifted": (),
             "concept_drifts": (),
         },
-        **{"features": tuple(EXAMPLE), "split": "{}", "feature_service": "v1", "data_version": "features@1 labels@1"},
+        **{"features": tuple(EXAMPLE), "categories": "{}", "split": "{}"},
+        **{"feature_service": "v1", "data_version": "features@1 labels@1"},
     )
     fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)
     with tracking.started(spec, "baseline", ref, "run", "test") as started:

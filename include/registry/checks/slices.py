@@ -106,10 +106,11 @@ def _slices(
 ) -> tuple[list[Slice], list[Slice]]:
     """Those that can be judged, and those of too few rows."""
     least = max(params["at_least"], evidence.least_rows_of_both)
+    texts = {name: category.texts for name, category in evidence.candidate.categories.items()}
     found = [
         part
         for name in columns
-        for part in sliced.of(name, rows.frame[name].to_numpy(dtype=np.float64), params["bands"])
+        for part in sliced.of(name, rows.frame[name].to_numpy(dtype=np.float64), params["bands"], texts.get(name))
     ]
     return [part for part in found if len(part) >= least], [part for part in found if len(part) < least]
 

@@ -38,7 +38,8 @@ def of(spec: ModelSpec) -> Algorithm:
     """The algorithm that a model is fitted by, its hyperparameters in model.yaml checked.
 
     Raises:
-        ConfigError: there is none of that name, it is for other tasks, or a hyperparameter is not one of its own.
+        ConfigError: there is none of that name, it is for other tasks or fewer categories, or a hyperparameter is not
+            one of its own.
     """
     where = f"{spec.file()}: training"
     algorithm = choose(ALGORITHMS, spec.training.algorithm, f"{where}.algorithm")
@@ -52,6 +53,13 @@ def of(spec: ModelSpec) -> Algorithm:
         _check(algorithm, known, name, value, f"{where}.baseline")
     for name in spec.training.search.space:
         _check(algorithm, known, name, 0.0, f"{where}.search.space")
+    for name, category in spec.features.coded.items():
+        if algorithm.most_codes is not None and len(category.texts) > algorithm.most_codes:
+            raise ConfigError(
+                f"{name} has {len(category.values)} values, and {algorithm.name} takes {algorithm.most_codes - 1}",
+                where=f"{spec.file()}: features.categories.{name}",
+                fix="Name the most frequent ones, with unseen: other, or take another training.algorithm",
+            )
     return algorithm
 
 

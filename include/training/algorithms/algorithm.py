@@ -23,6 +23,8 @@ class Sample:
     features: pd.DataFrame
     target: Floats
     weight: Floats
+    categories: tuple[str, ...] = ()
+    """The features that are codes: their order says nothing, and a code may come that no row here has."""
 
 
 @dataclass(frozen=True)
@@ -77,5 +79,7 @@ class Algorithm:
     """From a model to the weight of each feature; None where there is no such thing."""
     importance_is: str = ""
     """What that weight is, in a few words."""
+    most_codes: int | None = None
+    """Of one category; None where there is no bound."""
     rounds: str = ""
     """The hyperparameter that validation rows give, by stopping early; empty where they cannot."""

@@ -10,6 +10,8 @@ from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters,
 
 TREES = "max_iter"
 MOST_TREES = 1000
+MOST_BINS = 255
+"""Scikit-learn's most, and default. A category takes a bin for each code that it has."""
 PATIENCE = 30
 """Trees without a smaller validation loss after which growing stops."""
 
@@ -31,7 +33,10 @@ def fit(
     from threadpoolctl import threadpool_limits
 
     kind = HistGradientBoostingRegressor if task is Task.REGRESSION else HistGradientBoostingClassifier
-    model = kind(**params, early_stopping=False, random_state=seed)
+    model = kind(**params, early_stopping=False, random_state=seed, categorical_features=list(sample.categories))
+    if sample.categories:
+        codes = int(sample.features[list(sample.categories)].nunique().max())
+        model.set_params(max_bins=max(model.max_bins, codes))
     seen = {}
     if validation:
         most = params.get(TREES, MOST_TREES)
@@ -55,5 +60,6 @@ HIST_GRADIENT_BOOSTING = Algorithm(
     save=scikit_learn.save,
     load=scikit_learn.load,
     requirements=scikit_learn.REQUIREMENTS,
+    most_codes=MOST_BINS,
     rounds=TREES,
 )

@@ -29,6 +29,7 @@ NUMBERS = (
     *("max_bin", "max_delta_step", "path_smooth", "linear_lambda", "extra_trees", "linear_tree", "boost_from_average"),
     *("min_data_in_bin", "colsample_bytree", "subsample", "subsample_freq", "lambda_l1", "lambda_l2"),
     *("min_data_in_leaf", "drop_rate", "skip_drop", "max_drop", "top_rate", "other_rate", "scale_pos_weight"),
+    *("cat_smooth", "cat_l2", "max_cat_threshold", "max_cat_to_onehot", "min_data_per_group"),
     *("is_unbalance", "alpha", "fair_c", "tweedie_variance_power", "pos_bagging_fraction", "neg_bagging_fraction"),
 )
 OBJECTIVES: Mapping[Task, tuple[str, ...]] = {
@@ -64,7 +65,9 @@ def fit(
         # As in a search, where every trial sees the same features, however many rows a leaf needs.
         fixed |= {"feature_pre_filter": False, "metric": LOSSES[task]}
         callbacks = [lgb.early_stopping(PATIENCE, verbose=False)]
-    data = lgb.Dataset(sample.features, sample.target, weight=sample.weight)
+    data = lgb.Dataset(
+        sample.features, sample.target, weight=sample.weight, categorical_feature=list(sample.categories)
+    )
     if validation:
         held_out = [data.create_valid(validation.features, validation.target, weight=validation.weight)]
     booster = lgb.train({**fixed, **given}, data, trees, valid_sets=held_out, callbacks=callbacks)

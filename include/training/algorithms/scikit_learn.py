@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REQUIREMENTS = ("scikit-learn", "skops", "scipy")
-TRUSTED = ("numpy.dtype", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor")
+TRUSTED = (
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    # What passes the numbers beside categories. The function of a partial has to be trusted itself.
+    *("functools.partial", "sklearn.utils.validation.check_array"),
+)
 
 
 def predict(model: Any, features: pd.DataFrame, task: Task) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,52 @@ def test_fishers_p_value_is_the_sum_of_tables_that_are_as_unlikely(a: int, b: in
     expected = sum(n for n in possible if n <= ways(a)) / math.comb(a + b + c + d, a + b)
     assert found.p_value == pytest.approx(expected)
     assert found.distance == pytest.approx(abs(a / (a + b) - c / (c + d)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=2, max_size=3))
+@settings(deadline=None, max_examples=60)
+def test_of_few_rows_the_p_value_is_the_share_of_tables_that_are_as_far_from_chance(
+    pairs: list[tuple[int, int]],
+) -> None:
+    """Against all ways to choose the window's rows among all rows."""
+    found = _compared(ColumnKind.CATEGORY, pairs)
+    rows = [place for place, pair in enumerate(pairs) for _ in range(sum(pair))]
+    size = sum(now for _, now in pairs)
+    if not 0 < size < len(rows) or len(set(rows)) < 2:
+        assert found.p_value == 1.0
+        return
+    pooled = Counter(rows)
+
+    def far(counts: Counter[int]) -> float:
+        expected = {place: size * pooled[place] / len(rows) for place in pooled}
+        return sum((counts[place] - expected[place]) ** 2 / expected[place] for place in pooled)
+
+    observed = far(Counter({place: now for place, (_, now) in enumerate(pairs)}))
+    tables = [far(Counter(chosen)) for chosen in combinations(rows, size)]
+    exact = sum(table >= observed - 1e-9 for table in tables) / len(tables)
+    assert found.p_value == pytest.approx(exact, abs=0.02)
+
+
+@pytest.mark.parametrize("rows", [1, 10, 100])
+def test_small_windows_of_many_codes_give_false_alarms_within_alpha(rows: int) -> None:
+    rng, shares = np.random.default_rng(1), 1 / np.arange(1, 41)
+    reference, alarms = pd.DataFrame({"x": rng.choice(40, 3000, p=shares / shares.sum())}), 0
+    for _ in range(200):
+        current = pd.DataFrame({"x": rng.choice(40, rows, p=shares / shares.sum())})
+        alarms += drift.detect(reference, current, CONFIG, ("x",))[0].drifted
+    assert alarms <= 18, "of 200 with alpha 0.05, two deviations above what is expected"
+
+
+def test_codes_are_compared_as_categories() -> None:
+    reference = pd.DataFrame({"x": [1.0] * 300 + [2.0] * 300 + [3.0] * 300 + [np.nan] * 100})
+    current = pd.DataFrame({"x": [1.0] * 30 + [3.0] * 30 + [0.0] * 30 + [np.nan] * 10})
+    (found,) = drift.detect(reference, current, CONFIG, ("x",))
+    assert (found.kind, found.distance) == (ColumnKind.CATEGORY, pytest.approx(0.3))
+    assert found.drifted
+    (as_number,) = drift.detect(reference, current, CONFIG)
+    assert as_number.kind is ColumnKind.NUMBER
+    filled = reference.fillna(2.0)
+    assert drift.detect(filled, reference, CONFIG, ("x",))[0].distance == pytest.approx(0.1), "a null is a category"
 
 
 def _compared(kind: ColumnKind, pairs: list[tuple[int, int]], rule: Drift = CONFIG) -> drift.ColumnDrift:

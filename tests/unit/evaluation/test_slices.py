@@ -37,3 +37,10 @@ def test_what_slices_are_called() -> None:
     few, many = np.array([0.0, 1.0, 1.0, np.nan]), np.array([0.5, 1.25, 2.0, 3.0, 4.0, 5.0])
     assert [part.title for part in slices.of("inland", few, 4)] == ["inland = 0", "inland = 1", "inland is null"]
     assert [part.title for part in slices.of("income", many, 2)] == ["income 0.5 to 2", "income 3 to 5"]
+
+
+def test_codes_are_called_by_their_texts_and_make_no_bands() -> None:
+    codes = np.array([0.0, 1.0, 2.0, 2.0, 7.0, np.nan])
+    found = slices.of("weather", codes, 2, {0: "other", 1: "clear", 2: "it's fog"})
+    titles = ["weather = other", "weather = clear", "weather = it's fog", "weather = 7", "weather is null"]
+    assert [(part.title, len(part)) for part in found] == list(zip(titles, [1, 1, 2, 1, 1], strict=True))

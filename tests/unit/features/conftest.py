@@ -33,14 +33,18 @@ def lake(tmp_path: Path) -> Lakehouse:
 
 @pytest.fixture
 def make_spec(tmp_path: Path) -> Callable[..., ModelSpec]:
-    """Return a function that makes a model: california_housing with other SQL and lines of model.yaml."""
+    """Return a function that makes a model: california_housing with other SQL and lines of model.yaml.
 
-    def make(sql: str = SQL, *, name: str = "california_housing", **replaced: str) -> ModelSpec:
+    Args of it:
+        categories: the section of that name, of features; none by default.
+    """
+
+    def make(sql: str = SQL, *, name: str = "california_housing", categories: str = "", **replaced: str) -> ModelSpec:
         root = tmp_path / f"models_{len(list(tmp_path.iterdir()))}"
         shutil.copytree(catalogue.MODELS / "california_housing", root / name)
         text = (root / name / "model.yaml").read_text()
-        start, end = text.index("  descriptions:"), text.index("\ntraining:")
-        text = text[:start] + text[end:]
+        start, end = text.index("  categories:"), text.index("\ntraining:")
+        text = text[:start] + (f"  categories: {categories}\n" if categories else "") + text[end:]
         for old, new in {"name: california_housing\n": f"name: {name}\n", **replaced}.items():
             assert old in text
             text = text.replace(old, new, 1)

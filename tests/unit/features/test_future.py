@@ -24,7 +24,7 @@ LEAKS = [
     "count(*) OVER ()",
     f"lead(median_income) OVER ({IN_TIME}, listing_id)",
     f"sum(population) OVER ({IN_TIME} RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND INTERVAL 1 HOUR FOLLOWING)",
-    "last_value(ocean_proximity) OVER (ORDER BY event_timestamp ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)",
+    "last_value(median_income) OVER (ORDER BY event_timestamp, listing_id ROWS BETWEEN 1 PRECEDING AND 9 FOLLOWING)",
 ]
 HONEST = [
     "median_income * 2",

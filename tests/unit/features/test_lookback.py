@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
@@ -154,6 +155,19 @@ def test_what_is_wrong_with_earlier_rows_alone_stops_no_later_day(lake, make_bac
     put_clean(spec, [1], DAYS[0], households=[2])  # gives infinity
     put_clean(spec, [1], DAYS[1], households=[3])
     assert query.compute(spec, lake, DAYS[1])["x"].to_pylist() == [1.0]
+
+
+def test_a_text_of_an_earlier_row_that_nobody_named_stops_no_later_day(lake, make_spec, put_clean):
+    spec = make_spec(
+        "SELECT listing_id, event_timestamp, ocean_proximity FROM clean_california_housing",
+        categories="{ocean_proximity: {values: [INLAND], unseen: fail}}",
+        **{"ttl_days: 400": "ttl_days: 400\n  lookback: 3 days"},
+    )
+    put_clean(spec, [1], DAYS[0], ocean_proximity=["MARS"])
+    put_clean(spec, [1], DAYS[1])
+    assert query.compute(spec, lake, DAYS[1])["ocean_proximity"].to_pylist() == [1]
+    with pytest.raises(DataError, match="ocean_proximity has texts that are not among its values"):
+        query.compute(spec, lake, DAYS[0])
 
 
 def test_a_lookback_need_be_no_whole_number_of_partitions(lake, make_back):

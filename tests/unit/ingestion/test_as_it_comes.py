@@ -22,6 +22,7 @@ from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, EXTRA_COLUMNS, LABELS, PROFILES, QUARANTINE, RAW, REASONS, ROW_NUMBER
 from include.lakehouse.selection import within
+from include.orchestration import notes
 from include.pages import run_page
 from tests.unit.ingestion.cases import DAY, Rows, as_csv, ingest, with_rules, without
 
@@ -421,3 +422,30 @@ def test_a_preview_says_the_same(run: Run, deliver: Deliver, good_rows: Rows) ->
     assert verdict.ignored_columns == ("remark",)
     assert "ignored, and not kept: remark" in said
     assert f"median_income is {INCOME!r} in the file" in said
+
+
+@pytest.mark.usefixtures("path")
+def test_a_delivery_without_rows_may_say_that_nothing_was_new(run: Run, deliver: Deliver, good_rows: Rows) -> None:
+    told = changed(run, {"no_rows": "accept"})
+    delivered = deliver(good_rows[:1], of=told)
+    verdict = steps.validate_batch(delivered)
+    assert (verdict.outcome, verdict.rows, verdict.batch_reasons) == (Outcome.NO_NEW_ROWS, 0, ())
+    assert notes.of_batch(verdict) in run_page.of_run(delivered, "ingest_batch", DAY.key).lower()
+    assert steps.validate_batch(deliver(good_rows[:1])).batch_reasons == ("no_rows",)
+    assert steps.validate_batch(deliver(b"", of=told)).batch_reasons == ("empty_file",)
+
+
+def test_a_delivery_without_rows_takes_back_none_that_were_accepted(
+    run: Run, deliver: Deliver, good_rows: Rows
+) -> None:
+    told = changed(run, {"no_rows": "accept"})
+    ingest(deliver(good_rows, of=told))
+    assert steps.validate_batch(deliver(good_rows[:1], of=told)).batch_reasons == ("no_rows",)
+
+
+def test_labels_without_rows_may_say_so_and_replace_none(run: Run, deliver: Deliver) -> None:
+    told, header = changed(run, {"no_rows": "accept"}), ["listing_id", "median_house_value"]
+    steps.load_labels(deliver([header, ["1", "90000"]], kind="labels", of=told))
+    counts = steps.load_labels(deliver([header], kind="labels", of=told))
+    assert (counts.rows, run.lake.count(run.table(LABELS))) == (0, 1)
+    assert notes.of_labels(counts) == "the delivery has no labels: nothing follows from it"

@@ -80,7 +80,7 @@ class Scene:
         """
         table = TRAINING_SETS.of(self.spec, _features_of(rows, self.spec, SPLIT, self.spec.target))
         written = put(self.lake, table, rows, {TRAINING_SET: training_set})
-        tags = {"features": json.dumps(list(features)), "training_set": training_set, **more}
+        tags = {"features": json.dumps(list(features)), "categories": "{}", "training_set": training_set, **more}
         made = self.register(tags | {"training_set.version": str(written)})
         missed = pd.Series(-(10 + np.random.default_rng(8).normal(0, 20, len(rows))))  # as `label` has it
         predictions = predicted(rows) if predictions is None else predictions

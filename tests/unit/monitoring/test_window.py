@@ -291,6 +291,43 @@ def test_a_binary_model_is_measured_by_its_own_metrics(scene: Scene) -> None:
     assert (of_one_class.metric, of_one_class.labelled_rows, of_one_class.metric_undefined) == (None, ROWS, ROWS)
 
 
+def test_a_feature_of_codes_is_compared_as_a_category_with_those_of_its_version(scene: Scene) -> None:
+    def placed(rows: pd.DataFrame, among: list[float]) -> pd.DataFrame:
+        return rows.assign(place=np.random.default_rng(5).choice(among, len(rows)))
+
+    rows, told = placed(trained(), [1.0, 2.0, 3.0]), {"place": {"values": ["a", "b", "c"], "unseen": "other"}}
+    version = scene.train(rows, [*NAMES, "place"], "with_codes", categories=json.dumps(told))
+    scene.promote(version)
+    scene.deliver(DAY, version=version, extra=lambda rows: placed(rows, [1.0, 2.0, 3.0]))
+    scene.deliver(NEXT, version=version, extra=lambda rows: placed(rows, [1.0, 3.0, 4.0]))  # 4: named since
+    assert scene.measure(DAY).drifted_features == ()
+    assert scene.measure(NEXT).drifted_features == ("place",)
+    table = scene.lake.read(METRICS.of(scene.spec), where=[(PARTITION, "=", NEXT.key)]).to_pandas()
+    (distance,) = table[(table["metric"] == "distance") & (table["slice"] == "place")]["value"]
+    assert distance == pytest.approx(1 / 3, abs=0.08)
+
+
+def test_a_concept_drift_that_a_category_explains_in_no_order_is_learned(scene: Scene) -> None:
+    """What the middle one of three places is worth has risen, and that of the others fallen."""
+    worth = pd.Series({1.0: -150.0, 2.0: 300.0, 3.0: -150.0})
+    places = np.random.default_rng(5).choice(worth.index, ROWS)
+    category = {"place": {"values": ["a", "b", "c"], "unseen": "missing"}}
+    rows = trained().assign(place=np.random.default_rng(6).choice(worth.index, 3000))
+    version = scene.train(rows, [*NAMES, "place"], "with_codes", categories=json.dumps(category))
+    scene.promote(version)
+    predicted = scene.deliver(version=version, extra=lambda rows: rows.assign(place=places))
+    labels = predicted[["listing_id"]].assign(
+        **{
+            scene.spec.target: predicted[PREDICTION] + worth[places].to_numpy(),
+            ARRIVED_AT: DAY.shift(1).start,
+        }
+    )
+    put(scene.lake, LABELS.of(scene.spec), labels, DAY)
+    measured = scene.measure()
+    assert measured.drifted_features == ()
+    assert measured.concept_drifted
+
+
 def test_classes_are_compared_as_categories(scene: Scene) -> None:
     scene = scene.changed(task=Task.MULTICLASS, metric="accuracy", name=f"{scene.spec.name}_classes")
     rows = trained()

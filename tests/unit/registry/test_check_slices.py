@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -94,6 +94,15 @@ def test_a_slice_below_the_threshold_is_found_and_named() -> None:
     result = asked(given(rng), "no_slice_below_threshold", columns=("region",), threshold=1.15)
     assert result.passed
     assert result.detail.startswith("In none of 2 slices its RMSE is surely above 1.15. Worst: region = ")
+
+
+def test_slices_of_a_category_are_named_by_its_texts() -> None:
+    evidence = given(np.random.default_rng(1), ours=[1.0, 1.5, 1.0])
+    told = {**evidence.candidate.tags, "categories": '{"region": {"values": ["north"], "unseen": "other"}}'}
+    coded = replace(evidence, candidate=replace(evidence.candidate, tags=told))
+    found = asked(coded, "no_slice_below_threshold", columns=("region",), threshold=1.2)
+    assert not found.passed
+    assert found.detail.startswith("In region = north (")
 
 
 def test_of_a_metric_that_rises_as_it_gets_better_too() -> None:

@@ -2,13 +2,25 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from include.core import catalogue
+from include.core.category import Category
 from include.core.errors import DataError
+from include.core.sections import Task
+from include.core.spec import ModelSpec
+from include.features import fitted_categories
 from include.registry import versions
+from include.registry.versions import Version
+from include.training.algorithms import ALGORITHMS, Sample
 from tests.unit.training.stage import Scene
+
+SPEC = catalogue.load("california_housing")
 
 
 def test_a_run_has_one_version_with_everything_a_reader_needs(scene: Scene) -> None:
@@ -38,6 +50,36 @@ def test_a_run_has_one_version_with_everything_a_reader_needs(scene: Scene) -> N
     assert f"test rows: adjusted R2 {scene.new.metrics['adjusted_r2']:.4f}, " in made.description
     assert "of them in drifted windows: adjusted R2 " in made.description
     assert MlflowClient().get_registered_model(spec.name).description == spec.description
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_version_predicts_as_it_did_after_a_value_is_appended_and_not_after_they_are_reordered(
+    name: str, tmp_path: Path
+) -> None:
+    def declaring(*values: str) -> ModelSpec:
+        categories = {"place": Category(values=values, unseen="other")}
+        return SPEC.model_copy(update={"features": SPEC.features.model_copy(update={"categories": categories})})
+
+    rng = np.random.default_rng(1)
+    features = pd.DataFrame({"place": rng.integers(0, 3, 600).astype(float)})
+    sample = Sample(features, np.array([5.0, -5.0, 1.0])[features["place"].astype(int)], np.ones(600), ("place",))
+    then, now = declaring("inland", "island"), declaring("inland", "island", "bay")
+    tags = {
+        "algorithm": name,
+        "features": '["place"]',
+        "categories": fitted_categories.written(then, ["place"]),
+    }
+    version = Version(SPEC.name, "1", "None", "", "", tags, datetime(2025, 1, 1, tzinfo=UTC))
+    model = ALGORITHMS[name].fit(sample, {}, Task.REGRESSION, 1, 1).model
+    ALGORITHMS[name].save(model, Task.REGRESSION, features.head(), tmp_path / "model", pip_requirements=["mlflow"])
+
+    before = versions.predictor(then, version, tmp_path / "model")
+    after = versions.predictor(now, version, tmp_path / "model")
+    bay_before, bay_after = (pd.DataFrame({"place": [code, 1.0, 2.0, np.nan]}) for code in (0.0, 3.0))
+    assert before(bay_before)[:3] == pytest.approx([5.0, -5.0, 1.0], abs=0.1)
+    assert np.array_equal(after(bay_after), before(bay_before))
+    with pytest.raises(DataError, match="version 1 was fitted to place as a category of inland, island, and features"):
+        versions.predictor(declaring("island", "inland"), version, tmp_path / "model")
 
 
 def test_stages(scene: Scene) -> None:

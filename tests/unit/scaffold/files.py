@@ -120,3 +120,9 @@ def readings(days: int = 12, rows: int = 60) -> pd.DataFrame:
     load = random.integers(0, 4, days * rows)
     power = 10.0 * load + at.hour + random.normal(0, 4, days * rows).round(2)
     return pd.DataFrame({"Read at": at.strftime("%d.%m.%Y %H:%M"), "load": load, "warm": load % 2, "power": power})
+
+
+def sensors(rows: int, columns: int) -> pd.DataFrame:
+    """Measurements that say nothing."""
+    values = np.random.default_rng(5).normal(0, 1, (rows, columns)).round(3)
+    return pd.DataFrame(values, columns=[f"sensor_{number}" for number in range(columns)])

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.core import catalogue
+from include.core.category import Category
 from include.core.errors import FlightlineError
 from include.core.partition import Grain
 from include.core.sections import Task
@@ -23,6 +24,7 @@ from include.scaffold import draft, names
 from include.scaffold.__main__ import main
 from include.scaffold.draft import Draft
 from include.scaffold.guess import Wanted
+from include.scaffold.profile import MOST_CATEGORIES
 from tests.unit.scaffold.files import as_it_comes, customers, measured_rentals, rentals, write
 
 TODAY = date(2026, 3, 1)
@@ -58,8 +60,10 @@ def test_rows_with_a_time(drafted: Callable[..., tuple[Draft, ModelSpec]]) -> No
     assert spec.ingestion.freshness is not None
     assert spec.ingestion.freshness.column == "day"
     assert spec.personal_columns == {"contact"}
-    weather = ["weather_clear", "weather_it_s_fog", "weather_rain_heavy"]
-    assert list(query.feature_schema(spec)) == ["hr", "temperature", "order", *weather]
+    assert list(query.feature_schema(spec)) == ["hr", "temperature", "order", "weather"]
+    assert spec.features.categories == {
+        "weather": Category(values=("clear", "it's fog", "rain, heavy"), unseen="missing"),
+    }
     assert dict(made.selection.left_out) == {
         "day": "it is the time of the row",
         "contact": "it may be personal data: values look like e-mail addresses, phone or card numbers, or national ids",
@@ -75,10 +79,10 @@ def test_days_that_are_too_small_alone_are_monitored_together(
     tmp_path: Path, drafted: Callable[..., tuple[Draft, ModelSpec]]
 ) -> None:
     made, spec = drafted(measured_rentals())
-    assert spec.monitoring.window.partitions == 7
-    assert "monitored windows of 7 days (guessed: a day has some 24 rows, and adjusted R2 needs 38)" in made.review()
+    assert spec.monitoring.window.partitions == 6
+    assert "monitored windows of 6 days (guessed: a day has some 24 rows, and adjusted R2 needs 34)" in made.review()
     text = (tmp_path / "models/m/model.yaml").read_text()
-    assert "  window: {partitions: 7}  # guessed: a day has some 24 rows, and adjusted R2 needs 38\n" in text
+    assert "  window: {partitions: 6}  # guessed: a day has some 24 rows, and adjusted R2 needs 34\n" in text
 
 
 def test_rows_without_a_time(drafted: Callable[..., tuple[Draft, ModelSpec]]) -> None:
@@ -86,7 +90,7 @@ def test_rows_without_a_time(drafted: Callable[..., tuple[Draft, ModelSpec]]) ->
     assert (spec.target, spec.task, spec.metric, spec.entity.keys) == ("label", Task.BINARY, "auc", ("customer_id",))
     assert (spec.training.split.kind, spec.training.split.gap) == ("random_by_key", 0)
     assert (spec.deliveries.first_day, spec.ingestion.freshness) == (TODAY, None)
-    assert list(query.feature_schema(spec)) == ["spent", "visits", "plan_pro"]
+    assert list(query.feature_schema(spec)) == ["spent", "visits", "plan"]
 
 
 def test_every_guess_is_marked_with_its_reason(tmp_path: Path, drafted: Callable[..., tuple[Draft, ModelSpec]]) -> None:
@@ -203,7 +207,9 @@ def test_what_stands_for_no_value_is_proposed_with_its_reason(
     made, spec = drafted(frame)
     column = spec.columns["visits"]
     assert (column.type, column.null_values) == (type_, nulls)
-    (line,) = [line for line in (tmp_path / "models/m/model.yaml").read_text().splitlines() if "  visits: {" in line]
+    (line,) = [
+        line for line in (tmp_path / "models/m/model.yaml").read_text().splitlines() if "  visits: {type" in line
+    ]
     assert (f"# guessed: null where {why}" in line) if why else ("null where" not in line)
     assert any(f"visits: null where {why}" in line for line in made.review()) == bool(why)
 
@@ -263,7 +269,7 @@ def test_names_that_yaml_or_sql_reads_otherwise(drafted: Callable[..., tuple[Dra
     frame = customers().rename(columns={"visits": "no", "spent": "select", "plan": "null"})
     _, spec = drafted(frame)
     assert list(spec.columns) == ["customer_id", "select", "no", "null"]
-    assert list(query.feature_schema(spec)) == ["select", "no", "null_pro"]
+    assert list(query.feature_schema(spec)) == ["select", "no", "null"]
     query.spark_sql(spec)
 
 
@@ -272,7 +278,29 @@ def test_values_that_yaml_or_sql_reads_otherwise(drafted: Callable[..., tuple[Dr
     _, spec = drafted(customers().assign(plan=[values[n % len(values)] for n in range(400)]))
     (rule,) = [rule for rule in expectations.load(spec) if rule.columns == ("plan",) and "value_set" in rule.arguments]
     assert rule.arguments["value_set"] == sorted(values)
-    assert len(query.feature_schema(spec)) == 2 + len(values)
+    assert spec.features.categories["plan"].values == tuple(sorted(values))
+    query.spark_sql(spec)
+
+
+def test_of_many_texts_the_frequent_ones_are_named_and_free_text_is_no_feature(
+    tmp_path: Path, drafted: Callable[..., tuple[Draft, ModelSpec]]
+) -> None:
+    towns = [f"town {n % 20:02}" if n % 4 else f"hamlet {n}" for n in range(400)]
+    made, spec = drafted(customers().assign(town=towns, note=[f"{n} times" for n in range(400)])[[
+        "customer_id", "spent", "town", "note", "label"
+    ]])  # fmt: skip
+    frequent = sorted({town for town in towns if town.startswith("town")})
+    found = spec.features.categories["town"]
+    assert len(found.values) == MOST_CATEGORIES
+    assert set(frequent) < set(found.values)
+    assert found.unseen == "other"
+    said = "the 20 most frequent of 115 texts, 76.2% of the rows that have one"
+    assert f"town: {said}; the others are one category together" in made.review()
+    assert f"unseen: other}}  # guessed: {said}\n" in (tmp_path / "models/m/model.yaml").read_text()
+    assert made.selection.left_out["note"] == (
+        "it has 400 different texts, and the 20 most frequent are 5.0% of the rows: name in features.categories those "
+        "that matter"
+    )
 
 
 def test_classes_are_a_task_of_their_own(drafted: Callable[..., tuple[Draft, ModelSpec]]) -> None:
@@ -293,7 +321,10 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "the same header twice": (b"a,b,a\n" + b"1,2,3\n" * 40, "column a occurs more than once. Rename one"),
     "another encoding": (b"name,label\n" + "Jürgen,1\n".encode("latin-1") * 40, "in another encoding"),
     "gzip": (b"\x1f\x8b\x08\x00" + b"\x00" * 40, "it is gzip. Deliver it as CSV"),
-    "500 columns": (",".join(f"c{n}" for n in range(500)).encode() + b"\n", "has 500 columns, and 200 are taken"),
+    "2,000 columns": (
+        ",".join(f"c{n}" for n in range(2_000)).encode() + b"\n",
+        "has 2000 columns, and 1000 are taken",
+    ),
     "a column without a header": (
         b",spent,target\n" + b"1,2,3\n" * 40,
         "column 1 has no header. Have it delivered with a name of one line",

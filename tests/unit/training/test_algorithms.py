@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from subprocess import run
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
+from sklearn.preprocessing import FunctionTransformer
+from skops.io.exceptions import UntrustedTypesFoundException
 
 from include.core import catalogue
+from include.core.category import Category
 from include.core.errors import ConfigError
 from include.core.sections import Task
 from include.core.settings import PROJECT_ROOT
@@ -111,6 +118,108 @@ def test_heavier_rows_count_more(name: str) -> None:
     shifted = replace(train, target=train.target + 10 * half, weight=np.where(half, 100.0, 1.0))
     mean = algorithms.predict(spec, name, algorithms.fit(spec, shifted, {}).model, train.features).mean()
     assert mean > 9
+
+
+SMALL: dict[str, dict[str, int | float]] = {
+    "lightgbm": {"n_estimators": 10, "num_leaves": 2, "learning_rate": 0.5},
+    "hist_gradient_boosting": {"max_iter": 10, "max_leaf_nodes": 2, "learning_rate": 0.5},
+    "linear": {},
+}
+"""Too few splits to tell codes from each other one by one, as numbers."""
+PLACES = 40
+
+
+def places(rows: int = 4000, target: str = "regression") -> Sample:
+    """Rows whose target is that of their place, 10 or -10, in no order of the codes; 0 where there is none."""
+    rng = np.random.default_rng(rows)
+    codes = rng.integers(1, PLACES + 1, rows).astype(np.float64)
+    codes[::20] = np.nan
+    worth = np.random.default_rng(7).permutation(np.repeat([10.0, -10.0], PLACES // 2))
+    effect = np.where(np.isnan(codes), 0.0, worth[np.nan_to_num(codes, nan=1).astype(int) - 1])
+    values = effect + rng.normal(size=rows)
+    features = pd.DataFrame({"place": codes, "noise": rng.normal(size=rows)})
+    return Sample(features, (values > 0).astype(float) if target == "binary" else values, np.ones(rows), ("place",))
+
+
+def rmse(spec: ModelSpec, name: str, model: object, sample: Sample) -> float:
+    predicted = algorithms.predict(spec, name, model, sample.features)
+    return float(np.sqrt(np.mean((predicted - sample.target) ** 2)))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_codes_without_an_order_are_told_apart_as_categories_and_not_as_numbers(name: str) -> None:
+    spec, train, test = fitting(name, Task.REGRESSION), places(), places(2000)
+    as_categories = rmse(spec, name, algorithms.fit(spec, train, SMALL[name]).model, test)
+    as_numbers = rmse(spec, name, algorithms.fit(spec, replace(train, categories=()), SMALL[name]).model, test)
+    assert as_categories < 3.0
+    assert as_numbers > 7.0
+
+
+@pytest.mark.parametrize("name", [name for name, algorithm in ALGORITHMS.items() if algorithm.rounds])
+def test_trials_that_stop_early_take_codes_for_categories(name: str) -> None:
+    spec, train, validation = fitting(name, Task.REGRESSION), places(), places(1000)
+    stopped = algorithms.fit(spec, train, {"learning_rate": 0.3}, validation)
+    again = algorithms.fit(spec, train, stopped.params)
+    assert rmse(spec, name, stopped.model, validation) < 1.5
+    assert rmse(spec, name, again.model, validation) == pytest.approx(rmse(spec, name, stopped.model, validation))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_stored_model_with_categories_predicts_the_same_of_codes_that_it_has_never_seen_too(
+    name: str, tmp_path: Path
+) -> None:
+    spec, train = fitting(name, Task.BINARY), places(target="binary")
+    model = algorithms.fit(spec, train, {}).model
+    ALGORITHMS[name].save(model, Task.BINARY, train.features.head(3), tmp_path / "model", pip_requirements=["mlflow"])
+    loaded = algorithms.load(spec, name, tmp_path / "model")
+    asked = pd.DataFrame({"place": [1.0, 2.0, 0.0, 300.0, np.nan], "noise": 0.0})
+    predicted = algorithms.predict(spec, name, loaded, asked)
+    assert np.array_equal(predicted, algorithms.predict(spec, name, model, asked))
+    assert ((predicted >= 0) & (predicted <= 1)).all()
+    assert predicted[2] == predicted[3], "which code it is that nobody knows says nothing"
+    if importance := ALGORITHMS[name].importance:
+        found = importance(model)
+        assert list(found) == ["place", "noise"]
+        assert found["place"] > 10 * found["noise"]
+
+
+@pytest.mark.parametrize("function", [os.system, os.getenv, eval])
+def test_what_passes_numbers_beside_categories_lets_no_other_function_in(function: Any, tmp_path: Path) -> None:
+    file = FunctionTransformer(func=partial(function, "HOME"))
+    (tmp_path / "model.skops").write_bytes(skops.io.dumps(file))
+    with pytest.raises(UntrustedTypesFoundException, match=function.__name__):
+        algorithms.load(fitting("linear", Task.REGRESSION), "linear", tmp_path)
+
+
+def test_a_model_of_categories_alone_is_fitted_by_every_algorithm() -> None:
+    train = replace(places(), features=places().features[["place"]])
+    for name in ALGORITHMS:
+        spec = fitting(name, Task.REGRESSION)
+        assert rmse(spec, name, algorithms.fit(spec, train, {}).model, train) < 3.0, name
+
+
+def test_there_are_as_many_bins_as_codes_at_least() -> None:
+    name = "hist_gradient_boosting"
+    spec, train = fitting(name, Task.REGRESSION), places()
+    fitted = algorithms.fit(spec, train, {"max_bins": 8})
+    assert fitted.params["max_bins"] == 8
+    assert rmse(spec, name, fitted.model, train) < 1.5
+
+
+def test_more_categories_than_an_algorithm_takes_are_refused() -> None:
+    values = tuple(f"town {number}" for number in range(255))
+
+    def fitting_towns(name: str, values: tuple[str, ...]) -> ModelSpec:
+        spec = fitting(name, Task.REGRESSION)
+        categories = {"town": Category(values=values, unseen="other")}
+        return spec.model_copy(update={"features": spec.features.model_copy(update={"categories": categories})})
+
+    assert algorithms.of(fitting_towns("lightgbm", values)) is LIGHTGBM
+    algorithms.of(fitting_towns("hist_gradient_boosting", values[:-1]))
+    with pytest.raises(
+        ConfigError, match=r"categories.town: town has 255 values, and hist_gradient_boosting takes 254"
+    ):
+        algorithms.of(fitting_towns("hist_gradient_boosting", values))
 
 
 def test_every_parameter_is_one_of_the_librarys_own() -> None:

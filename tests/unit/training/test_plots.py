@@ -18,6 +18,8 @@ from include.core import catalogue
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.training import candidate, plots, training_set
+from include.training.algorithms import Sample
+from include.training.algorithms.lightgbm import LIGHTGBM
 from tests.unit.training import world
 from tests.unit.training.stage import Scene
 from tests.unit.training.world import World
@@ -95,6 +97,18 @@ def test_a_feature_that_was_tagged_since_is_neither_drawn_nor_logged(scene: Scen
     with pytest.raises(DataError, match=message):
         candidate.fit_baseline(personal, scene.world.lake, ref, "run-tagged")
     assert len(client.search_runs([experiment])) == before
+
+
+def test_codes_correlate_with_nothing() -> None:
+    rng = np.random.default_rng(1)
+    spec = catalogue.load("california_housing")
+    names = ["a", "place", spec.target]
+    rows = pd.DataFrame(rng.integers(0, 9, (500, 3)), columns=names).astype(float)
+    fitted = LIGHTGBM.fit(Sample(rows[["a", "place"]], rows["a"].to_numpy(), np.ones(500)), {}, spec.task, 1, 1)
+    known = {spec.metric: 0.5}
+    drawn = plots.all_of(spec, ["a", "place"], rows, rows["a"].to_numpy(), fitted.model, known, ("place",))
+    assert "place" not in as_text(drawn["correlation_heatmap"])
+    assert "place" in as_text(drawn["feature_importance"])
 
 
 def test_a_binary_model_is_drawn_by_its_probabilities() -> None:

@@ -168,7 +168,7 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "a format of no type": (
         lambda text: column(text, "latitude", "format: '%d.%m.%Y'"),
-        "key columns.latitude: format is of dates, and the type is number",
+        "key columns.latitude: format is of dates and timestamps, and the type is number",
     ),
     "a no for a text": (
         lambda text: text.replace("owner: data-platform", "owner: no"),

@@ -9,7 +9,8 @@ the reason that the trigger form asks for. Without a reason it only says what wo
 **Writes:** that partition of `quarantine_` (all rows), `clean_` and `features_<model>` (none); the online store, where
 each key gets back what it had before; `predictions_<model>`: what was served stays, marked as withdrawn, and nothing
 is measured on it; `metrics_<model>`: a window in which nothing was served; the tag `withdrawn` of each version that
-learned from it; rows in `decisions` (the run's tab *Report*). A later training set leaves it out.
+learned from it; rows in `decisions` (the run's tab *Report*). A later training set leaves it out. Later partitions
+whose features looked back on it have them computed again (`build_features`).
 
 **Safe to re-run:** yes. A delivery of that partition that is accepted later brings it back, also the same one; so does
 `reprocess_quarantine`.
@@ -82,6 +83,14 @@ def withdraw_batch(model: str) -> None:
             note(context, f"{found.rows} rows of features, {found.keys} keys online")
             return asdict(found)
 
+        @task(outlets=[assets.stale_features])
+        def announce_stale_features(outlet_events=None, **context) -> list:
+            from include.features import steps
+
+            stale = steps.find_stale(run_of(context))
+            emit_each(context, outlet_events[assets.stale_features], stale, "computed again")
+            return stale
+
         @task
         def withdraw_predictions(**context) -> int:
             from include.scoring import steps
@@ -118,8 +127,9 @@ def withdraw_batch(model: str) -> None:
         action, rows = choose_action(found), withdraw_rows()
         action >> Label("accepted, and no reason given") >> report_only()
         action >> Label("rejected, or a reason given") >> rows
-        window = withdraw_window()
-        rows >> withdraw_features() >> withdraw_predictions() >> window >> [reopen_windows(), name_versions()]
+        features, window = withdraw_features(), withdraw_window()
+        rows >> features >> announce_stale_features()
+        features >> withdraw_predictions() >> window >> [reopen_windows(), name_versions()]
 
     build()
 

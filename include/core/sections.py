@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from include.core.category import Category
+from include.core.duration import Duration
 from include.core.text import is_one_line
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -210,6 +211,9 @@ class Features(Section):
     version: int = Field(gt=0)
     """Of the feature service, ``<model>_v<version>``: another one where the meaning of a feature changes."""
     ttl_days: int = Field(gt=0)
+    lookback: Duration | None = None
+    """How far before the start of a partition features.sql sees accepted rows: ``28 days``, in hours, days or weeks. By
+    default it sees those of the partition alone."""
     skew: SkewLimits
     tags: dict[str, str] = {}
     categories: dict[Name, Category] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import PrivateAttr, model_validator
 
+from include.core import duration
 from include.core.errors import UsageError
 from include.core.files import short_path
 from include.core.partition import CRONS, Grain, Partition
@@ -166,6 +167,16 @@ class ModelSpec(Section):
             raise ValueError(f"features.ttl_days: is below {least}: features of a {self.grain} would expire within it")
         return self
 
+    @model_validator(mode="after")
+    def _lookback_is_bounded(self) -> ModelSpec:
+        lookback, most = self.features.lookback, MOST_LOOKBACK_PARTITIONS * _SHORTEST[self.grain]
+        if lookback is not None and lookback > most:
+            raise ValueError(
+                f"features.lookback: is {duration.said(lookback)}, and the features of one {self.grain} read at most "
+                f"{MOST_LOOKBACK_PARTITIONS} before it: {most.days} days"
+            )
+        return self
+
     @property
     def generated_key(self) -> str | None:
         """The key that is made of a row's place in its delivery, where no delivered column is one."""
@@ -196,6 +207,14 @@ class ModelSpec(Section):
         return f"{layer}_{self.name}"
 
 
+MOST_LOOKBACK_PARTITIONS = 750
+"""A month of hours, two years of days."""
+_SHORTEST = {
+    Grain.HOUR: timedelta(hours=1),
+    Grain.DAY: timedelta(days=1),
+    Grain.WEEK: timedelta(weeks=1),
+    Grain.MONTH: timedelta(days=28),
+}
 _LONGEST_DAYS = {Grain.HOUR: 1, Grain.DAY: 1, Grain.WEEK: 7, Grain.MONTH: 31}
 _MINUTE, _HOUR, _DAY = "[0-5]?[0-9]", "([01]?[0-9]|2[0-3])", "(0?[1-9]|1[0-9]|2[0-8])"
 _SCHEDULES = {

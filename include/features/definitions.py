@@ -13,6 +13,7 @@ from feast.feast_object import FeastObject
 from feast.types import Bool, FeastType, Float32, Float64, Int32, Int64, String
 
 from feast_delta.source import DeltaSource
+from include.core import duration
 from include.core.errors import ConfigError
 from include.core.spec import ModelSpec
 from include.features import categories
@@ -80,9 +81,11 @@ def feast_objects(spec: ModelSpec, lakehouse_uri: str) -> list[FeastObject]:
 
 
 def source_tags(spec: ModelSpec) -> dict[str, str]:
-    """Where the features of a model come from: the tables, and the SQL by its hash. The same for the same files."""
-    sql = (spec.folder / "features.sql").read_bytes()
+    """Where the features of a model come from: the tables, how far back, and the SQL by its hash. The same for the same
+    files."""
+    sql, lookback = (spec.folder / "features.sql").read_bytes(), spec.features.lookback
     return {
+        **({"source.lookback": duration.said(lookback)} if lookback else {}),
         "source.table": spec.table("features"),
         "source.clean_table": spec.table("clean"),
         "source.sql_sha256": hashlib.sha256(sql).hexdigest()[:16],

@@ -1,4 +1,4 @@
-"""The features of one partition: ``features.sql`` over its accepted rows, checked before they are stored."""
+"""The features of one partition: ``features.sql`` over the rows that it sees, checked before they are stored."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from include.core.errors import ConfigError, DataError
 from include.core.files import read_text
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.features import categories
+from include.features import categories, lookback, window_frames
 from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, FEATURES, PARTITION, TIMESTAMP
-from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
 
 TIMESTAMP_SUFFIX = "__ts"
@@ -59,18 +58,29 @@ def compute(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> pa.Table:
         ConfigError: the SQL is wrong, or gives the wrong columns.
         DataError: a key or time is null, out of the partition or repeated, or a number is not finite.
     """
-    features = _run(spec, lake.read(CLEAN.of(spec), where=within(partition)))
+    return of_rows(spec, lake.read(CLEAN.of(spec), where=lookback.where(spec, partition)), partition)
+
+
+def of_rows(spec: ModelSpec, clean: pa.Table, partition: Partition) -> pa.Table:
+    """As `compute`, of the rows that features.sql sees."""
+    features = _run(spec, clean, partition)
     _check_rows(spec, features, partition)
     return features
 
 
 def write(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> FeatureCounts:
-    """Compute one partition and make it that of the features table; again, if its accepted rows change meanwhile."""
-    clean, declared, former = CLEAN.of(spec), feature_schema(spec), None
-    while former != (former := lake.paths(clean, within(partition))):
-        features = compute(spec, lake, partition)
+    """Compute one partition and make it that of the features table; again, if rows that it is made of change meanwhile.
+
+    Of which rows it was made is recorded, where features look back (`lookback.stale`).
+    """
+    table, declared, former = CLEAN.of(spec), feature_schema(spec), None
+    where = lookback.where(spec, partition)
+    while former != (former := lake.paths(table, where)):
+        clean = lake.read(table, where=where)
+        features = of_rows(spec, clean, partition)
         rows = features.append_column(PARTITION, pa.repeat(pa.scalar(partition.key), features.num_rows))
         version = lake.replace(FEATURES.of(spec, declared), rows, {PARTITION: partition.key})
+        lookback.record(spec, lake, partition, clean)
     return FeatureCounts(rows=features.num_rows, features=len(declared), table_version=version)
 
 
@@ -84,7 +94,8 @@ def spark_sql(spec: ModelSpec) -> str:
             encoded = categories.sql(spec, _select(spec, _empty_clean(spec)).schema.names)
             around = sqlglot.parse_one(encoded, read="duckdb", into=exp.Select)
             found = around.from_(exp.Subquery(this=found, alias=categories.SELECTED))
-        return found.transform(_for_spark).sql("spark", unsupported_level=ErrorLevel.RAISE)
+        translated = window_frames.for_spark(found.transform(_for_spark))
+        return translated.sql("spark", unsupported_level=ErrorLevel.RAISE)
     except SqlglotError as error:
         raise ConfigError(
             f"cannot be translated to Spark SQL: {str(error).splitlines()[0]}", where=_where(spec)
@@ -102,10 +113,12 @@ def _empty_clean(spec: ModelSpec) -> pa.Table:
     return CLEAN.of(spec).schema.empty_table()
 
 
-def _run(spec: ModelSpec, clean: pa.Table) -> pa.Table:
-    """Run the SQL, and encode its texts."""
+def _run(spec: ModelSpec, clean: pa.Table, partition: Partition | None = None) -> pa.Table:
+    """Run the SQL, take the rows of the partition, and encode their texts."""
     selected = _select(spec, clean)
     _check_schema(spec, selected.schema)
+    if partition is not None:
+        selected = lookback.own(spec, selected, partition)
     encoded = categories.encode(spec, selected)
     _check_schema(spec, encoded.schema)
     return encoded

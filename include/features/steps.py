@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from include.features import query, skew, store
+from include.features import lookback, query, skew, store
 from include.features.query import FeatureCounts
 from include.features.skew import Skew
 from include.features.store import Withdrawn
@@ -12,12 +12,20 @@ from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
 
 
-def compute_features(run: Run) -> FeatureCounts:
-    """Make the partition of ``features_<model>`` from its accepted rows.
+def compute_features(run: Run, *, if_stale: bool = False) -> FeatureCounts | None:
+    """Make the partition of ``features_<model>`` from its accepted rows, and those that they look back on.
+
+    Args:
+        if_stale: only where they looked back on other rows than there are now, and rows of its own are accepted.
+
+    Returns:
+        None where nothing was to be done.
 
     Raises:
         UsageError: no row of its batch is accepted, or is any more.
     """
+    if if_stale and not (run.is_accepted() and lookback.is_stale(run.spec, run.lake, run.partition)):
+        return None
     run.require_accepted()
     made = query.write(run.spec, run.lake, run.partition)
     if not run.is_accepted():  # it was withdrawn while they were computed
@@ -43,6 +51,12 @@ def withdraw_features(run: Run) -> Withdrawn:
     found = store.withdraw(store.open_store(), run.spec, run.lake, run.partition)
     run.decide(Kind.FEATURE_WITHDRAWAL, Outcome.WITHDRAWN, [], inputs=asdict(found))
     return found
+
+
+def find_stale(run: Run) -> list[str]:
+    """Keys of the later partitions whose features looked back on other rows of this one than there are now: it came
+    late, again, or is withdrawn."""
+    return [item.key for item in lookback.stale(run.spec, run.lake, run.partition)]
 
 
 def check_skew(run: Run) -> Skew:

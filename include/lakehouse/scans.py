@@ -30,10 +30,13 @@ def dataset(
 
 
 def files_of(opened: DeltaTable, where: Where) -> pa.Table:
-    """The table's own record of the files of the partitions that can hold such rows."""
+    """The table's own record of the files of the partitions that can hold such rows, in the order of the partitions.
+
+    So rows are read in one order, whatever that was in which partitions came: a sum of them has the same last digit.
+    """
     laid_out = opened.metadata().partition_columns
     chosen = [(files.PARTITION + column, operator, value) for column, operator, value in where if column in laid_out]
-    return files.files(opened).filter(expression(chosen))
+    return files.files(opened).filter(expression(chosen)).sort_by("path")
 
 
 def read(opened: DeltaTable, table: ModelTable | str, where: Where, columns: list[str] | None) -> pa.Table:

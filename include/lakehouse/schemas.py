@@ -355,9 +355,9 @@ METRICS = Table(
     ),
     _named("metric", "slice", "source"),
     (PARTITION, "source"),
-    writer="ingestion.validate_batch, monitoring.measure_window, monitoring.withdraw_window",
+    writer="ingestion.validate_batch, features.compute_features, monitoring.measure_window, monitoring.withdraw_window",
     promise="What was measured of a partition, by source; measured again, it is replaced. Of a window of several "
-    "partitions, rows whose slice is a partition's key say what of it is in the window.",
+    "partitions, and of features that look back, rows whose slice is a partition's key say what of it is in them.",
     layout=(PARTITION,),
 )
 DECISIONS = Table(

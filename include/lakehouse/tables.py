@@ -174,7 +174,7 @@ class Lakehouse:
     def paths(self, table: ModelTable | str, where: Where) -> list[str]:
         """The files of the partitions that can hold such rows: others, once a row of them has changed."""
         with self._current(table) as opened:
-            return [] if opened is None else sorted(scans.files_of(opened, where)["path"].to_pylist())
+            return [] if opened is None else scans.files_of(opened, where)["path"].to_pylist()
 
     def paths_with_keys(self, table: ModelTable, keys: pa.Table, where: Where) -> list[str]:
         """Where the files are that may hold rows with one of these keys: of integer keys the log keeps the bounds."""

@@ -22,6 +22,9 @@ class ModelAssets:
     """Labels of a day's rows. From ingest_labels, to monitor_model."""
     features: Asset
     """Features offline and online. From build_features, to score_batch."""
+    stale_features: Asset
+    """A day's features are to be computed again: they looked back on rows that have changed. From build_features and
+    withdraw_batch, to build_features."""
     predictions: Asset
     """Predictions of a day's rows. From score_batch, to monitor_model."""
     reopened: Asset
@@ -44,6 +47,7 @@ def assets_of(model: str) -> ModelAssets:
         withdrawn=asset("withdrawn", "data"),
         labels=asset("labels", "data"),
         features=asset("features", "features"),
+        stale_features=asset("stale_features", "features"),
         predictions=asset("predictions", "predictions"),
         reopened=asset("reopened", "decisions"),
         retraining_requested=asset("retraining_requested", "decisions"),

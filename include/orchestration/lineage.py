@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from include.core.partition import Partition
+from include.features import lookback
 from include.ingestion.batch import METRIC_SOURCE
 from include.ingestion.delivery import Delivery
 from include.lakehouse.run import Run, open_run
@@ -24,7 +25,7 @@ class Dataset:
     name: str
     schema: Mapping[str, str] = field(default_factory=dict)
     rows: int | None = None
-    """Of the run's partition."""
+    """Of the run's partition; of a table that it looks back on, all that it reads."""
     columns: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By column, the numbers of its profile. Nothing but counts of a column with personal data."""
     assertions: tuple[tuple[str, str | None, bool], ...] = ()
@@ -38,14 +39,16 @@ def of_task(model: str, dag: str, task_id: str, partition: Partition) -> tuple[l
         return [], []
     run = open_run(model, partition=partition)
     read = [_table(run, table) for table in step.reads]
+    read += [_table(run, table, where=lookback.where(run.spec, partition)) for table in step.looks_back]
     read += [_table(run, table, whole=True) for table in step.reads_all]
     if step.delivery:
         read.append(_delivery(run, step.delivery))
-    return read, [_table(run, table) for table in step.writes]
+    written = [*step.writes, *(step.records_lookback if run.spec.features.lookback else ())]
+    return read, [_table(run, table) for table in written]
 
 
-def _table(run: Run, declared: Table, *, whole: bool = False) -> Dataset:
-    """A table, with the rows that it has of the run's partition."""
+def _table(run: Run, declared: Table, *, whole: bool = False, where: Where | None = None) -> Dataset:
+    """A table, with the rows that it has of the run's partition, or those that are meant."""
     table = run.table(declared)
     if not run.lake.exists(table):
         return _named(run.lake.uri(table), schema={})
@@ -53,8 +56,8 @@ def _table(run: Run, declared: Table, *, whole: bool = False) -> Dataset:
     schema = {item.name: str(getattr(item.type, "type", item.type)) for item in fields}
     rows = None
     if not whole and not declared.shared:
-        where: Where = [(TRAINING_SET if TRAINING_SET in declared.partition else PARTITION, "=", run.partition.key)]
-        rows = run.lake.count(table, where=where)
+        own: Where = [(TRAINING_SET if TRAINING_SET in declared.partition else PARTITION, "=", run.partition.key)]
+        rows = run.lake.count(table, where=where or own)
     return _named(run.lake.uri(table), schema=schema, rows=rows)
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NOTE = "note"
 """XCom of a task that has something to say of its run: a sentence of the run's note (`plugins/run_notes.py`)."""
+MOST_NAMED = 10
+"""Of partitions, in a note: more are counted."""
 
 
 def partition_param(spec: ModelSpec, description: str) -> Param:
@@ -119,6 +121,9 @@ def started_by(context: Any) -> set[str]:
 def emit_each(context: Any, event: Any, keys: Sequence[str], what: str) -> None:
     """Emit an event for each of some partitions, and say so in the run's note; without any, the task is skipped.
 
+    Args:
+        keys: in their order.
+
     Raises:
         AirflowSkipException: there is none.
     """
@@ -127,7 +132,8 @@ def emit_each(context: Any, event: Any, keys: Sequence[str], what: str) -> None:
     if not keys:
         raise AirflowSkipException(f"No other partition is {what}")
     event.add_partitions(list(keys))
-    note(context, f"{what}: {', '.join(keys)}")
+    named = ", ".join(keys) if len(keys) <= MOST_NAMED else f"{len(keys)} partitions from {keys[0]} to {keys[-1]}"
+    note(context, f"{what}: {named}")
 
 
 def note_failure(context: Any) -> None:

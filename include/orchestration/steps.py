@@ -38,9 +38,13 @@ class Step:
     """``<dag>.<task>`` of those that run it."""
     reads: tuple[Table, ...] = ()
     """Tables of which it reads the run's partition."""
+    looks_back: tuple[Table, ...] = ()
+    """Tables of which it reads the run's partition, and those before it that ``features.lookback`` reaches."""
     reads_all: tuple[Table, ...] = ()
     """Tables of which it reads more than that."""
     writes: tuple[Table, ...] = ()
+    records_lookback: tuple[Table, ...] = ()
+    """Tables that it writes, too, where features look back."""
     delivery: Literal["batches", "labels"] | None = None
     """What it reads of the landing folder."""
     function: str = ""
@@ -69,11 +73,16 @@ STEPS: Mapping[str, Step] = {
     "ingestion.take_rows_back": Step(
         ("reprocess_quarantine.take_rows_back",), (RAW, QUARANTINE), (CLEAN,), writes=(QUARANTINE, CLEAN)
     ),
-    "features.compute_features": Step(("build_features.compute_features",), (CLEAN,), writes=(FEATURES,)),
+    "features.compute_features": Step(
+        ("build_features.compute_features",), looks_back=(CLEAN,), writes=(FEATURES,), records_lookback=(METRICS,)
+    ),
     "features.materialize_features": Step(("build_features.materialize_features",), (FEATURES,)),
     "features.check_skew": Step(("build_features.check_skew",), (), (FEATURES,), writes=(SKEW,)),
     "features.withdraw_features": Step(
         ("withdraw_batch.withdraw_features",), reads_all=(FEATURES,), writes=(FEATURES,)
+    ),
+    "features.find_stale": Step(
+        ("build_features.announce_stale_features", "withdraw_batch.announce_stale_features"), (CLEAN,), (METRICS,)
     ),
     "training.request_training": Step(("request_training.request",), (CLEAN,)),
     "training.build_training_set": Step(

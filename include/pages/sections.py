@@ -333,13 +333,29 @@ def _drift_check(run: Run, decision: Decision) -> Section:
     )
 
 
-def _registration(run: Run, decision: Decision) -> Section:
-    told = decision.inputs["tags"]
+def _training(run: Run, decision: Decision) -> Section:
+    told, metric = decision.inputs["measured"], metrics.of(run.spec)
+    name = decision.inputs["candidate"].capitalize()
+    return _section(
+        decision,
+        f"{name}: {metric.title} {metric.shown(told[run.spec.metric])} on the test rows",
+        facts=[("Seconds to fit", told["fit_seconds"]), ("Model in MLflow", decision.inputs["model_id"])],
+        tables=[_measured(run, told)],
+    )
+
+
+def _measured(run: Run, told: Mapping[str, Any], note: str = "") -> Table:
+    """The metrics of a candidate, the model's own first."""
     figures = [
         Row((metric.title, *(float(told[name]) if name in told else None for name in (key, f"drifted_{key}"))))
         for key, metric in {run.spec.metric: metrics.of(run.spec), **metrics.METRICS}.items()
         if key in told
     ]
+    return Table("Measured", ("Metric", "All test rows", "Those of drifted windows"), figures, note)
+
+
+def _registration(run: Run, decision: Decision) -> Section:
+    told = decision.inputs["tags"]
     facts = {
         "Algorithm": told["algorithm"],
         "Candidate": told["candidate"],
@@ -350,7 +366,7 @@ def _registration(run: Run, decision: Decision) -> Section:
         decision,
         _headline(decision),
         facts=[*facts.items(), ("Features", len(json.loads(told["features"])))],
-        tables=[Table("Measured", ("Metric", "All test rows", "Those of drifted windows"), figures, note)],
+        tables=[_measured(run, told, note)],
     )
 
 
@@ -397,6 +413,7 @@ SECTIONS: Mapping[str, Callable[[Run, Decision], Section]] = {
     Kind.STAGING_GATE: _gate,
     Kind.PRODUCTION_GATE: _gate,
     Kind.DRIFT_CHECK: _drift_check,
+    Kind.TRAINING: _training,
     Kind.REGISTRATION: _registration,
     Kind.SCORING: _scoring,
     Kind.RETRAINING_POLICY: _window,

@@ -23,7 +23,7 @@ from include.core.settings import PROJECT_ROOT, Settings
 from include.core.spec import ModelSpec
 from include.demo.dag_test import where
 from include.evaluation import metrics
-from include.features import query
+from include.features import future, query
 from include.lakehouse.decisions import Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.tables import Lakehouse
@@ -179,7 +179,12 @@ class _Played:
             )
 
     def _features(self) -> None:
-        for name in ("compute_features", "materialize_features", "check_skew"):
+        self._each("features.compute_features")
+        with self.check.step("features.sql in time"):
+            lake = Lakehouse(self.settings.lakehouse_uri)
+            moments = sum(future.check(self.spec, lake, partition) for partition in self.sample.parts)
+            self.check.note(f"no later row known, at {moments} moments" if moments else "a partition is of one moment")
+        for name in ("materialize_features", "check_skew"):
             self._each(f"features.{name}")
 
     def _train(self) -> str:

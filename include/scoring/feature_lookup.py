@@ -7,19 +7,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from feast import FeatureStore
 
 from include.core.errors import DataError
+from include.core.partition import Partition
 from include.core.spec import ModelSpec
 from include.evaluation.metrics import Floats
 from include.features.query import TIMESTAMP_SUFFIX
 from include.features.store import read_online
-from include.lakehouse.schemas import EVENT_TIMESTAMP, MODEL_VERSION, PREDICTION
+from include.lakehouse.schemas import EVENT_TIMESTAMP, FEATURES, MODEL_VERSION, PREDICTION
+from include.lakehouse.selection import between
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions
 from include.registry.versions import Predictor
 from include.training import training_set
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class KeyedModel:
     """A registered version with its feature service. ``keys`` are frames with the columns of the entity's key."""
 
     spec: ModelSpec
+    lake: Lakehouse
     store: FeatureStore
     version: str
     predictor: Predictor
@@ -37,11 +43,13 @@ class KeyedModel:
     def score(self, keys: pd.DataFrame, as_of: datetime) -> Floats:
         """One prediction a key, from the features that were known at ``as_of``; repeated keys are kept.
 
+        Features that are all null, as those may be that look back where nothing was before, are features.
+
         Raises:
             DataError: ``as_of`` has no time zone, or a key has no features by then.
         """
         found = self.offline(keys, as_of)
-        self._require(found, keys, f"by {as_of.isoformat()}")
+        self._refuse(self._absent(keys[found.isna().all(axis=1).to_numpy()], as_of), keys, f"by {as_of.isoformat()}")
         return self.predict(found)
 
     def score_online(self, keys: pd.DataFrame, as_of: datetime) -> Floats:
@@ -53,8 +61,8 @@ class KeyedModel:
         Raises:
             DataError: ``as_of`` has no time zone, or a key is not online, or only beyond its time.
         """
-        found = self.online(keys, as_of)
-        self._require(found, keys, f"online at {as_of.isoformat()}")
+        found, there = self.online(keys, as_of)
+        self._refuse(keys[~there], keys, f"online at {as_of.isoformat()}")
         return self.predict(found)
 
     def offline(self, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
@@ -72,12 +80,12 @@ class KeyedModel:
         # Feast does not promise the order of rows.
         return keys[names].merge(found, on=names, how="left", validate="many_to_one")[list(self.features)]
 
-    def online(self, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-        """Features from the online store, a row a key; nulls where a key has none, or too old ones."""
+    def online(self, keys: pd.DataFrame, as_of: datetime) -> tuple[pd.DataFrame, Mask]:
+        """Features from the online store, a row a key, and which keys have some that are not too old; else nulls."""
         _require_zone(as_of)
         self._check_service()
         if keys.empty:
-            return pd.DataFrame(columns=list(self.features), dtype="float64")
+            return pd.DataFrame(columns=list(self.features), dtype="float64"), np.empty(0, dtype=np.bool_)
         asked = [
             {str(name): _plain(value) for name, value in row.items()}
             for row in keys[list(self.spec.entity.keys)].to_dict("records")
@@ -86,9 +94,9 @@ class KeyedModel:
         frame = pd.DataFrame({name: served[name] for name in self.features}).astype("float64")
         oldest = as_of - timedelta(days=self.spec.features.ttl_days)
         times = pd.DataFrame({name: served[name + TIMESTAMP_SUFFIX] for name in self.features}).max(axis=1)
-        expired = [datetime.fromtimestamp(int(seconds), UTC) < oldest for seconds in times]
-        frame.loc[expired] = np.nan
-        return frame
+        there = np.array([datetime.fromtimestamp(int(seconds), UTC) >= oldest for seconds in times])
+        frame.loc[~there] = np.nan
+        return frame, there
 
     def predict(self, features: pd.DataFrame) -> Floats:
         """Predictions of rows of features.
@@ -114,15 +122,27 @@ class KeyedModel:
                 fix="A renamed or removed feature needs a new feature service, or a retrained model",
             )
 
-    def _require(self, features: pd.DataFrame, keys: pd.DataFrame, when: str) -> None:
-        without = keys[features.isna().all(axis=1).to_numpy()]
+    def _absent(self, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+        """Those keys of which the table has no row by ``as_of`` that is not expired. The newest partition first: that
+        of a batch has all of its keys."""
+        names, oldest = list(self.spec.entity.keys), as_of - timedelta(days=self.spec.features.ttl_days)
+        newest, first = (Partition.of(moment, self.spec.grain) for moment in (as_of, oldest))
+        for partitions in (between(newest, newest), between(first, newest)):
+            if len(keys):
+                where = [*partitions, (EVENT_TIMESTAMP, ">=", oldest), (EVENT_TIMESTAMP, "<=", as_of)]
+                rows = self.lake.read(FEATURES.of(self.spec), where=where, columns=names).to_pandas()
+                known = pd.MultiIndex.from_frame(rows[names])
+                keys = keys[~pd.MultiIndex.from_frame(keys[names]).isin(known)]
+        return keys
+
+    def _refuse(self, without: pd.DataFrame, keys: pd.DataFrame, when: str) -> None:
         if len(without):
             example = ", ".join(f"{name} {without[name].iloc[0]}" for name in self.spec.entity.keys)
             raise DataError(
-                f"{len(without)} of {len(keys)} keys have no features {when}, or none that is not null, e.g. {example}",
+                f"{len(without)} of {len(keys)} keys have no features {when}, e.g. {example}",
                 where=self.feature_service,
-                fix=f"Run {self.spec.name}.build_features for the partition of these keys; where it has run, let "
-                "features.sql give each row a value",
+                fix=f"Run {self.spec.name}.build_features for the partition of these keys; where it has run, have "
+                "features.sql give each of its rows one",
             )
 
 
@@ -136,6 +156,7 @@ def load(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, version: str) ->
     found = versions.get(spec, version)
     return KeyedModel(
         spec=spec,
+        lake=lake,
         store=store,
         version=found.version,
         predictor=registration.predictor(spec, lake, found),

@@ -114,7 +114,10 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
         categories = fitted_categories.read(ref.categories)
         drawn = plots.all_of(spec, ref.features, test, predicted[is_test], fitted.model, measured, categories)
         tracking.log_figures(drawn)
-        model_id, files = tracking.log_model(spec, lake, ref, run, fitted.model, test[list(ref.features)])
+        example = test[list(ref.features)]
+        model_id, files = tracking.log_model(
+            spec, lake, ref, run, fitted.model, example, candidate=name, measured=measured
+        )
         mlflow.log_metrics(measured, model_id=model_id)
     return RunRef(run.info.run_id, name, model_id, measured, files)
 

@@ -162,7 +162,15 @@ def log_search(found: SearchResult) -> None:
 
 
 def log_model(
-    spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run: Run, model: Any, features: pd.DataFrame
+    spec: ModelSpec,
+    lake: Lakehouse,
+    ref: TrainingSetRef,
+    run: Run,
+    model: Any,
+    features: pd.DataFrame,
+    *,
+    candidate: str,
+    measured: Mapping[str, float],
 ) -> tuple[str, Manifest]:
     """Log the fitted model by its algorithm's flavor; its id, and what its files were before they left this process.
 
@@ -171,6 +179,10 @@ def log_model(
 
     The signature has float64 features only, since MLflow refuses a missing value in an integer column.
     The requirements are given because MLflow would find them by loading the model in another process.
+
+    Args:
+        features: of some rows, as an example of the input.
+        measured: the metrics of the candidate, which are recorded, too.
     """
     algorithm, client = algorithms.of(spec), MlflowClient()
     metadata = {
@@ -204,7 +216,7 @@ def log_model(
         subject=f"model {logged.model_id}",
         outcome=Outcome.FITTED,
         reasons=[],
-        inputs={"model_id": logged.model_id, "files": files},
+        inputs={"candidate": candidate, "measured": measured, "model_id": logged.model_id, "files": files},
         decided_at=datetime.fromisoformat(ref.known_at),
         actor=Actor.TRAINING,
         policy_hash=decisions.policy_hash(spec.training),

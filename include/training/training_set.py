@@ -53,7 +53,8 @@ class TrainingSetRef:
     test_rows: int
     """Those that a version is judged by: none of before a concept drift."""
     without_features: int
-    """Labels whose row has no features: it was quarantined, is withdrawn, or is older than the time to live."""
+    """Labels whose row has no features, or none but nulls: it was quarantined, is withdrawn, is older than the time to
+    live, or nothing is before it that its features could look back on."""
     left_out: int
     """Rows that the split leaves out: they are not in the set."""
     partitions: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from datetime import timedelta
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -15,7 +16,7 @@ import pytest
 from include.core import catalogue
 from include.core.category import Category
 from include.core.partition import Partition
-from include.features import query
+from include.features import lookback, query
 from include.lakehouse.schemas import CLEAN
 from tests.tables import day, put
 
@@ -96,6 +97,41 @@ def test_values_are_those_of_duckdb(spark, lake, tmp_path, name):
             theirs[feature].astype(float), ours[feature].astype(float), rtol=1e-12, atol=0, err_msg=feature
         )
     assert set(pd.to_datetime(theirs["event_timestamp"], utc=True)) == {pd.Timestamp(partition.start)}
+
+
+BACK = """
+SELECT listing_id, event_timestamp,
+    lag(median_income) OVER (PARTITION BY listing_id ORDER BY event_timestamp) AS last_income,
+    avg(median_income) OVER (
+        PARTITION BY listing_id ORDER BY event_timestamp
+        RANGE BETWEEN INTERVAL 36 HOURS PRECEDING AND INTERVAL 1 MICROSECOND PRECEDING
+    ) AS avg_income_36h_listing
+FROM clean_california_housing
+"""
+
+
+def test_values_that_look_back_are_those_of_duckdb(spark, lake, tmp_path):
+    original = catalogue.load("california_housing")
+    changed = {"lookback": timedelta(hours=36), "categories": {}, "descriptions": {}}
+    features = original.features.model_copy(update=changed)
+    spec = original.model_copy(update={"features": features})
+    spec._folder = tmp_path
+    (tmp_path / "features.sql").write_text(BACK)
+    table, days, rows = CLEAN.of(spec), [DAY.shift(number) for number in range(4)], clean_rows(original)
+    for number, of in enumerate(days):
+        own = rows[rows["listing_id"] % (number + 2) > 0].assign(event_timestamp=pd.Timestamp(of.start))
+        put(lake, table, own.assign(median_income=own["median_income"] + number), of)
+    ours = query.compute(spec, lake, days[-1]).to_pandas().sort_values("listing_id", ignore_index=True)
+
+    seen = lake.read(table, where=lookback.where(spec, days[-1])).to_pandas()
+    spark.createDataFrame(seen).createOrReplaceTempView(table.name)
+    theirs = spark.sql(query.spark_sql(spec)).toPandas().sort_values("listing_id", ignore_index=True)
+    theirs = theirs[pd.to_datetime(theirs["event_timestamp"], utc=True) >= days[-1].start].reset_index(drop=True)
+
+    assert len(theirs) == len(ours) > 200
+    assert 0 < ours["avg_income_36h_listing"].isna().sum() < len(ours)
+    for feature in ("last_income", "avg_income_36h_listing"):
+        np.testing.assert_allclose(theirs[feature], ours[feature], rtol=1e-12, atol=0, err_msg=feature)
 
 
 ODD = ["it's", 'a"b', "a\\b", "a\\nb", "l\nf", "über", "<1H OCEAN", "{x}", "%s", "NEAR BAY"]

@@ -97,6 +97,20 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         lambda text: text.replace("grain: day", "grain: month").replace("ttl_days: 400", "ttl_days: 30"),
         "features.ttl_days: is below 31: features of a month would expire within it",
     ),
+    "a lookback without a unit": (
+        lambda text: text.replace("ttl_days: 400", "ttl_days: 400\n  lookback: 28"),
+        "key features.lookback: 28 is no number of hours, days or weeks above 0: write 28 days, or 6 hours",
+    ),
+    "a lookback of nothing": (
+        lambda text: text.replace("ttl_days: 400", "ttl_days: 400\n  lookback: 0 days"),
+        "key features.lookback: '0 days' is no number of hours, days or weeks above 0",
+    ),
+    "a lookback of too many partitions": (
+        lambda text: text.replace("grain: day", "grain: hour").replace(
+            "ttl_days: 400", "ttl_days: 400\n  lookback: 32 days"
+        ),
+        "features.lookback: is 32 days, and the features of one hour read at most 750 before it: 31 days",
+    ),
     "unknown task": (lambda text: text.replace("task: regression", "task: guessing"), "key task"),
     "no name of a check": (
         lambda text: text.replace("check: drifted_rows", "chekc: drifted_rows"),
@@ -155,7 +169,7 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "a format of no type": (
         lambda text: column(text, "latitude", "format: '%d.%m.%Y'"),
-        "key columns.latitude: format is of dates, and the type is number",
+        "key columns.latitude: format is of dates and timestamps, and the type is number",
     ),
     "a no for a text": (
         lambda text: text.replace("owner: data-platform", "owner: no"),

@@ -90,15 +90,15 @@ def test_a_batch_that_is_withdrawn_while_its_features_are_computed_leaves_none(
     run, build, store, put_clean, monkeypatch
 ):
     build(DAYS[0], [1], 5.0)
-    compute = query.compute
+    of_rows = query.of_rows
 
     def withdrawn_meanwhile(*given: Any) -> Any:
-        found = compute(*given)
+        found = of_rows(*given)
         put_clean(run.spec, [], DAYS[0])
-        monkeypatch.setattr(query, "compute", compute)
+        monkeypatch.setattr(query, "of_rows", of_rows)
         return found
 
-    monkeypatch.setattr(query, "compute", withdrawn_meanwhile)
+    monkeypatch.setattr(query, "of_rows", withdrawn_meanwhile)
     monkeypatch.setattr(run.__class__, "require_not_refused", lambda self: None)
     with pytest.raises(UsageError):
         steps.compute_features(run)

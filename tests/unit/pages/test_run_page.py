@@ -91,6 +91,14 @@ def test_a_registered_version_is_told_by_what_was_measured(run: Run) -> None:
     assert in_order([*told, "Measured", "adjusted R2", "0.812", "0.7", "RMSE", "0.5"], said(run))
 
 
+def test_a_training_shows_its_candidates_and_how_good_they_are(run: Run) -> None:
+    measured = {"adjusted_r2": 0.8123, "rmse": 0.5, "fit_seconds": 1.5}
+    inputs = {"candidate": "tuned", "measured": measured, "model_id": "m-7", "files": {}}
+    scene.decide(run, Kind.TRAINING, Outcome.FITTED, inputs, [], subject="model m-7")
+    told = ["Tuned: adjusted R2 0.8123 on the test rows", "Seconds to fit", "1.5", "m-7", "Measured", "RMSE", "0.5"]
+    assert in_order(told, said(run))
+
+
 def test_a_failed_gate_shows_its_failed_checks_first_and_how_sure_a_gain_had_to_be(run: Run) -> None:
     compared = Comparison("3", "2", 7, "adjusted_r2", 400, 0.01, 0.002, 0.05 / 56, 0.003, 0.02, Finding.BETTER)
     checks: list[object] = [

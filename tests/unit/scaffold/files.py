@@ -33,6 +33,22 @@ def rentals(rows: int = ROWS) -> pd.DataFrame:
     )
 
 
+def shops(days: int = 14) -> pd.DataFrame:
+    """A row for each shop and day; what is sold is nearly what was stocked on the two days before."""
+    random, shops = np.random.default_rng(4), 40
+    stock = random.normal(100, 30, (days, shops)).round(1)
+    before = (np.roll(stock, 1, axis=0) + np.roll(stock, 2, axis=0)) / 2
+    frame = pd.DataFrame(
+        {
+            "shop": np.tile(np.arange(shops) + 1, days),
+            "day": np.repeat(pd.date_range("2024-03-01", periods=days).strftime("%Y-%m-%d"), shops),
+            "stock": stock.ravel(),
+            "sold": (before + random.normal(0, 3, stock.shape)).round(2).ravel(),
+        }
+    )
+    return frame[2 * shops :].reset_index(drop=True)
+
+
 def measured_rentals() -> pd.DataFrame:
     """As `rentals`, with so many measurements that 24 rows of a day are too few to judge a model of them."""
     random, rows = np.random.default_rng(3), rentals()

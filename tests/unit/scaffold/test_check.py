@@ -11,20 +11,38 @@ import pytest
 
 from include.scaffold import check, draft
 from include.scaffold.guess import Wanted
-from tests.unit.scaffold.files import as_it_comes, customers, measured_rentals, readings, rentals, sensors, write
+from tests.unit.scaffold.files import (
+    as_it_comes,
+    customers,
+    measured_rentals,
+    readings,
+    rentals,
+    sensors,
+    shops,
+    write,
+)
 
 pytestmark = pytest.mark.slow
 
 STEPS = [
     *("model.yaml", "the three files together", "features.sql on Spark", "data", "stores"),
     *("ingestion.validate_batch", "ingestion.load_batch", "ingestion.load_labels"),
-    *("features.compute_features", "features.materialize_features", "features.check_skew"),
+    *("features.compute_features", "features.sql in time", "features.materialize_features", "features.check_skew"),
     *("training.build_training_set", "training.fit_baseline", "training.fit_tuned"),
     *("registry.register_candidate", "registry.check_staging", "registry.check_production", "registry.promote"),
     *("scoring.score_rows", "monitoring.measure_window"),
 ]
 
 
+LOOKING_BACK = """
+SELECT shop, event_timestamp,
+    lag(stock) OVER (PARTITION BY shop ORDER BY event_timestamp) AS last_stock,
+    avg(stock) OVER (
+        PARTITION BY shop ORDER BY event_timestamp
+        RANGE BETWEEN INTERVAL 2 DAYS PRECEDING AND INTERVAL 1 MICROSECOND PRECEDING
+    ) AS avg_stock_2d
+FROM clean_rides
+"""
 IMPOSSIBLE = "column: temperature, min_value: 100, max_value: 101, severity: quarantine_row}  # "
 
 
@@ -95,6 +113,36 @@ def test_a_file_as_it_comes_comes_through_every_step(models: Path) -> None:
     lines = dict(zip(STEPS, said, strict=False))
     assert "400 rows accepted, 0 quarantined" in lines["ingestion.validate_batch"]
     assert "400 labels, 0 quarantined" in lines["ingestion.load_labels"]
+
+
+@pytest.fixture
+def looking_back(models: Path) -> str:
+    """The file of a model ``rides`` whose features are all of the days before."""
+    path = write(shops(), models / "rows.csv")
+    draft.write(
+        draft.make("rides", path, Wanted(target="sold", keys=("shop",), time=("day",)), date(2026, 3, 1), models),
+        models,
+    )
+    edit(models / "rides/model.yaml", "  ttl_days: 400\n", "  ttl_days: 400\n  lookback: 2 days\n")
+    (models / "rides/features.sql").write_text(LOOKING_BACK)
+    return path
+
+
+def test_features_that_look_back_come_through_every_step(models: Path, looking_back: str) -> None:
+    came_through, said = checked(models, looking_back)
+    assert came_through, said
+    lines = dict(zip(STEPS, said, strict=False))
+    assert lines["features.sql in time"].endswith("a partition is of one moment")
+    assert "224 to train, 56 to tune, 120 to test" in lines["training.build_training_set"], "the first day has nulls"
+    assert re.search(r"adjusted_r2 0\.[89]", lines["training.fit_baseline"]), "what is sold follows from those days"
+
+
+def test_a_feature_that_depends_on_the_order_of_rows_is_a_problem(models: Path, looking_back: str) -> None:
+    edit(models / "rides/features.sql", "lag(stock) OVER (PARTITION BY shop ORDER", "lag(stock) OVER (ORDER")
+    came_through, said = checked(models, looking_back)
+    assert not came_through
+    assert said[-1].startswith("problem  features.sql in time")
+    assert re.search(r"features\.sql: last_stock differs in \d+ of 40 rows when the same rows of 2024-03-03", said[-1])
 
 
 SEARCHES = {
@@ -198,6 +246,23 @@ def test_rows_without_a_key_and_with_a_time_of_their_own_come_through_every_step
     assert any("60 as 2024-03-01, 60 as 2024-03-02" in line for line in said), said
     (fitted,) = (line for line in said if "training.fit_baseline" in line)
     assert float(fitted.rpartition(" ")[2]) > 0.85, fitted  # of the hour; by load alone it is 0.65
+    assert any("features.sql in time" in line and "no later row known, at 48 moments" in line for line in said), said
+
+
+def test_a_feature_that_knows_later_rows_of_its_day_is_a_problem(models: Path) -> None:
+    path = write(readings(), models / "rows.csv")
+    draft.write(draft.make("rides", path, Wanted(target="power"), date(2026, 3, 1), models), models)
+    edit(models / "rides" / "model.yaml", "# event_time: read_at", "event_time: read_at")
+    sql = models / "rides" / "features.sql"
+    edit(sql, "    event_timestamp,\n", "    event_timestamp,\n    avg(load) OVER (PARTITION BY warm) AS avg_load,\n")
+    passed, said = checked(models, path)
+    assert not passed
+    assert said[-1].startswith("problem  features.sql in time")
+    found = (
+        r"features.sql: avg_load differs in \d+ of \d+ rows of 2024-03-01 \d\d:\d\d:00 UTC or before once later rows"
+    )
+    assert re.search(found, said[-1])
+    assert "End each window at its row" in said[-1]
 
 
 def test_five_hundred_columns_come_through_every_step(models: Path) -> None:
@@ -206,7 +271,7 @@ def test_five_hundred_columns_come_through_every_step(models: Path) -> None:
     shorten(models / "rides" / "expectations.yaml", 20)
     passed, said = checked(models, path)
     assert passed, said[-1]
-    assert "500 columns" in said[0]
+    assert "501 columns" in said[0]
 
 
 def shorten(file: Path, rules: int) -> None:

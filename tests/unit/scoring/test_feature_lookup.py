@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from include.core.errors import DataError
@@ -19,7 +20,7 @@ from include.registry import saved_dataset
 from include.scoring import feature_lookup
 from include.training import training_set
 from tests.stores import on_one_store
-from tests.tables import day
+from tests.tables import day, put
 from tests.unit.training import world
 from tests.unit.training.stage import Scene, register
 
@@ -97,6 +98,29 @@ def test_what_cannot_be_scored_is_said(scene: Scene, delivered, store) -> None:
             score(known, late)
         with pytest.raises(DataError, match="has no time zone"):
             score(known, AS_OF.replace(tzinfo=None))
+
+
+@on_one_store
+def test_a_row_of_features_that_are_all_null_is_predicted_the_same_offline_and_online(
+    scene: Scene, delivered, store
+) -> None:
+    """As those are that look back, where nothing was before."""
+    spec, lake = delivered.spec, delivered.lake
+    version = register(spec, lake, scene.new, scene.new_ref)
+    table, kinds = lake.read(FEATURES.of(spec), where=within(DAY)), query.feature_schema(spec)
+    nulls = table.slice(0, 1).drop_columns(list(kinds))
+    nulls_and_rows = pa.concat_tables([nulls, table.slice(1)], promote_options="default")
+    put(lake, FEATURES.of(spec, kinds), nulls_and_rows, DAY)
+    rows = nulls_and_rows.to_pandas()
+    feature_store.materialize(store, spec, DAY)
+    asked = listings(*(int(key) for key in rows["listing_id"][[1, 0]]))
+    keyed = feature_lookup.load(spec, lake, store, version.version)
+    expected = keyed.predict(rows.loc[[1, 0], list(scene.new_ref.features)].astype("float64"))
+    for moment in (AS_OF, AS_OF + timedelta(days=1)):  # also when the newest partition does not have the key
+        assert np.allclose(keyed.score(asked, moment), expected)
+        assert np.allclose(keyed.score_online(asked, moment), expected)
+    with pytest.raises(DataError, match=r"1 of 3 keys have no features by .* listing_id 77777777"):
+        keyed.score(pd.concat([asked, listings(77_777_777)], ignore_index=True), AS_OF)
 
 
 @on_one_store

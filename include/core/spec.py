@@ -9,13 +9,13 @@ from pathlib import Path
 from pydantic import PrivateAttr, model_validator
 
 from include.core import duration
+from include.core.column import Column, SourceName
 from include.core.errors import UsageError
 from include.core.files import short_path
 from include.core.partition import CRONS, Grain, Partition
 from include.core.sections import (
     Approval,
     Chosen,
-    Column,
     Deliveries,
     Entity,
     Features,
@@ -25,7 +25,6 @@ from include.core.sections import (
     Name,
     Replay,
     Section,
-    SourceName,
     Task,
     Training,
 )

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from include.core.sections import Column
+from include.core.column import Column
 from include.ingestion import steps
 from include.ingestion.verdict import BatchVerdict
 from include.lakehouse import decisions

@@ -17,8 +17,8 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+from include.core.column import Column
 from include.core.errors import DeliveryError, RejectedError
-from include.core.sections import Column
 from include.ingestion import files, parquet_rows, steps, validation, weight
 from include.ingestion.batch import BatchCounts
 from include.ingestion.delivery import Delivery

@@ -59,14 +59,19 @@ class Column(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=Tr
     generated: Literal["row_number"] | None = None
     """Of a key that no column is: it is not delivered, but made of the partition and the row's place in its delivery,
     over all files in the order of their names, from 1: ``2025-01-31/17``. The labels are delivered in the same order,
-    one for each row. Who delivers a batch again delivers its labels again, too."""
+    one for each row. Where a batch comes again with other rows, or in another order, its labels are taken out until
+    they come again, too."""
     pii: bool = False
     """Personal data: never in features, pages, logs or plots."""
 
     @field_validator("format")
     @classmethod
     def _says_a_day(cls, form: str | None) -> str | None:
-        """What is written by it is read as the same day again."""
+        """What is written by it is read as the same day again, on every machine."""
+        if form is not None and "%Z" in form:
+            raise ValueError(f"{form!r} has names of zones, which each machine reads otherwise: have +01:00 sent, %z")
+        if form is not None and "%p" in form and "%I" not in form:
+            raise ValueError(f"{form!r} reads AM and PM, and an hour that does not heed them: write %I instead of %H")
         for day in (datetime(2001, 12, 31), datetime(1999, 2, 3)):  # noqa: DTZ001  (a day has no zone)
             if form is not None and not _says(form, day):
                 raise ValueError(f"{form!r} does not say year, month and day: '%d.%m.%Y' does")

@@ -102,6 +102,11 @@ class _Reference:
         ]
         return [np.column_stack(among), np.column_stack(own)]
 
+    def exclude(self, one: int, other: int) -> bool:
+        """Whether two columns are texts of one category."""
+        flags = all(len(np.unique(self.columns[place])) == 2 for place in (one, other))
+        return flags and _exclude(self.ranks == self.ranks.max(axis=0), one, other)
+
     def wrong(self, rows: Floats) -> list[float]:
         """Of each expected column how wrong it is in the view in which it is least."""
         views = self.views(rows)
@@ -161,7 +166,9 @@ def _learn(names: list[str], rows: Floats, count: int, alpha: float) -> _Referen
     sure = float(stats.norm.isf(alpha / len(names)))
     expected = []
     for place in range(len(names)):
-        if np.ptp(ranks[fitted, place]) == 0:
+        if np.ptp(ranks[fitted, place]) == 0 or all(
+            other == place or _exclude(rows, place, other) for other in range(len(names))
+        ):
             continue
         item = _fit(rows, ranks, place, fitted, rng)
         if item.usual[0] < CLOSE * item.shuffled and WRONG / item.standard_error(count) >= sure:
@@ -194,7 +201,7 @@ def _fit(rows: Floats, ranks: Floats, place: int, fitted: npt.NDArray[np.bool_],
     )
 
 
-def _exclude(rows: Floats, one: int, other: int) -> bool:
+def _exclude(rows: npt.NDArray[Any], one: int, other: int) -> bool:
     """Whether two columns are of 0 and 1, never 1 together: categories, of which each says what the others are."""
     both = rows[:, [one, other]]
     return bool(np.isin(both, (0.0, 1.0)).all() and not both.all(axis=1).any())
@@ -225,7 +232,7 @@ def _torn(known: _Reference, rows: Floats, apart: Sequence[int]) -> list[tuple[i
     reference, views = known.ranks, known.views(rows)
     torn: dict[tuple[int, int], float] = {}
     for one, other in combinations(expected, 2):
-        if not {one, other} & set(apart):
+        if not {one, other} & set(apart) or known.exclude(one, other):
             continue
         usual, shuffled = _together(reference, reference, one, other)
         if usual < LOOSE * shuffled:

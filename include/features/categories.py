@@ -121,6 +121,7 @@ def _of(column: str, category: Category | None) -> Iterator[str]:
     for feature, value in category.one_hot(column).items():
         case = f"{name} NOT IN ({known})" if value is None else f"{name} = {_literal(value)}"
         yield f"CASE WHEN {case} THEN 1 {refused}ELSE 0 END AS {_quoted(feature)}"
+        refused = ""  # once is enough
 
 
 def _refuse_unseen(spec: ModelSpec, selected: pa.Table) -> None:

@@ -23,36 +23,71 @@ Categories = Mapping[str, Category]
 
 
 def written(spec: ModelSpec, features: Collection[str]) -> str:
-    """Those of the features that are codes, as a version's tag has them."""
-    coded = {name: category for name, category in spec.features.coded.items() if name in features}
-    return json.dumps({name: category.model_dump() for name, category in coded.items()}, ensure_ascii=False)
+    """Those that the features are codes or 0/1 features of, as a version's tag has them."""
+    used = {
+        name: category
+        for name, category in spec.features.categories.items()
+        if set(category.one_hot(name) if category.encode == "one_hot" else [name]) & set(features)
+    }
+    return json.dumps({name: category.model_dump() for name, category in used.items()}, ensure_ascii=False)
 
 
 def read(text: str) -> dict[str, Category]:
-    """What `written` wrote, by feature."""
+    """Those that `written` wrote of which a feature is the code, by feature."""
+    return {name: category for name, category in read_all(text).items() if category.encode == "codes"}
+
+
+def read_all(text: str) -> dict[str, Category]:
+    """All that `written` wrote, by column."""
     return {name: Category.model_validate(told) for name, told in json.loads(text).items()}
 
 
 def require_codes_kept(spec: ModelSpec, fitted: Categories, features: Collection[str], version: str) -> None:
-    """Refuse a version to which model.yaml gives other codes than it was fitted to.
+    """Refuse a version to which model.yaml gives other codes, or 0/1 features, than it was fitted to.
 
     Args:
-        fitted: of the version.
+        fitted: all of the version (`read_all`).
         features: all of its features.
 
     Raises:
-        DataError: a value was removed or moved, or a feature has become a category or is none any more.
+        DataError: a value was removed or moved, what is unseen is another value, a 0/1 feature stands for another text,
+            or a feature has become a category or is none any more.
     """
+    flags = _flags(spec.features.categories)
+    for name, text in _flags(fitted).items():
+        if name in features and flags.get(name, text) != text:
+            raise DataError(
+                f"version {version} was fitted to {name} as 1 for {text}, and it is 1 for {flags[name]} now",
+                where=f"{spec.file()}: features.categories",
+                fix="Put the value back, or have features.sql select the column by another name, and train anew",
+            )
+    fitted = {name: category for name, category in fitted.items() if category.encode == "codes"}
     now = {name: category for name, category in spec.features.coded.items() if name in features}
     for name in sorted({*fitted, *now}):
         before, after = (side[name].values if name in side else () for side in (fitted, now))
+        if before and after and fitted[name].unseen == "other" and now[name].unseen == "missing":
+            raise DataError(
+                f"version {version} was fitted to {name} with unseen: other, and what is unseen is null now",
+                where=f"{spec.file()}: features.categories.{name}",
+                fix="Put unseen: other back, or train anew",
+            )
         if not before or after[: len(before)] != before:
             raise DataError(
                 f"version {version} was fitted to {name} as {_said(before)}, and features have {_said(after)} now",
                 where=f"{spec.file()}: features.categories.{name}",
-                fix="Put the values back, and append new ones; or have features.sql select it by another name, and "
-                "train anew",
+                fix="Put the values back, append new ones, and backfill build_features for the days since; or have "
+                "features.sql select it by another name, and train anew",
             )
+
+
+def _flags(categories: Categories) -> dict[str, str]:
+    """By 0/1 feature what it is 1 for; of what is none of the values it is said of which."""
+    return {
+        flag: repr(text) if text is not None else f"none of {', '.join(category.values)}"
+        for column, category in categories.items()
+        if category.encode == "one_hot"
+        for flag, text in category.one_hot(column).items()
+    }
 
 
 def known(fitted: Categories, rows: pd.DataFrame) -> pd.DataFrame:

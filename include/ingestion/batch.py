@@ -34,7 +34,6 @@ from include.lakehouse.schemas import (
     CLEAN,
     EVENT_TIMESTAMP,
     EXTRA_COLUMNS,
-    LABELS,
     METRICS,
     PARTITION,
     PROFILES,
@@ -50,6 +49,7 @@ from include.lakehouse.selection import within
 
 log = logging.getLogger(__name__)
 
+_ROWS = f"{WORKING}rows"
 METRIC_SOURCE = "ingestion"
 """Of our rows in ``metrics_``, beside those of monitoring."""
 
@@ -204,12 +204,10 @@ def history(run: Run, keys: pa.Table | None) -> BatchHistory:
     Args:
         keys: the typed key of each row, in order; None where nobody looks for it.
     """
-    labels = run.table(LABELS)
     return BatchHistory(
         complete=run.partition.end,
         row_count_band=row_count_band(run),
         known_keys=NO_ROWS if keys is None else known_keys(run, keys),
-        labels=run.lake.count(labels, where=within(run.partition)),
         accepted=run.is_accepted(),
     )
 
@@ -302,6 +300,15 @@ def files(run: Run) -> dict[str, list[str]]:
     """The files of the partition that a validation has left, by table."""
     tables = [run.table(declared) for declared in (RAW, QUARANTINE)]
     return {table.name: sorted(run.lake.paths(table, within(run.partition))) for table in tables}
+
+
+def content(run: Run) -> str:
+    """A checksum of the partition's raw rows and of their places; of another order it is another one."""
+    rows = _raw(run).select(list(run.spec.columns))
+    with duckdb.connect(config={"python_enable_replacements": False}) as connection:
+        connection.register(_ROWS, rows)
+        (found,) = connection.execute(f"SELECT sum(hash({_ROWS}))::VARCHAR FROM {_ROWS}").fetchall()[0]
+    return str(found)
 
 
 def load(run: Run) -> BatchCounts:

@@ -94,7 +94,8 @@ def load(run: Run, delivery: Delivery) -> LabelsVerdict:
         _check_columns(delivery, delivered)
     except BadFile as bad:
         return _of_labels(BatchVerdict.unreadable(bad))
-    if not delivered.num_rows and spec.deliveries.no_rows == "accept":
+    of_batch = _rows_by_file(run) if spec.generated_key else []
+    if not delivered.num_rows and not of_batch and spec.deliveries.no_rows == "accept":
         return LabelsVerdict(Outcome.NO_NEW_ROWS, 0, 0, {}, (), ())
     kinds = {**key_types(spec), spec.target: pa.float64()}
     typed = cast(delivered, kinds, notations(spec))
@@ -112,7 +113,7 @@ def load(run: Run, delivery: Delivery) -> LabelsVerdict:
         flagged = pc.and_(pc.equal(delivered[SOURCE_FILE], file), pc.equal(delivered[ROW_NUMBER], flag.row))
         reasons.add(flag.reason, np.flatnonzero(flagged))
     why = [*_check_rules(spec, typed, reasons, null), *_unlike_others(run, delivered.num_rows, int(null.sum()))]
-    why += _unlike_batch(run, delivered.num_rows)
+    why += _unlike_batch(run, delivered, of_batch) if spec.generated_key else []
     unusable = reasons.rows()
     if unusable.size > spec.ingestion.quarantine_budget * delivered.num_rows:
         why.append(Reason.QUARANTINE_BUDGET_EXCEEDED.value)
@@ -176,23 +177,37 @@ def _unlike_others(run: Run, delivered: int, null: int) -> list[str]:
     return [Reason.ROW_COUNT_OFF_BAND.value] if learned.severity == "reject_batch" else []
 
 
-def _unlike_batch(run: Run, delivered: int) -> list[str]:
+def _rows_by_file(run: Run) -> list[int]:
+    """How many rows each file of the batch has, in the order of their names."""
+    raw = run.lake.read_if_exists(run.table(RAW), where=within(run.partition), columns=[SOURCE_FILE])
+    return [] if raw is None else _counted(raw)
+
+
+def _counted(rows: pa.Table) -> list[int]:
+    counts = rows.group_by(SOURCE_FILE).aggregate([([], "count_all")]).sort_by(SOURCE_FILE)
+    found: list[int] = counts["count_all"].to_pylist()
+    return found
+
+
+def _unlike_batch(run: Run, delivered: pa.Table, rows: list[int]) -> list[str]:
     """Whether there are as many labels as rows, where a label is known by its place alone: else it is of another row.
 
+    Where there are as many files, in each of them.
+
     Raises:
-        DataError: the rows are not there yet.
+        DataError: there are no rows.
     """
-    if not run.spec.generated_key:
-        return []
-    raw = run.table(RAW)
-    rows = run.lake.count(raw, where=within(run.partition)) if run.lake.exists(raw) else 0
     if not rows:
         raise DataError(
-            "labels come before the rows that they are told by",
+            "there are no rows that these labels could be told by",
             where=f"{run.spec.name}, labels of {run.partition}",
-            fix=f"Run {run.spec.name}.ingest_batch for {run.partition}, then clear this task",
+            fix=f"Once {run.spec.name}.ingest_batch has rows of {run.partition}, clear this task",
         )
-    return [] if rows == delivered else [Reason.LABELS_UNLIKE_ROWS.value]
+    labels = _counted(delivered)
+    if sum(labels) == sum(rows) and (labels == rows or len(labels) != len(rows)):
+        return []
+    log.warning("labels in each file: %s; rows in each file of the batch: %s", labels, rows)
+    return [Reason.LABELS_UNLIKE_ROWS.value]
 
 
 def _with_reasons(why: Sequence[str], rows: int, reasons: RowReasons) -> RowReasons:

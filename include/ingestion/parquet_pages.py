@@ -35,6 +35,8 @@ def of_column(file: IO[bytes], column: pq.ColumnChunkMetaData) -> Iterator[Page]
     Raises:
         ValueError: what is there is no page.
     """
+    if not column.num_values:  # then the offsets say nothing
+        return
     place, end = column.data_page_offset, 0
     if column.has_dictionary_page and 0 < (first := column.dictionary_page_offset or 0) < place:
         place = first

@@ -23,7 +23,7 @@ from include.ingestion.verdict import BatchVerdict, Reprocessing
 from include.lakehouse import decisions, predictions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import CLEAN, FEATURES, PARTITION, PREDICTIONS, PROFILES, QUARANTINE, RAW
+from include.lakehouse.schemas import CLEAN, FEATURES, LABELS, PARTITION, PREDICTIONS, PROFILES, QUARANTINE, RAW
 from include.lakehouse.selection import within
 from include.lakehouse.tables import Lakehouse
 
@@ -130,6 +130,8 @@ def preview_batch(run: Run, delivery: Delivery) -> tuple[BatchVerdict, str]:
 def load_batch(run: Run) -> BatchCounts:
     """Write ``clean_``: the raw rows of the partition that are not quarantined, typed.
 
+    Where rows are named by their place, and others are there than when their labels came, ``labels_`` is emptied.
+
     Raises:
         DataError: the partition was never validated, or rows in = accepted + quarantined does not hold; or two
             validations at once have left the rows of one delivery and the verdict on another.
@@ -137,7 +139,28 @@ def load_batch(run: Run) -> BatchCounts:
     _require_one_validation(run)
     counts = batch.load(run)
     _require_one_validation(run)
+    _withdraw_labels_of_other_rows(run)
     return counts
+
+
+def _withdraw_labels_of_other_rows(run: Run) -> None:
+    """Empty the partition of ``labels_`` where a label is known by its place, and its row is another one now."""
+    table = run.table(LABELS)
+    there = run.lake.count(table, where=within(run.partition)) if run.spec.generated_key else 0
+    if not there:
+        return
+    kind, key = Kind.LABELS_VERDICT, run.partition.key
+    loaded = decisions.history(run.lake, run.spec.name, kind, since=run.partition.end, subject=key)
+    of = [item.inputs["rows"] for item in loaded if item.outcome == Outcome.ACCEPT_LABELS]
+    if of and of[-1] == batch.content(run):
+        return
+    run.lake.replace(table, table.schema.empty_table(), {PARTITION: key})
+    run.decide(Kind.LABELS_WITHDRAWAL, Outcome.WITHDRAWN, [Reason.LABELS_UNLIKE_ROWS], inputs={"labels": there})
+    log.warning(
+        "%s, batch of %s: its rows are other ones now, so %d labels are taken out. Backfill ingest_labels of it, once "
+        "the labels of these rows are delivered",
+        *(run.spec.name, run.partition, there),
+    )
 
 
 def _require_one_validation(run: Run) -> None:
@@ -243,7 +266,7 @@ def load_labels(run: Run) -> LabelCounts:
         found.outcome,
         [*found.batch_reasons, *found.reasons],
         at=run.labels_available_at(),
-        inputs={"verdict": found},
+        inputs={"verdict": found, **({"rows": batch.content(run)} if run.spec.generated_key else {})},
         follows=[run.spec.ingestion],
     )
     if found.outcome is Outcome.REJECT_LABELS:

@@ -39,7 +39,8 @@ _MEANINGS: dict[str, tuple[str, str]] = {
     ),
     Reason.NO_ROWS: (
         "the file has a header and no rows",
-        "Have the sender deliver it again; where that may be, set deliveries.no_rows: accept in model.yaml",
+        "Have the sender deliver it again. Where that may be, set deliveries.no_rows: accept in model.yaml; rows that "
+        "are accepted already are taken out by withdraw_batch alone",
     ),
     Reason.NO_LABELS: ("no label has a value", "Ask the sender whether none is known of the whole partition"),
     Reason.LABELS_UNLIKE_ROWS: (
@@ -88,8 +89,6 @@ class BatchHistory:
     """Least and greatest number of rows that are usual; None while too few batches are there to tell."""
     known_keys: Rows = field(default_factory=lambda: NO_ROWS)
     """Positions of the rows whose key another batch has, where ``ingestion.repeated_key`` quarantines them."""
-    labels: int = 0
-    """That are there of the partition already."""
     accepted: bool = False
     """Whether rows of the partition are accepted already."""
 
@@ -295,9 +294,6 @@ def _unlike_others(spec: ModelSpec, findings: Findings, history: BatchHistory) -
     if band and learned and not band[0] <= rows <= band[1]:
         usual = f"{rows} rows, usual are {math.ceil(band[0])} to {math.floor(band[1])}"
         yield Reason.ROW_COUNT_OFF_BAND.value, learned.severity, usual
-    if spec.generated_key and history.labels:
-        again = f"{history.labels} labels are there: unless the rows are the same, have the labels delivered again, too"
-        yield Reason.LABELS_UNLIKE_ROWS.value, "warn", again
     fresh = spec.ingestion.freshness
     if fresh is not None and findings.scan.is_stale(history.complete):
         yield (

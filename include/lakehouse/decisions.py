@@ -29,6 +29,7 @@ class Kind(StrEnum):
     LABELS_VERDICT = "labels_verdict"
     QUARANTINE_REPROCESSING = "quarantine_reprocessing"
     BATCH_WITHDRAWAL = "batch_withdrawal"
+    LABELS_WITHDRAWAL = "labels_withdrawal"
     FEATURE_WITHDRAWAL = "feature_withdrawal"
     PREDICTION_WITHDRAWAL = "prediction_withdrawal"
     TRAINING_WITHDRAWAL = "training_withdrawal"

@@ -284,7 +284,7 @@ LABELS = Table(
     _labels,
     _entity(),
     (PARTITION,),
-    writer="ingestion.load_labels",
+    writer="ingestion.load_labels, ingestion.load_batch",
     promise="One finite label an entity and partition; arrived_at says from when on it may be known. Its event time is "
     "that of its row.",
 )

@@ -18,6 +18,10 @@ from include.features.fitted_categories import Categories
 from include.lakehouse.windows import FAULT, FAULT_LEAST, FAULT_MOST, WindowMetrics
 from include.monitoring.reference import Reference
 
+NEW_TEXTS = 0.2
+"""More rows than in the reference, of texts that model.yaml does not name, or of none: that category is left out here.
+Its own drift test tells it."""
+
 DELIVERED, DERIVED, TOGETHER = 0.6, 0.2, 0.2
 """The parts of alpha: of delivered columns, of what is derived of them, and of what they show together."""
 
@@ -38,11 +42,27 @@ def detect(spec: ModelSpec, reference: Reference, scored: pd.DataFrame) -> list[
         columns = {name: reference.features[name].to_numpy(dtype=np.float64) for name in some}
         if found := faults.of_columns(columns, scored, part * rule.alpha):
             return found
-    flags = [name for name in derived if reference.rows[name].isin((0.0, 1.0)).all()]
-    known, now = (with_flags(frame, reference.categories) for frame in (reference.rows, scored))
+    sides = reference.rows, scored
+    one_hot = [list(item.one_hot(name)) for name, item in spec.features.categories.items() if item.encode == "one_hot"]
+    new = {
+        flag for of_one in one_hot if set(of_one) <= set(names) and _has_new_texts(*sides, of_one) for flag in of_one
+    }
+    flags = [name for name in derived if reference.rows[name].isin((0.0, 1.0)).all() and name not in new]
+    same = {name: item for name, item in reference.categories.items() if not _has_new_texts(*sides, [name])}
+    known, now = (with_flags(frame, same) for frame in sides)
     flags += [name for name in known.columns if name not in reference.rows]
     together = [*delivered, *flags] if len(delivered) + len(flags) > 1 else names
     return dependence.find(known[together], now, TOGETHER * rule.alpha, rule.fixed)
+
+
+def _has_new_texts(reference: pd.DataFrame, scored: pd.DataFrame, features: Sequence[str]) -> bool:
+    """Whether a category has other texts than were learned of: nothing says with what those belong together.
+
+    Args:
+        features: its code, or its 0/1 features.
+    """
+    none, now = ((~frame[list(features)].gt(0).any(axis=1)).mean() for frame in (reference, scored))
+    return bool(now - none > NEW_TEXTS)
 
 
 def with_flags(rows: pd.DataFrame, categories: Categories) -> pd.DataFrame:

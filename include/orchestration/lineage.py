@@ -44,6 +44,7 @@ def of_task(model: str, dag: str, task_id: str, partition: Partition) -> tuple[l
     if step.delivery:
         read.append(_delivery(run, step.delivery))
     written = [*step.writes, *(step.records_lookback if run.spec.features.lookback else ())]
+    written += step.writes_if_numbered if run.spec.generated_key else ()
     return read, [_table(run, table) for table in written]
 
 

@@ -42,13 +42,14 @@ def check(spec: catalogue.ModelSpec) -> None:
     """Raise what is wrong with a model that its model.yaml alone does not show."""
     # Imported here: who parses a DAG file of a model that is known to be in order needs none of it.
     from include.evaluation import drift, metrics
-    from include.features import query, window_frames
+    from include.features import functions, query, window_frames
     from include.ingestion import expectations
     from include.lakehouse import schemas
     from include.registry import checks
     from include.training import algorithms, leakage, splits
 
     features = query.feature_schema(spec)
+    functions.check(spec)
     window_frames.check(spec)
     schemas.check(spec, features)
     most_rows = expectations.most_rows(expectations.load(spec))

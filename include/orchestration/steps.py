@@ -43,6 +43,8 @@ class Step:
     reads_all: tuple[Table, ...] = ()
     """Tables of which it reads more than that."""
     writes: tuple[Table, ...] = ()
+    writes_if_numbered: tuple[Table, ...] = ()
+    """Tables that it writes, too, where rows are named by their place."""
     records_lookback: tuple[Table, ...] = ()
     """Tables that it writes, too, where features look back."""
     delivery: Literal["batches", "labels"] | None = None
@@ -58,7 +60,10 @@ STEPS: Mapping[str, Step] = {
         delivery="batches",
     ),
     "ingestion.load_batch": Step(
-        ("ingest_batch.accept_batch", "ingest_batch.accept_and_quarantine"), (RAW, QUARANTINE), writes=(CLEAN,)
+        ("ingest_batch.accept_batch", "ingest_batch.accept_and_quarantine"),
+        (RAW, QUARANTINE),
+        writes=(CLEAN,),
+        writes_if_numbered=(LABELS,),
     ),
     "ingestion.reject_batch": Step(("ingest_batch.reject_batch",), (RAW, QUARANTINE), writes=(QUARANTINE, CLEAN)),
     "ingestion.find_traces": Step(("ingest_batch.announce_withdrawal",), (CLEAN, FEATURES, PREDICTIONS)),

@@ -251,7 +251,8 @@ def predictor(spec: ModelSpec, version: Version, folder: Path) -> Predictor:
         DataError: model.yaml gives its categories other codes than it was fitted to.
     """
     algorithm, categories = version.tag("algorithm"), version.categories
-    fitted_categories.require_codes_kept(spec, categories, version.features, version.version)
+    fitted = fitted_categories.read_all(version.tag("categories"))
+    fitted_categories.require_codes_kept(spec, fitted, version.features, version.version)
     model = algorithms.load(spec, algorithm, folder)
     return lambda rows: algorithms.predict(spec, algorithm, model, fitted_categories.known(categories, rows))
 

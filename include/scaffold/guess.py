@@ -60,6 +60,7 @@ class Wanted:
         """The same, where a column may be called as its file does."""
         named = {header: name for name, header in sources.items()}
         keys, time = (tuple(named.get(column, column) for column in some) for some in (self.keys, self.time))
+        keys = self.keys if self.keys == (ROW_NUMBER,) else keys  # no column, also where one is called so
         return replace(self, target=named.get(self.target, self.target), keys=keys, time=time)
 
 

@@ -139,6 +139,7 @@ class _Answers:
 
 def _predicted(spec: ModelSpec, lake: Lakehouse, keyed: KeyedModel, partition: Partition) -> Iterator[pd.DataFrame]:
     """The entity's key and the prediction of the accepted rows, in batches, with the version of the features' table."""
+    keyed.require_partition(partition)
     with lake.reader(CLEAN.of(spec), where=within(partition), columns=list(spec.entity.keys)) as reader:
         for batch in reader:
             if batch.num_rows:

@@ -17,8 +17,8 @@ from include.core.spec import ModelSpec
 from include.evaluation.metrics import Floats
 from include.features.query import TIMESTAMP_SUFFIX
 from include.features.store import read_online
-from include.lakehouse.schemas import EVENT_TIMESTAMP, FEATURES, MODEL_VERSION, PREDICTION
-from include.lakehouse.selection import between
+from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, FEATURES, MODEL_VERSION, PREDICTION
+from include.lakehouse.selection import between, within
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions
 from include.registry.versions import Predictor
@@ -49,8 +49,22 @@ class KeyedModel:
             DataError: ``as_of`` has no time zone, or a key has no features by then.
         """
         found = self.offline(keys, as_of)
-        self._refuse(self._absent(keys[found.isna().all(axis=1).to_numpy()], as_of), keys, f"by {as_of.isoformat()}")
+        without = self._absent(keys[found.isna().all(axis=1).to_numpy()], as_of)
+        self._refuse(without, len(keys), f"by {as_of.isoformat()}")
         return self.predict(found)
+
+    def require_partition(self, partition: Partition) -> None:
+        """Refuse a partition of which an accepted row has no features: what its key had in an earlier one is not its.
+
+        Raises:
+            DataError: so it is.
+        """
+        names, where = list(self.spec.entity.keys), within(partition)
+        accepted, known = (
+            self.lake.read(table.of(self.spec), where=where, columns=names) for table in (CLEAN, FEATURES)
+        )
+        without = accepted.join(known.group_by(names).aggregate([]), names, join_type="left anti")
+        self._refuse(without.to_pandas(), accepted.num_rows, f"of {partition}")
 
     def score_online(self, keys: pd.DataFrame, as_of: datetime) -> Floats:
         """One prediction a key, from the online store.
@@ -62,7 +76,7 @@ class KeyedModel:
             DataError: ``as_of`` has no time zone, or a key is not online, or only beyond its time.
         """
         found, there = self.online(keys, as_of)
-        self._refuse(keys[~there], keys, f"online at {as_of.isoformat()}")
+        self._refuse(keys[~there], len(keys), f"online at {as_of.isoformat()}")
         return self.predict(found)
 
     def offline(self, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
@@ -135,11 +149,11 @@ class KeyedModel:
                 keys = keys[~pd.MultiIndex.from_frame(keys[names]).isin(known)]
         return keys
 
-    def _refuse(self, without: pd.DataFrame, keys: pd.DataFrame, when: str) -> None:
+    def _refuse(self, without: pd.DataFrame, keys: int, when: str) -> None:
         if len(without):
             example = ", ".join(f"{name} {without[name].iloc[0]}" for name in self.spec.entity.keys)
             raise DataError(
-                f"{len(without)} of {len(keys)} keys have no features {when}, e.g. {example}",
+                f"{len(without)} of {keys} keys have no features {when}, e.g. {example}",
                 where=self.feature_service,
                 fix=f"Run {self.spec.name}.build_features for the partition of these keys; where it has run, have "
                 "features.sql give each of its rows one",

@@ -93,7 +93,8 @@ def _check_found(spec: ModelSpec, known: int, of_built: int, found: int, known_a
         raise DataError(
             f"{without} of {of_built} labels ({without / of_built:.0%}) have no features, though their partitions have",
             where=f"{spec.table('labels')} and {spec.table('features')}",
-            fix="Look whether batches and labels name the same keys, and what is in quarantine. If so many are right, "
+            fix="Look whether batches and labels name the same keys, what is in quarantine, and which rows "
+            f"{spec.file('features.sql')} leaves out. If so many are right, "
             f"raise training.max_without_features ({limit:g}) in {spec.file()}",
         )
 

@@ -167,6 +167,14 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         ),
         "key columns.latitude.format: '%d.%m.' does not say year, month and day",
     ),
+    "an hour that does not heed the afternoon": (
+        lambda text: column(text, "latitude", "format: '%d.%m.%Y %H:%M %p'"),
+        "key columns.latitude.format: '%d.%m.%Y %H:%M %p' reads AM and PM, and an hour that does not heed them",
+    ),
+    "a zone by its name": (
+        lambda text: column(text, "latitude", "format: '%d.%m.%Y %H:%M %Z'"),
+        "key columns.latitude.format: '%d.%m.%Y %H:%M %Z' has names of zones",
+    ),
     "a format of no type": (
         lambda text: column(text, "latitude", "format: '%d.%m.%Y'"),
         "key columns.latitude: format is of dates and timestamps, and the type is number",

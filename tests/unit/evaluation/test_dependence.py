@@ -116,3 +116,12 @@ def test_the_same_rows_in_another_order_say_the_same() -> None:
     one, other = (dependence.find(REFERENCE, some, ALPHA) for some in (day, day.sample(frac=1, random_state=2)))
     assert [(fault.column, fault.what) for fault in one] == [(fault.column, fault.what) for fault in other]
     assert one[0].value == pytest.approx(other[0].value)
+
+
+def test_texts_of_one_category_alone_say_nothing_of_each_other() -> None:
+    """The number beside them is elsewhere, and is left out."""
+    rng = np.random.default_rng(1)
+    texts = rng.integers(0, 3, 2_400)
+    flags = {f"colour_{n}": (texts == n).astype(float) for n in range(3)}
+    known = pd.DataFrame({"x": rng.normal(0, 1, 2_400), **flags})
+    assert dependence.find(known[:2_000], known[2_000:].assign(x=lambda rows: rows["x"] + 3), 0.01) == []

@@ -58,11 +58,34 @@ def test_only_codes_among_the_features_are_kept_of_a_declaration() -> None:
     )
     told = fitted_categories.written(spec, ["weather", "road_wet"])
     assert fitted_categories.read(told) == {"weather": weather("clear", "it's fog")}
+    assert set(fitted_categories.read_all(told)) == {"weather", "road"}
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (weather("NEAR-BAY", encode="one_hot"), "weather_near_bay as 1 for 'NEAR BAY', and it is 1 for 'NEAR-BAY' now"),
+        (
+            weather("NEAR BAY", "fog", encode="one_hot"),
+            "weather_other as 1 for none of NEAR BAY, and it is 1 for none of",
+        ),
+    ],
+)
+def test_a_flag_that_stands_for_another_text_is_refused(now: Category, said: str) -> None:
+    fitted = {"weather": weather("NEAR BAY", encode="one_hot")}
+    with pytest.raises(DataError, match=said):
+        fitted_categories.require_codes_kept(with_categories(weather=now), fitted, list(now.one_hot("weather")), "3")
+
+
+def test_what_was_other_is_not_taken_for_missing() -> None:
+    now, fitted = with_categories(weather=weather("clear", unseen="missing")), {"weather": weather("clear")}
+    with pytest.raises(DataError, match="with unseen: other, and what is unseen is null now"):
+        fitted_categories.require_codes_kept(now, fitted, ["weather"], "3")
 
 
 def test_a_list_that_has_grown_gives_the_same_codes() -> None:
     fitted = {"weather": weather("clear", "rain")}
-    now = with_categories(weather=weather("clear", "rain", "snow", unseen="missing"), other=weather("x"))
+    now = with_categories(weather=weather("clear", "rain", "snow", unseen="fail"), other=weather("x"))
     fitted_categories.require_codes_kept(now, fitted, ["weather", "temp"], "3")
 
 

@@ -20,7 +20,17 @@ from include.ingestion.verdict import BatchVerdict
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import CLEAN, EXTRA_COLUMNS, LABELS, PROFILES, QUARANTINE, RAW, REASONS, ROW_NUMBER
+from include.lakehouse.schemas import (
+    CLEAN,
+    EXTRA_COLUMNS,
+    LABELS,
+    PROFILES,
+    QUARANTINE,
+    RAW,
+    REASONS,
+    ROW_NUMBER,
+    typed_columns,
+)
 from include.lakehouse.selection import within
 from include.orchestration import notes
 from include.pages import run_page
@@ -431,6 +441,9 @@ def test_a_delivery_without_rows_may_say_that_nothing_was_new(run: Run, deliver:
     verdict = steps.validate_batch(delivered)
     assert (verdict.outcome, verdict.rows, verdict.batch_reasons) == (Outcome.NO_NEW_ROWS, 0, ())
     assert notes.of_batch(verdict) in run_page.of_run(delivered, "ingest_batch", DAY.key).lower()
+    content = BytesIO()
+    pq.write_table(pa.schema(list(typed_columns(run.spec).items())).empty_table(), content)
+    assert steps.validate_batch(deliver(content.getvalue(), file="x.parquet", of=told)).outcome == Outcome.NO_NEW_ROWS
     assert steps.validate_batch(deliver(good_rows[:1])).batch_reasons == ("no_rows",)
     assert steps.validate_batch(deliver(b"", of=told)).batch_reasons == ("empty_file",)
 

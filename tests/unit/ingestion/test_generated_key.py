@@ -13,6 +13,8 @@ from include.ingestion import steps
 from include.ingestion.batch import BatchCounts
 from include.ingestion.delivery import Delivery
 from include.ingestion.labels import LabelCounts
+from include.lakehouse import decisions
+from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, LABELS, QUARANTINE_LABELS
 from tests.unit.ingestion.cases import DAY, Rows, as_csv, ingest, without
@@ -83,17 +85,47 @@ def test_more_or_fewer_labels_than_rows_are_of_other_rows(
 
 
 def test_labels_wait_for_their_rows(numbered: Run, deliver: Deliver) -> None:
-    with pytest.raises(DataError, match="come before the rows"):
+    with pytest.raises(DataError, match="no rows that these labels could be told by"):
         steps.load_labels(deliver(labels("1"), kind="labels", of=numbered))
 
 
-def test_a_batch_that_comes_again_warns_of_the_labels_that_are_there(
+def test_labels_are_taken_out_once_their_rows_are_others(numbered: Run, deliver: Deliver, good_rows: Rows) -> None:
+    rows = without(good_rows, 0)
+    delivered = deliver(rows, of=numbered)
+    ingest(delivered)
+    steps.load_labels(deliver(labels(*["7"] * 40), kind="labels", of=numbered))
+    ingest(delivered)
+    assert numbered.lake.count(numbered.table(LABELS)) == 40, "the same rows, again"
+    ingest(deliver([rows[0], *rows[:0:-1]], of=numbered))
+    assert numbered.lake.count(numbered.table(LABELS)) == 0
+    (last,) = decisions.history(numbered.lake, numbered.spec.name, Kind.LABELS_WITHDRAWAL)
+    assert (last.reasons, last.inputs) == (["labels_unlike_rows"], {"labels": 40})
+    steps.load_labels(deliver(labels(*["7"] * 40), kind="labels", of=numbered))
+    assert numbered.lake.count(numbered.table(LABELS)) == 40
+
+
+def test_where_there_are_as_many_files_each_has_as_many_labels_as_rows(
     numbered: Run, deliver: Deliver, good_rows: Rows
 ) -> None:
-    delivered = deliver(without(good_rows, 0), of=numbered)
-    assert ingest(delivered)[0].warnings == ()
-    steps.load_labels(deliver(labels(*["7"] * 40), kind="labels", of=numbered))
-    assert ingest(delivered)[0].warnings == ("labels_unlike_rows",)
+    rows, of = without(good_rows, 0), {}
+    for kind, head, some in (("batches", rows[0], rows[1:]), ("labels", [TARGET], [["7"]] * 40)):
+        of[kind] = Delivery.expected(numbered.settings, numbered.spec, kind, DAY)  # type: ignore[arg-type]
+        of[kind].write("b.csv", as_csv([head, *some[20:]]))
+        Path(of[kind].folder, "a.csv").write_bytes(as_csv([head, *some[:20]]))
+    ingest(numbered)
+    assert steps.load_labels(numbered).accepted == 40
+    for file, count in (("a.csv", 19), ("b.csv", 21)):
+        Path(of["labels"].folder, file).write_bytes(as_csv([[TARGET], *[["7"]] * count]))
+    with pytest.raises(RejectedError, match="not as many labels as rows"):
+        steps.load_labels(numbered)
+
+
+def test_no_labels_of_rows_that_are_there_are_not_nothing_new(numbered: Run, deliver: Deliver, good_rows: Rows) -> None:
+    told = changed(numbered, {"no_rows": "accept"})
+    told.spec._folder = numbered.spec.folder
+    ingest(deliver(without(good_rows, 0), of=told))
+    with pytest.raises(RejectedError):
+        steps.load_labels(deliver(labels(), kind="labels", of=told))
 
 
 def test_a_delivered_column_of_that_name_is_another_one(numbered: Run, deliver: Deliver, good_rows: Rows) -> None:

@@ -36,7 +36,7 @@ def test_key_partition_and_layout_are_columns(table: Table) -> None:
 def test_the_writers_are_the_steps_that_say_they_write_it(table: Table) -> None:
     if table is DECISIONS:
         return  # every step that decides writes it
-    writes = {name: (*step.writes, *step.records_lookback) for name, step in STEPS.items()}
+    writes = {name: (*step.writes, *step.records_lookback, *step.writes_if_numbered) for name, step in STEPS.items()}
     steps = {name for name, tables in writes.items() if table in tables and not name.startswith("orchestration.")}
     assert {name.strip() for name in table.writer.split(",")} == steps
 

@@ -79,9 +79,21 @@ def test_rows_without_features_are_an_error_and_leave_the_old_predictions(scene:
     clean = lake.read(CLEAN.of(spec), where=within(DAY)).to_pandas()
     clean["listing_id"] = clean["listing_id"].where(clean.index > 0, 999_999)
     put(lake, CLEAN.of(spec), clean, DAY)
-    with pytest.raises(DataError, match=r"1 of 200 keys have no features by 2025-02-01.* listing_id 999999"):
+    with pytest.raises(DataError, match=r"1 of 200 keys have no features of 2025-02-01.* listing_id 999999"):
         score(delivered, version, "second")
     assert set(lake.read(PREDICTIONS.of(spec))["run_id"].to_pylist()) == {"first"}
+
+
+def test_a_row_is_not_scored_by_what_its_key_had_in_another_partition(scene: Scene, delivered: world.World) -> None:
+    spec, lake = delivered.spec, delivered.lake
+    version = register(spec, lake, scene.new, scene.new_ref).version
+    features = FEATURES.of(spec, query.feature_schema(spec))
+    own = lake.read(FEATURES.of(spec), where=within(DAY), columns=features.schema.names)
+    earlier = own.slice(0, 1).to_pandas().assign(event_timestamp=DAY.shift(-1).start)
+    put(lake, features, earlier.drop(columns="partition_key"), DAY.shift(-1))
+    put(lake, features, own.slice(1).to_pandas().drop(columns="partition_key"), DAY)
+    with pytest.raises(DataError, match=r"1 of 200 keys have no features of"):
+        score(delivered, version, "first")
 
 
 def test_a_batch_that_is_withdrawn_was_served_all_the_same(scene: Scene, delivered: world.World) -> None:

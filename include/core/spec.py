@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from datetime import datetime, time, timedelta
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from include.core import duration
 from include.core.column import Column, SourceName
@@ -37,6 +38,9 @@ class ModelSpec(Section):
     name: Name
     description: str
     owner: str
+    pool: Annotated[str, Field(min_length=1)] | None = None
+    """The pool of Airflow that all of its tasks run in, so that no backfill of another model takes their slots. It has
+    to be there (Admin, Pools): tasks of a pool that is not are not started. By default it is Airflow's own."""
     task: Task
     grain: Grain
     entity: Entity

@@ -48,6 +48,7 @@ def dag_defaults(spec: ModelSpec, verb_noun: str, *tags: Tag) -> dict[str, Any]:
         "tags": [spec.name, *tags],
         "default_args": {
             "owner": spec.owner,
+            **({"pool": spec.pool} if spec.pool else {}),
             "retries": 2,
             "retry_delay": timedelta(seconds=10),
             "retry_exponential_backoff": True,

@@ -100,3 +100,14 @@ def test_a_second_model_is_a_second_set_of_dags(models_folder):
     assert bag.import_errors == {}
     counts = {model: sum(dag_id.startswith(f"{model}.") for dag_id in bag.dags) for model in (GOOD, BAD)}
     assert counts[GOOD] == counts[BAD] > 0
+
+
+def test_the_tasks_of_a_model_run_in_its_own_pool(models_folder):
+    file = models_folder / BAD / "model.yaml"
+    file.write_text(file.read_text() + "pool: slow_models\n")
+    bag = DagBag(str(PROJECT_ROOT / "dags"))
+    pools = {
+        model: {task.pool for dag in bag.dags.values() if dag.dag_id.startswith(f"{model}.") for task in dag.tasks}
+        for model in (GOOD, BAD)
+    }
+    assert pools == {GOOD: {"default_pool"}, BAD: {"slow_models"}}

@@ -22,6 +22,8 @@ from include.training import algorithms
 INK, MUTED, BLUE, RED = "#1f2933", "#7b8794", "#2a6f97", "#c8553d"
 MOST_FEATURES = 25
 HISTOGRAM_BINS = 60
+MOST_IN_HEATMAP = 60
+"""Columns. Nobody reads more, and 500 of them take minutes to draw."""
 
 
 def all_of(
@@ -167,8 +169,14 @@ def feature_importance(importance: Mapping[str, float], meaning: str) -> Figure:
 
 
 def correlation_heatmap(frame: pd.DataFrame) -> Figure:
-    """Pearson correlation of features and target on the test rows; constant columns are left out."""
+    """Pearson correlation of features and target, the last column, on the test rows; constant columns are left out.
+
+    Of many features those that go with the target most.
+    """
     varying = frame.loc[:, frame.nunique() > 1]
+    if len(varying.columns) > MOST_IN_HEATMAP:
+        strength = varying.corrwith(varying.iloc[:, -1]).abs()
+        varying = varying.loc[:, (strength.rank(ascending=False, method="first") <= MOST_IN_HEATMAP).to_numpy()]
     correlation = varying.corr().to_numpy()
     size = 3.2 + 0.36 * len(varying.columns)
     figure = _figure(size + 0.8, size)

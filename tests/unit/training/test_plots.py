@@ -123,3 +123,12 @@ def test_a_binary_model_is_drawn_by_its_probabilities() -> None:
     assert set(drawn) == {"calibration", "roc", "correlation_heatmap"}, "the algorithm says nothing of importance"
     for name in ("calibration", "roc"):
         assert "500 test rows · area under the ROC curve 0.8312" in as_text(drawn[name])
+
+
+def test_of_many_features_the_heatmap_has_those_that_go_with_the_target() -> None:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(rng.normal(0, 1, (200, 100)), columns=[f"x{n}" for n in range(100)])
+    frame["target"] = frame["x7"] + rng.normal(0, 0.1, 200)
+    (axes, *_) = plots.correlation_heatmap(frame).axes
+    shown = [label.get_text() for label in axes.get_xticklabels()]
+    assert (len(shown), shown[-1], "x7" in shown) == (plots.MOST_IN_HEATMAP, "target", True)

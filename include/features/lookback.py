@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, METRICS, PARTITION, TIMESTAMP, WORKING
+from include.lakehouse import checksum
+from include.lakehouse.schemas import CLEAN, EVENT_TIMESTAMP, METRICS, PARTITION, TIMESTAMP
 from include.lakehouse.selection import Where, between, within
 from include.lakehouse.tables import Lakehouse
 
@@ -24,7 +24,6 @@ CONTENT = "clean_content"
 """Their metric: by partition that was looked back on, a checksum of its rows; 0 where there was none."""
 
 _RECORDED: Where = (("source", "=", SOURCE), ("metric", "=", CONTENT))
-_ROWS = f"{WORKING}rows"
 
 
 def first_partition(spec: ModelSpec, partition: Partition) -> Partition:
@@ -95,12 +94,12 @@ def stale(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> list[Partit
     )
     clean, accepted = CLEAN.of(spec), lake.rows_by_partition(CLEAN.of(spec))
     rows = lake.read(clean, where=within(partition))
-    whole = _contents(rows).get(partition.key, 0.0)
+    whole = checksum.by_partition(rows).get(partition.key, 0.0)
     found = []
     for key, content in zip(*(recorded[name].to_pylist() for name in (PARTITION, "value")), strict=True):
         later = Partition.parse(key, spec.grain)
         since = _since(spec, later)
-        seen = whole if since <= partition.start else _contents(_after(rows, since)).get(partition.key, 0.0)
+        seen = whole if since <= partition.start else checksum.by_partition(_after(rows, since)).get(partition.key, 0.0)
         if content != seen and accepted.get(key):
             found.append(later)
     return sorted(found)
@@ -111,7 +110,7 @@ def _seen(spec: ModelSpec, partition: Partition, clean: pa.Table) -> dict[str, f
     first = first_partition(spec, partition)
     if first == partition:
         return {}
-    found = _contents(clean)
+    found = checksum.by_partition(clean)
     return {item.key: found.get(item.key, 0.0) for item in first.to(partition.shift(-1))}
 
 
@@ -121,11 +120,3 @@ def _since(spec: ModelSpec, partition: Partition) -> datetime:
 
 def _after(rows: pa.Table, since: datetime) -> pa.Table:
     return rows.filter(pc.greater_equal(rows[EVENT_TIMESTAMP], pa.scalar(since, TIMESTAMP)))
-
-
-def _contents(clean: pa.Table) -> dict[str, float]:
-    """By partition a checksum of its rows, in whatever order: a whole number that a float64 holds, never 0."""
-    with duckdb.connect(config={"python_enable_replacements": False}) as connection:
-        connection.register(_ROWS, clean.select(sorted(clean.column_names)))
-        query = f"SELECT {PARTITION}, 1 + sum(hash({_ROWS})) % (2 ** 53 - 1)::HUGEINT FROM {_ROWS} GROUP BY ALL"
-        return {str(key): float(content) for key, content in connection.execute(query).fetchall()}

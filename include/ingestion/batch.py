@@ -28,6 +28,7 @@ from include.ingestion.expectations import RuleOutcome
 from include.ingestion.files import Flag
 from include.ingestion.rows import NO_ROWS, POSITION, RowReasons, Rows, are_among, ascending, cast_delivered
 from include.ingestion.verdict import BatchHistory, Reprocessing, RowVerdicts
+from include.lakehouse import checksum
 from include.lakehouse.decisions import Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import (
@@ -49,7 +50,6 @@ from include.lakehouse.selection import within
 
 log = logging.getLogger(__name__)
 
-_ROWS = f"{WORKING}rows"
 METRIC_SOURCE = "ingestion"
 """Of our rows in ``metrics_``, beside those of monitoring."""
 
@@ -208,7 +208,7 @@ def history(run: Run, keys: pa.Table | None) -> BatchHistory:
         complete=run.partition.end,
         row_count_band=row_count_band(run),
         known_keys=NO_ROWS if keys is None else known_keys(run, keys),
-        accepted=run.is_accepted(),
+        accepted=run.spec.deliveries.no_rows == "accept" and run.is_accepted(),
     )
 
 
@@ -302,13 +302,10 @@ def files(run: Run) -> dict[str, list[str]]:
     return {table.name: sorted(run.lake.paths(table, within(run.partition))) for table in tables}
 
 
-def content(run: Run) -> str:
-    """A checksum of the partition's raw rows and of their places; of another order it is another one."""
-    rows = _raw(run).select(list(run.spec.columns))
-    with duckdb.connect(config={"python_enable_replacements": False}) as connection:
-        connection.register(_ROWS, rows)
-        (found,) = connection.execute(f"SELECT sum(hash({_ROWS}))::VARCHAR FROM {_ROWS}").fetchall()[0]
-    return str(found)
+def content(run: Run) -> float | None:
+    """A checksum of the partition's raw rows and, where these name them, of their places; None where there are none."""
+    rows = _raw(run).select([PARTITION, *run.spec.columns])
+    return checksum.by_partition(rows).get(run.partition.key)
 
 
 def load(run: Run) -> BatchCounts:

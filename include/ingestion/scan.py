@@ -17,7 +17,7 @@ from include.core.spec import ModelSpec
 from include.ingestion import event_time
 from include.ingestion.bad_file import position
 from include.ingestion.expectations import EXAMPLES, Failure
-from include.ingestion.rows import NO_ROWS, Cast, Rows, error_reason
+from include.ingestion.rows import NO_ROWS, Cast, Rows, ascending, error_reason
 from include.lakehouse.decisions import Reason
 from include.lakehouse.schemas import PROFILES, ROW_NUMBER, SOURCE_FILE, typed_columns
 
@@ -67,8 +67,12 @@ class BatchScan:
         self._valid: Counter[str] = Counter()
         self._newest: pd.Timestamp | None = None
 
-    def update(self, delivered: pa.Table, cast: Cast) -> None:
-        """Take in the next rows, as delivered and as they are typed."""
+    def update(self, delivered: pa.Table, cast: Cast) -> Rows:
+        """Take in the next rows, as delivered and as they are typed.
+
+        Returns:
+            Those of them that are misdated, counted from 0.
+        """
         start, self.rows = self.rows, self.rows + delivered.num_rows
         self.profile.update(cast.columns)
         for name, column in self._spec.columns.items():
@@ -81,7 +85,8 @@ class BatchScan:
                 self._cast_errors.setdefault(name, []).append(failed_casts + start)
             if column.type == "text" and not column.pii and not column.generated:
                 self._add_suspects(name, delivered[name], start)
-        for reason, rows in event_time.misdated(self._spec, self._partition, cast).items():
+        misdated = event_time.misdated(self._spec, self._partition, cast)
+        for reason, rows in misdated.items():
             self._misdated.setdefault(reason, []).append(rows + start)
         fresh = self._spec.ingestion.freshness
         if fresh is not None and fresh.column in delivered.column_names:
@@ -90,6 +95,7 @@ class BatchScan:
             newest = times.max()
             if not pd.isna(newest) and (self._newest is None or newest > self._newest):
                 self._newest = newest
+        return ascending(*misdated.values())
 
     def _add_suspects(self, name: str, texts: pa.ChunkedArray, start: int) -> None:
         found = looks_personal(texts)

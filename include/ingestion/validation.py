@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from include.core.partition import Partition
 from include.core.spec import ModelSpec
-from include.ingestion import event_time, expectations, suite
+from include.ingestion import expectations, suite
 from include.ingestion.expectations import EXAMPLES, KINDS, Failure, Rule, RuleOutcome
 from include.ingestion.files import Flag
 from include.ingestion.rows import NO_ROWS, POSITION, Rows, are_among, ascending, cast_delivered
@@ -127,7 +127,7 @@ class ChunkedValidator:
     """Validates one batch whose rows are shown one chunk after the other."""
 
     def __init__(self, spec: ModelSpec, partition: Partition) -> None:
-        self._spec, self._partition = spec, partition
+        self._spec = spec
         self._types = typed_columns(spec)
         self._rules = expectations.load(spec)
         self._scan = BatchScan(spec, partition)
@@ -159,11 +159,11 @@ class ChunkedValidator:
             return NO_ROWS
         start = self._scan.rows
         typed = cast_delivered(self._spec, delivered)
-        self._scan.update(delivered, typed)
+        misdated = self._scan.update(delivered, typed)
         self._writer.write_table(typed.columns.select(self._staged))
         places = {name: np.flatnonzero(flags) for name, flags in typed.errors.items()}
         cast_errors = {name: rows + start for name, rows in places.items()}
-        candidates = [*places.values(), *event_time.misdated(self._spec, self._partition, typed).values()]
+        candidates = [*places.values(), misdated]
         for n, rule in self._alone.items():
             rows = may_fail(rule, typed.columns)
             if rows is None:

@@ -90,7 +90,7 @@ class BatchHistory:
     known_keys: Rows = field(default_factory=lambda: NO_ROWS)
     """Positions of the rows whose key another batch has, where ``ingestion.repeated_key`` quarantines them."""
     accepted: bool = False
-    """Whether rows of the partition are accepted already."""
+    """Whether rows of the partition are accepted already; asked only where a delivery may have no rows."""
 
 
 @dataclass(frozen=True)

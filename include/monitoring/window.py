@@ -21,7 +21,7 @@ from include.core.spec import ModelSpec
 from include.evaluation import drift, metrics, relearn
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
 from include.evaluation.faults import Fault
-from include.lakehouse import predictions
+from include.lakehouse import checksum, predictions
 from include.lakehouse.schemas import (
     FEATURES,
     FEATURES_VERSION,
@@ -147,16 +147,16 @@ def _content(spec: ModelSpec, rows: pd.DataFrame, labelled: pd.DataFrame | None)
     lines: list[tuple[str, str, float]] = []
     # A version of features is null in old rows: then it is a float64 in windows that have such rows, else an integer.
     served = rows[[PARTITION, *keys, PREDICTION, FEATURES_VERSION]].astype({FEATURES_VERSION: np.float64})
-    for key, own in served.groupby(PARTITION):
-        lines += [(ROWS, str(key), float(len(own))), (SERVED_CONTENT, str(key), _checksum(own))]
-    for key, own in labelled.groupby(PARTITION) if labelled is not None else ():
-        lines.append((LABELS_CONTENT, str(key), _checksum(own[[*keys, spec.target]])))
+    lines += [(ROWS, str(key), float(count)) for key, count in served.groupby(PARTITION).size().items()]
+    lines += [(SERVED_CONTENT, key, content) for key, content in _checksums(served).items()]
+    if labelled is not None:
+        found = _checksums(labelled[[PARTITION, *keys, spec.target]])
+        lines += [(LABELS_CONTENT, key, content) for key, content in found.items()]
     return lines
 
 
-def _checksum(rows: pd.DataFrame) -> float:
-    """Of rows in whatever order: other rows have another. A whole number that a float64 holds."""
-    return float(int(pd.util.hash_pandas_object(rows, index=False).to_numpy().sum()) % 2**53)
+def _checksums(rows: pd.DataFrame) -> dict[str, float]:
+    return checksum.by_partition(pa.Table.from_pandas(rows, preserve_index=False))
 
 
 def _rows(spec: ModelSpec, partition: Partition, measured: Measured) -> pa.Table:

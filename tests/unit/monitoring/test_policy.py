@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -237,72 +237,73 @@ rules_drawn = st.builds(
 )
 pasts = st.lists(scores, max_size=6).map(lambda r2s: tuple(window(2 + i, r2, "income") for i, r2 in enumerate(r2s)))
 asked = st.lists(st.integers(0, 15), max_size=5).map(lambda days: tuple(request(day) for day in days))
-cases = (scores, drifts, pasts, asked, rules_drawn)
 
 
-@given(*cases)
-def test_a_request_is_made_only_within_all_limits(
-    score: float | None,
-    drifted: tuple[str, ...],
-    history: tuple[WindowMetrics, ...],
-    requests: tuple[Request, ...],
-    rules: Retraining,
-) -> None:
-    verdict = run(window(1, score, *drifted), history, requests, rules)
+@dataclass(frozen=True)
+class Case:
+    """A window, what was before it, and the rules."""
+
+    score: float | None
+    drifted: tuple[str, ...]
+    history: tuple[WindowMetrics, ...]
+    requests: tuple[Request, ...]
+    rules: Retraining
+
+
+cases = st.builds(Case, scores, drifts, pasts, asked, rules_drawn)
+
+
+@given(cases)
+def test_a_request_is_made_only_within_all_limits(case: Case) -> None:
+    verdict = run(window(1, case.score, *case.drifted), case.history, case.requests, case.rules)
     assert verdict.explain(R2)
-    ages = [(NOW - item.at).days for item in requests]
-    labelled = [score, *(item.metric for item in history)]
-    last = [value for value in labelled if value is not None][: rules.of_windows]
-    wanted = bool(drifted) and (
-        rules.drift_without_labels == "request_retraining"
-        if score is None
-        else score < THRESHOLD and sum(value < THRESHOLD for value in last) >= rules.below_windows
+    ages = [(NOW - item.at).days for item in case.requests]
+    labelled = [case.score, *(item.metric for item in case.history)]
+    last = [value for value in labelled if value is not None][: case.rules.of_windows]
+    wanted = bool(case.drifted) and (
+        case.rules.drift_without_labels == "request_retraining"
+        if case.score is None
+        else case.score < THRESHOLD and sum(value < THRESHOLD for value in last) >= case.rules.below_windows
     )
     allowed = (
-        sum(age < rules.budget_days for age in ages) < rules.budget_requests
-        and min(ages, default=99) >= rules.cooldown_days
+        sum(age < case.rules.budget_days for age in ages) < case.rules.budget_requests
+        and min(ages, default=99) >= case.rules.cooldown_days
     )
     assert (verdict.outcome is Outcome.REQUEST_RETRAINING) == (wanted and allowed)
-    assert (verdict.outcome is Outcome.ALERT_ROOT_CAUSE) == (score is not None and score < THRESHOLD and not drifted)
-    assert (verdict.outcome is Outcome.NO_ACTION) == (not drifted and (score is None or score >= THRESHOLD))
+    assert (verdict.outcome is Outcome.ALERT_ROOT_CAUSE) == (
+        case.score is not None and case.score < THRESHOLD and not case.drifted
+    )
+    assert (verdict.outcome is Outcome.NO_ACTION) == (
+        not case.drifted and (case.score is None or case.score >= THRESHOLD)
+    )
 
 
-@given(*cases)
-def test_a_fault_asks_a_person_whatever_else_is_seen(
-    score: float | None,
-    drifted: tuple[str, ...],
-    history: tuple[WindowMetrics, ...],
-    requests: tuple[Request, ...],
-    rules: Retraining,
-) -> None:
+@given(cases)
+def test_a_fault_asks_a_person_whatever_else_is_seen(case: Case) -> None:
     rows, unit = {"rows:times_10:income": (0.05, 0.03, 0.08)}, {"unit:feet:age": (0.02, None, None)}
     for faults, reasons in (
         (rows, (Reason.UPSTREAM_FAULT,)),
         (unit, (Reason.CHANGE_OF_UNIT,)),
         (rows | unit, (Reason.CHANGE_OF_UNIT, Reason.UPSTREAM_FAULT)),
     ):
-        verdict = run(replace(window(1, score, *drifted), faults=faults), history, requests, rules)
+        verdict = run(
+            replace(window(1, case.score, *case.drifted), faults=faults), case.history, case.requests, case.rules
+        )
         assert (verdict.outcome, verdict.reasons) == (Outcome.ALERT_ROOT_CAUSE, reasons)
 
 
-@given(*cases)
-def test_a_looser_rule_never_takes_a_request_back(
-    score: float | None,
-    drifted: tuple[str, ...],
-    history: tuple[WindowMetrics, ...],
-    requests: tuple[Request, ...],
-    rules: Retraining,
-) -> None:
-    current = window(1, score, *drifted)
-    if run(current, history, requests, rules).outcome is not Outcome.REQUEST_RETRAINING:
+@given(cases)
+def test_a_looser_rule_never_takes_a_request_back(case: Case) -> None:
+    current = window(1, case.score, *case.drifted)
+    if run(current, case.history, case.requests, case.rules).outcome is not Outcome.REQUEST_RETRAINING:
         return
-    looser = rules.model_dump() | {
-        "below_windows": max(1, rules.below_windows - 1),
-        "cooldown_days": max(0, rules.cooldown_days - 1),
-        "budget_requests": rules.budget_requests + 1,
+    looser = case.rules.model_dump() | {
+        "below_windows": max(1, case.rules.below_windows - 1),
+        "cooldown_days": max(0, case.rules.cooldown_days - 1),
+        "budget_requests": case.rules.budget_requests + 1,
     }
     for key in ("below_windows", "cooldown_days", "budget_requests"):
-        changed = policy(**(rules.model_dump() | {key: looser[key]}))
-        assert run(current, history, requests, changed).outcome is Outcome.REQUEST_RETRAINING
-    assert run(current, history, requests[1:], rules).outcome is Outcome.REQUEST_RETRAINING
-    assert run(current, history, requests, policy(**looser)).outcome is Outcome.REQUEST_RETRAINING
+        changed = policy(**(case.rules.model_dump() | {key: looser[key]}))
+        assert run(current, case.history, case.requests, changed).outcome is Outcome.REQUEST_RETRAINING
+    assert run(current, case.history, case.requests[1:], case.rules).outcome is Outcome.REQUEST_RETRAINING
+    assert run(current, case.history, case.requests, policy(**looser)).outcome is Outcome.REQUEST_RETRAINING

@@ -6,11 +6,13 @@ Fits a baseline and a tuned candidate on all labels known by then, and registers
 
 **Reads:** `labels_<model>` that had arrived, joined point in time to their features through Feast.
 
-**Writes:** `training_sets_<model>`; two runs in the MLflow experiment `<model>/training`; a registered version, with a
+**Writes:** `training_sets_<model>`; two runs in the MLflow experiment `<model>/training`, below the tuned one a run
+for each trial of the search; a registered version, with a
 digest of each of its files in `decisions`; the training set as a dataset in Feast's registry;
 `reference_profiles_<model>`, which the version's windows are compared with.
 
-**Safe to re-run:** yes. The same run replaces its own training set and its own MLflow runs.
+**Safe to re-run:** yes. The same run replaces its own training set and its own MLflow runs. A search that was killed
+goes on from its last trial; its log says of each trial what it found, and how long the rest takes at most.
 
 **When it fails:** `wait_for_features`: the features of that partition never came; `build_training_set`: no
 labels yet, features that are the label or determine it together, or rows that cannot be split as model.yaml

@@ -167,6 +167,15 @@ class Search(Section):
     """Hyperparameter search (hyperopt's TPE)."""
 
     trials: int = Field(gt=0)
+    parallel: int = Field(default=2, gt=0, le=64)
+    """Trials that are drawn together, and fitted side by side where there are cores. It is part of the search's course,
+    so that the same seed gives the same result on every machine."""
+    minutes: float | None = Field(default=None, gt=0)
+    """After so many no further trial begins: then what is found depends on the machine."""
+    patience: int | None = Field(default=None, gt=0)
+    """After so many trials that are no better than the best none begins."""
+    pruning: bool = True
+    """Whether a trial is given up that is worse than the median of the others after as many rounds."""
     seed: int
     space: dict[str, SearchRange] = Field(min_length=1)
     start: dict[str, float] = {}

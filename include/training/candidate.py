@@ -9,6 +9,7 @@ import mlflow
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from mlflow.entities import Run
 
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
@@ -24,8 +25,10 @@ from include.training.search import SearchResult
 from include.training.splits import TEST, TRAIN, VALIDATION
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
+from include.training.trial_runs import TrialRuns
 
-Fit = Callable[[pd.DataFrame], tuple[Fitted, SearchResult | None]]
+Fit = Callable[[pd.DataFrame, Run], tuple[Fitted, SearchResult | None]]
+"""From the training set and its MLflow run."""
 
 
 def fit_baseline(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str) -> RunRef:
@@ -39,7 +42,7 @@ def fit_baseline(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: 
         DataError: a part of the training set has too few rows, or the metric is undefined on one.
     """
 
-    def fit(frame: pd.DataFrame) -> tuple[Fitted, None]:
+    def fit(frame: pd.DataFrame, run: Run) -> tuple[Fitted, None]:
         return algorithms.fit(spec, _sample(spec, ref, frame, TRAIN, VALIDATION), dict(spec.training.baseline)), None
 
     return _run(spec, lake, ref, run_id, "baseline", fit)
@@ -48,11 +51,14 @@ def fit_baseline(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: 
 def fit_tuned(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str) -> RunRef:
     """Search hyperparameters on train and validation rows, fit the best on both; measure it on test rows.
 
+    A retry goes on from the last trial of an attempt that did not finish.
+
     Arguments and errors as `fit_baseline`.
     """
 
-    def fit(frame: pd.DataFrame) -> tuple[Fitted, SearchResult]:
-        found = search.tune(spec, _sample(spec, ref, frame, TRAIN), _sample(spec, ref, frame, VALIDATION))
+    def fit(frame: pd.DataFrame, run: Run) -> tuple[Fitted, SearchResult]:
+        train, validation = (_sample(spec, ref, frame, part) for part in (TRAIN, VALIDATION))
+        found = search.tune(spec, train, validation, TrialRuns(run))
         return algorithms.fit(spec, _sample(spec, ref, frame, TRAIN, VALIDATION), dict(found.best.params)), found
 
     return _run(spec, lake, ref, run_id, "tuned", fit)
@@ -100,7 +106,7 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
     algorithm = algorithms.of(spec)
     with tracking.started(spec, name, ref, run_id, provenance.file_names(spec, lake)) as run:
         begun = time.perf_counter()
-        fitted, found = fit(frame)
+        fitted, found = fit(frame, run)
         seconds = time.perf_counter() - begun
         predicted = algorithm.predict(fitted.model, frame[list(ref.features)], spec.task)
         measured = evaluate(spec, ref, frame, predicted) | {"fit_seconds": round(seconds, 2)}

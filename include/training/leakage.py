@@ -247,7 +247,7 @@ def _trees(values: Floats, label: Floats, columns: Columns, folds: Folds) -> _Ex
 
     ranks = _ranks(label)
     params = {"verbosity": -1, "seed": SEED, "deterministic": True, "force_col_wise": True} | TREES
-    params["num_threads"] = algorithms.threads()
+    params["num_threads"] = algorithms.most_threads()
 
     def fit(chosen: Columns, rows: npt.NDArray[np.bool_]) -> lgb.Booster:
         return lgb.train(params, lgb.Dataset(values[rows][:, chosen], ranks[rows]), ROUNDS)

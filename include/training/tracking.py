@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -38,6 +38,7 @@ from include.training import (
     algorithms,
     manifest,
     own_listener,  # noqa: F401  (MLflow finds it then)
+    trial_runs,
 )
 from include.training.algorithms import Fitted
 from include.training.manifest import Manifest
@@ -47,6 +48,8 @@ from include.training.training_set import TrainingSetRef
 REQUIREMENTS = ("mlflow", "numpy", "pandas")
 """Of every model, beside those of its algorithm."""
 EXAMPLE_ROWS = 5
+RULES = "training.rules"
+"""Tag: a digest of the section ``training`` of model.yaml."""
 
 
 @dataclass(frozen=True)
@@ -86,30 +89,40 @@ def experiment_id(spec: ModelSpec) -> str:
 def finished(spec: ModelSpec, lake: Lakehouse, run_name: str, ref: TrainingSetRef, run_id: str) -> RunRef | None:
     """What an earlier attempt of the same Airflow run has finished on the same data.
 
-    Runs of that name that did not finish, were fitted to other data, or did not record their files, are deleted; not
-    those that are versions by now, which may be in production.
+    Runs of that name that were fitted to other data, or did not record their files, are deleted; not those that are
+    versions by now, which may be in production, nor one that did not finish and can go on (`interrupted`).
     """
     client, files = MlflowClient(), _recorded_files(spec, lake, ref)
-    runs = client.search_runs(
-        [experiment_id(spec)],
-        filter_string=f"tags.`airflow.run_id` = '{run_id}' AND tags.kind = '{run_name}'",
-    )
     kept: RunRef | None = None
-    for run in runs:
+    goes_on = interrupted(spec, run_name, ref, run_id)
+    for run in _attempts(client, spec, run_name, run_id):
+        if run.info.run_id == goes_on:
+            continue
         same_data = all(run.data.tags.get(key) == value for key, value in _data_tags(ref).items())
         logged = next((model_id for model_id in _model_ids(run) if model_id in files), None)
         if kept is None and run.info.status == "FINISHED" and same_data and logged:
             kept = RunRef(run.info.run_id, run_name, logged, dict(run.data.metrics), files[logged])
         elif not client.search_model_versions(f"run_id = '{run.info.run_id}'", max_results=1):
+            for trial in trial_runs.of(client, run):
+                client.delete_run(trial.info.run_id)
             client.delete_run(run.info.run_id)
     return kept
+
+
+def interrupted(spec: ModelSpec, run_name: str, ref: TrainingSetRef, run_id: str) -> str | None:
+    """The run of an earlier attempt of the same Airflow run that did not finish, on the same data by the same rules."""
+    wanted = {**_data_tags(ref), RULES: _rules(spec)}
+    for run in _attempts(MlflowClient(), spec, run_name, run_id):
+        if run.info.status != "FINISHED" and wanted.items() <= run.data.tags.items():
+            return str(run.info.run_id)
+    return None
 
 
 @contextmanager
 def started(
     spec: ModelSpec, run_name: str, ref: TrainingSetRef, run_id: str, origin: str
 ) -> Iterator[mlflow.ActiveRun]:
-    """An open MLflow run with its tags; it ends FAILED if the block raises.
+    """An open MLflow run with its tags; it ends FAILED if the block raises. One that was interrupted goes on.
 
     Args:
         run_name: what kind of a candidate it is. In MLflow the run is named by training set, kind and model.
@@ -122,6 +135,7 @@ def started(
         "airflow.run_id": run_id,
         "model": spec.name,
         "data.origin": origin,
+        RULES: _rules(spec),
         **chosen,
         **_data_tags(ref),
     }
@@ -130,7 +144,8 @@ def started(
     if sha := _git_sha():
         tags["git.sha"] = sha
     title = f"{ref.training_set} {run_name} {spec.name}"  # MLflow's list cuts it
-    with mlflow.start_run(experiment_id=experiment_id(spec), run_name=title, tags=tags) as run:
+    former = interrupted(spec, run_name, ref, run_id)
+    with mlflow.start_run(former, experiment_id=experiment_id(spec), run_name=title, tags=tags) as run:
         yield run
 
 
@@ -153,12 +168,9 @@ def log_params(ref: TrainingSetRef, fitted: Fitted) -> None:
 
 
 def log_search(found: SearchResult) -> None:
-    """Store every trial in ``search/trials.csv``, and the course of the search as a metric."""
-    rows = [{**asdict(trial), **trial.params} for trial in found.trials]
-    mlflow.log_text(pd.DataFrame(rows).drop(columns="params").to_csv(index=False), "search/trials.csv")
-    mlflow.log_metric("search_trials", len(found.trials))
-    for trial in found.trials:
-        mlflow.log_metric("trial_validation", trial.validation, step=trial.number)
+    """How the search ended; its trials are runs of their own (`trial_runs`)."""
+    mlflow.log_metrics({"search_trials": len(found.trials), "best_trial": found.best.number})
+    mlflow.set_tag("search.ended_by", found.ended_by)
 
 
 def log_model(
@@ -271,6 +283,17 @@ def _data_tags(ref: TrainingSetRef) -> dict[str, str]:
         "feature_service": ref.feature_service,
         "feature_table": ref.feature_table,
     }
+
+
+def _rules(spec: ModelSpec) -> str:
+    """What decides on the course of a training, beside the data."""
+    return decisions.policy_hash(spec.training)
+
+
+def _attempts(client: MlflowClient, spec: ModelSpec, run_name: str, run_id: str) -> list[Run]:
+    """The runs of that name that an Airflow run has begun."""
+    where = f"tags.`airflow.run_id` = '{run_id}' AND tags.kind = '{run_name}'"
+    return list(client.search_runs([experiment_id(spec)], filter_string=where))
 
 
 def _recorded_files(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef) -> Mapping[str, Manifest]:

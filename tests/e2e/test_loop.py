@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import pairwise
 
 import psycopg2
@@ -120,8 +121,13 @@ def test_baseline_and_tuned_are_as_good_as_the_tutorial_found(played: Played) ->
 def test_both_runs_are_comparable_in_mlflow(played: Played) -> None:
     client = MlflowClient(played.stack.mlflow_url)
     experiment = client.get_experiment_by_name(f"{played.spec.name}/training")
-    runs = client.search_runs([experiment.experiment_id])
-    assert {run.data.tags["kind"] for run in runs} == {"baseline", "tuned"}
+    found = client.search_runs([experiment.experiment_id])
+    runs = [run for run in found if run.data.tags["kind"] in ("baseline", "tuned")]
+    trials = [run for run in found if run not in runs]
+    assert {run.data.tags["kind"] for run in trials} == {"trial"}
+    below = Counter(run.data.tags["mlflow.parentRunId"] for run in trials)
+    each = played.spec.training.search.trials + 1
+    assert below == {run.info.run_id: each for run in runs if run.data.tags["kind"] == "tuned"}
     assert len(runs) == 2 * len(played.summary["versions"])
     for run in runs:
         assert {"adjusted_r2", "rmse", "mae"} <= set(run.data.metrics)

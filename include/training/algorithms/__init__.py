@@ -15,7 +15,7 @@ from include.core.errors import ConfigError
 from include.core.registry import choose, recorded
 from include.core.spec import ModelSpec
 from include.evaluation.metrics import Floats
-from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample
+from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch
 from include.training.algorithms.hist_gradient_boosting import HIST_GRADIENT_BOOSTING
 from include.training.algorithms.lightgbm import LIGHTGBM
 from include.training.algorithms.linear import LINEAR
@@ -85,9 +85,22 @@ def load(spec: ModelSpec, name: str, folder: Path) -> Any:
     return get(spec, name).load(folder)
 
 
-def fit(spec: ModelSpec, sample: Sample, params: Parameters, validation: Sample | None = None) -> Fitted:
-    """Fit a model of the specification's algorithm; arguments as `algorithm.Fit`."""
-    return of(spec).fit(sample, params, spec.task, spec.training.seed, threads(), validation)
+def fit(
+    spec: ModelSpec,
+    sample: Sample,
+    params: Parameters,
+    validation: Sample | None = None,
+    *,
+    threads: int | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Fit a model of the specification's algorithm; arguments as `algorithm.Fit`.
+
+    Args:
+        threads: as many as pay, by default.
+    """
+    most = most_threads() if threads is None else threads
+    return of(spec).fit(sample, params, spec.task, spec.training.seed, most, validation, watch)
 
 
 def predict(spec: ModelSpec, name: str, model: Any, features: pd.DataFrame) -> Floats:
@@ -101,10 +114,14 @@ def predict(spec: ModelSpec, name: str, model: Any, features: pd.DataFrame) -> F
     return get(spec, name).predict(model, features, spec.task)
 
 
-def threads() -> int:
-    """Cores that this process may use but for `SPARE_CORES`, from 1 to `MOST_THREADS`."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(usable - SPARE_CORES, MOST_THREADS))
+def most_threads() -> int:
+    """For one model: the cores but for `SPARE_CORES`, from 1 to `MOST_THREADS`."""
+    return max(1, min(cores() - SPARE_CORES, MOST_THREADS))
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Parameters = dict[str, Any]
+Watch = Callable[[int, float], bool]
+"""Told the validation loss after each round; whether to go on."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,21 @@ class Fitted:
 
 class Fit(Protocol):
     def __call__(
-        self, sample: Sample, params: Parameters, task: Task, seed: int, threads: int, validation: Sample | None = None
+        self,
+        sample: Sample,
+        params: Parameters,
+        task: Task,
+        seed: int,
+        threads: int,
+        validation: Sample | None = None,
+        watch: Watch | None = None,
     ) -> Fitted:
         """Fit a model; the same arguments give the same model.
 
         Args:
             threads: most that may be used.
             validation: rows on which an algorithm that grows in rounds sees when to stop.
+            watch: asked after each round on validation rows, where the library lets itself be asked.
         """
 
 
@@ -83,3 +93,5 @@ class Algorithm:
     """Of one category; None where there is no bound."""
     rounds: str = ""
     """The hyperparameter that validation rows give, by stopping early; empty where they cannot."""
+    fits_side_by_side: bool = False
+    """Whether several threads of a process may fit at once: it keeps no setting of the process."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from include.core.sections import Task
 from include.training.algorithms import scikit_learn
-from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample
+from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch
 
 TREES = "max_iter"
 MOST_TREES = 1000
@@ -27,7 +27,13 @@ TEXTS: Mapping[Task, Mapping[str, tuple[str, ...]]] = {
 
 
 def fit(
-    sample: Sample, params: Parameters, task: Task, seed: int, threads: int, validation: Sample | None = None
+    sample: Sample,
+    params: Parameters,
+    task: Task,
+    seed: int,
+    threads: int,
+    validation: Sample | None = None,
+    watch: Watch | None = None,
 ) -> Fitted:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits

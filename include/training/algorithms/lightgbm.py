@@ -10,7 +10,7 @@ import numpy as np
 
 from include.core.sections import Task
 from include.evaluation.metrics import Floats
-from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample
+from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,13 @@ BOOSTING = ("gbdt", "dart", "rf")
 
 
 def fit(
-    sample: Sample, params: Parameters, task: Task, seed: int, threads: int, validation: Sample | None = None
+    sample: Sample,
+    params: Parameters,
+    task: Task,
+    seed: int,
+    threads: int,
+    validation: Sample | None = None,
+    watch: Watch | None = None,
 ) -> Fitted:
     import lightgbm as lgb
 
@@ -64,7 +70,7 @@ def fit(
     if validation:
         # As in a search, where every trial sees the same features, however many rows a leaf needs.
         fixed |= {"feature_pre_filter": False, "metric": LOSSES[task]}
-        callbacks = [lgb.early_stopping(PATIENCE, verbose=False)]
+        callbacks = [lgb.early_stopping(PATIENCE, verbose=False), *([_watched_by(watch)] if watch else [])]
     data = lgb.Dataset(
         sample.features, sample.target, weight=sample.weight, categorical_feature=list(sample.categories)
     )
@@ -72,6 +78,23 @@ def fit(
         held_out = [data.create_valid(validation.features, validation.target, weight=validation.weight)]
     booster = lgb.train({**fixed, **given}, data, trees, valid_sets=held_out, callbacks=callbacks)
     return Fitted(booster, {**params, TREES: booster.best_iteration if validation else trees})
+
+
+def _watched_by(watch: Watch) -> Callable[[Any], None]:
+    """Ask after each tree. Where it is to stop, the trees up to the best one count, as in `early_stopping`."""
+    from lightgbm.callback import EarlyStopException
+
+    best: tuple[float, int, Any] | None = None
+
+    def after_tree(env: Any) -> None:
+        nonlocal best
+        loss = env.evaluation_result_list[0][2]
+        if best is None or loss < best[0]:
+            best = loss, env.iteration, env.evaluation_result_list
+        if not watch(env.iteration + 1, loss):
+            raise EarlyStopException(best[1], best[2])
+
+    return after_tree
 
 
 def predict(model: Any, features: pd.DataFrame, task: Task) -> Floats:
@@ -112,4 +135,5 @@ LIGHTGBM = Algorithm(
     importance=importance,
     importance_is="share of the total reduction of the loss",
     rounds=TREES,
+    fits_side_by_side=True,
 )

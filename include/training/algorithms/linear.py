@@ -12,7 +12,7 @@ import numpy as np
 
 from include.core.sections import Task
 from include.training.algorithms import scikit_learn
-from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample
+from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch
 
 MOST_STEPS = 1000
 
@@ -25,7 +25,13 @@ PARAMETERS: Mapping[Task, Mapping[str, tuple[str, ...]]] = {
 
 
 def fit(
-    sample: Sample, params: Parameters, task: Task, seed: int, threads: int, validation: Sample | None = None
+    sample: Sample,
+    params: Parameters,
+    task: Task,
+    seed: int,
+    threads: int,
+    validation: Sample | None = None,
+    watch: Watch | None = None,
 ) -> Fitted:
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer

@@ -11,8 +11,10 @@ from mlflow import MlflowClient
 
 from include.core.errors import DataError
 from include.evaluation import metrics
-from include.training import candidate, tracking, training_set
+from include.training import candidate, tracking, training_set, trial_runs
 from include.training.algorithms.lightgbm import LIGHTGBM
+from include.training.trial import Trial
+from include.training.trial_runs import TrialRuns
 from tests.unit.evaluation.test_metrics import PATH
 from tests.unit.training.stage import Scene, register
 
@@ -69,10 +71,10 @@ def test_run_says_what_it_was_made_from(scene: Scene) -> None:
         f"plots/{name}.png"
         for name in ("predicted_vs_actual", "residuals", "feature_importance", "correlation_heatmap")
     }
-    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="search/trials.csv")
-    trials = pd.read_csv(path)
+    trials = trial_runs.of(client, run)
     assert len(trials) == scene.world.spec.training.search.trials + 1
-    assert trials["validation"].min() == pytest.approx(scene.tuned.metrics["validation"])
+    assert min(trial.data.metrics["validation"] for trial in trials) == scene.tuned.metrics["validation"]
+    assert run.data.tags["search.ended_by"] == "trials"
 
 
 def test_model_has_signature_of_doubles_and_pinned_requirements(scene: Scene) -> None:
@@ -97,17 +99,57 @@ def test_retry_of_a_run_reuses_what_it_finished(scene: Scene) -> None:
     assert again.files == scene.new.files
 
 
-def test_retry_removes_what_it_left_unfinished(scene: Scene) -> None:
+def test_retry_goes_on_with_what_it_left_unfinished_and_removes_what_is_of_other_data(scene: Scene) -> None:
     spec, client = scene.world.spec, MlflowClient()
 
     def crash() -> str:
-        with tracking.started(spec, "baseline", scene.old_ref, "run-crash", None) as run:
+        with tracking.started(spec, "baseline", scene.old_ref, "run-crash", "") as run:
             raise KeyboardInterrupt(run.info.run_id)
 
     with pytest.raises(KeyboardInterrupt) as crashed:
         crash()
     assert tracking.finished(spec, scene.world.lake, "baseline", scene.old_ref, "run-crash") is None
+    with tracking.started(spec, "baseline", scene.old_ref, "run-crash", "") as again:
+        assert again.info.run_id == str(crashed.value)
+    with pytest.raises(KeyboardInterrupt):
+        crash()
+    anew = replace(scene.old_ref, data_version="features_california_housing@99 labels_california_housing@99")
+    assert tracking.finished(spec, scene.world.lake, "baseline", anew, "run-crash") is None
     assert client.get_run(str(crashed.value)).info.lifecycle_stage == "deleted"
+
+
+def test_a_killed_search_goes_on_from_its_last_trial(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, lake, client = scene.world.spec, scene.world.lake, MlflowClient()
+    record, recorded = TrialRuns.record, []
+
+    def killed_at_the_third(journal: TrialRuns, trial: Trial) -> None:
+        if len(recorded) == 3:
+            raise KeyboardInterrupt
+        record(journal, trial)
+        recorded.append(trial.number)
+
+    monkeypatch.setattr(TrialRuns, "record", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        candidate.fit_tuned(spec, lake, scene.old_ref, "run-killed")
+    monkeypatch.setattr(
+        TrialRuns, "record", lambda journal, trial: (recorded.append(trial.number), record(journal, trial))
+    )
+    tuned = candidate.fit_tuned(spec, lake, scene.old_ref, "run-killed")
+    assert sorted(recorded) == list(range(spec.training.search.trials + 1)), "each trial is fitted once"
+    trials = trial_runs.of(client, client.get_run(tuned.mlflow_run_id))
+    assert len(trials) == len(recorded)
+    same = {name: value for name, value in scene.tuned.metrics.items() if not name.endswith("seconds")}
+    assert {name: tuned.metrics[name] for name in same} == same, "as where nobody killed it"
+
+
+def test_a_trial_reads_as_it_was_recorded(scene: Scene) -> None:
+    run = MlflowClient().get_run(scene.tuned.mlflow_run_id)
+    journal = TrialRuns(run)
+    known = journal.known()
+    trial = Trial(99, 1 / 3, {"a": 0.1, "b": 7}, {"a": 0.1}, 1.25, ((25, 2 / 3), (50, 1e-300)), pruned=True)
+    journal.record(trial)
+    assert journal.known() == {**known, 99: trial}
+    assert journal.known()[99].seconds == 1.25
 
 
 def test_a_run_that_is_a_version_is_kept_where_its_training_is_cleared(scene: Scene) -> None:

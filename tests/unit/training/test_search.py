@@ -12,6 +12,7 @@ from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.training import algorithms, search
 from include.training.algorithms import Sample
+from include.training.trial import Trial
 
 BOOSTING = {
     "learning_rate": {"kind": "log_uniform", "low": 0.05, "high": 0.3},
@@ -20,11 +21,37 @@ BOOSTING = {
 }
 
 
-def spec_of(trials: int, space: object, *, metric: str = "adjusted_r2", task: str = "regression", **more) -> ModelSpec:
+class Notebook:
+    """A journal in memory, which may end the process after some trials."""
+
+    def __init__(self, trials: int | None = None) -> None:
+        self.trials: dict[int, Trial] = {}
+        self.recorded: list[int] = []
+        self._last = trials
+
+    def known(self) -> dict[int, Trial]:
+        return dict(self.trials)
+
+    def record(self, trial: Trial) -> None:
+        if len(self.recorded) == self._last:
+            raise KeyboardInterrupt
+        self.trials[trial.number] = trial
+        self.recorded.append(trial.number)
+
+
+def spec_of(
+    trials: int,
+    space: object,
+    *,
+    metric: str = "adjusted_r2",
+    task: str = "regression",
+    limits: dict | None = None,
+    **more,
+) -> ModelSpec:
     content = json.loads(catalogue.load("california_housing").model_dump_json())
     content |= {"task": task, "metric": metric}
     content["training"] |= {"algorithm": "lightgbm", "baseline": {}, **more}
-    content["training"]["search"] = {"trials": trials, "seed": 3, "space": space}
+    content["training"]["search"] = {"trials": trials, "seed": 3, "space": space, **(limits or {})}
     return ModelSpec.model_validate(content)
 
 
@@ -80,3 +107,71 @@ def test_an_algorithm_that_cannot_stop_early_is_searched_alike() -> None:
     found = search.tune(spec_of(5, space, algorithm="linear", metric="mae"), samples(600), samples(301))
     assert [sorted(trial.params) for trial in found.trials] == [[]] + [["alpha"]] * 5
     assert found.best.validation == min(trial.validation for trial in found.trials)
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_the_same_is_found_however_many_cores_there_are(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(7, BOOSTING, limits={"parallel": 3})
+    expected = search.tune(spec, samples(600), samples(301))
+    monkeypatch.setattr(algorithms, "cores", lambda: cores)
+    found = search.tune(spec, samples(600), samples(301))
+    # LightGBM adds up its own loss thread by thread: the last digit of a curve may be another one.
+    assert [replace(trial, curve=()) for trial in found.trials] == [replace(item, curve=()) for item in expected.trials]
+
+
+@pytest.mark.parametrize("done", [0, 1, 4, 8])
+def test_a_search_that_was_ended_goes_on_from_its_last_trial(done: int) -> None:
+    spec = spec_of(9, BOOSTING)
+    expected = search.tune(spec, samples(600), samples(301))
+    first = Notebook(done)
+    with pytest.raises(KeyboardInterrupt):
+        search.tune(spec, samples(600), samples(301), first)
+    second = Notebook()
+    second.trials = dict(first.trials)
+    assert search.tune(spec, samples(600), samples(301), second) == expected
+    assert sorted(first.recorded + second.recorded) == list(range(10)), "each trial is fitted once"
+
+
+def test_a_kept_trial_of_other_parameters_is_fitted_again() -> None:
+    spec, kept = spec_of(2, BOOSTING), Notebook()
+    expected = search.tune(spec, samples(600), samples(301), kept)
+    again = Notebook()
+    again.trials = {**kept.trials, 1: replace(kept.trials[1], asked={"learning_rate": 0.2}, validation=0.0)}
+    assert search.tune(spec, samples(600), samples(301), again) == expected
+    assert again.recorded == [1]
+
+
+def test_no_trial_begins_after_the_minutes() -> None:
+    found = search.tune(spec_of(50, BOOSTING, limits={"minutes": 1e-9}), samples(600), samples(301))
+    assert (len(found.trials), found.ended_by) == (1, "minutes"), "the baseline is always tried"
+
+
+def test_a_search_without_progress_ends() -> None:
+    hopeless = {"lambda_l2": {"kind": "uniform", "low": 1e8, "high": 1e9}}
+    found = search.tune(spec_of(50, hopeless, limits={"patience": 4}), samples(600), samples(301))
+    assert (len(found.trials), found.ended_by) == (5, "patience")
+
+
+def test_a_hopeless_trial_is_given_up() -> None:
+    """Random trials are good here; the last, which learns nothing, is worse than the median after 100 trees."""
+    space = {"learning_rate": {"kind": "log_uniform", "low": 1e-4, "high": 0.1}}
+    limits = {"parallel": 1, "start": {"learning_rate": 0.03}}
+    thorough = search.tune(spec_of(12, space, limits={**limits, "pruning": False}), samples(600), samples(301))
+    quick = search.tune(spec_of(12, space, limits=limits), samples(600), samples(301))
+    assert not any(trial.pruned for trial in thorough.trials)
+    first = next(trial for trial in quick.trials if trial.pruned)
+    same = thorough.trials[first.number]
+    assert first.asked == same.asked, "up to there the two searches have drawn the same points"
+    assert len(first.curve) < len(same.curve)
+    assert first.curve == same.curve[: len(first.curve)]
+    assert quick.best.validation < first.validation
+    assert quick.best.validation == pytest.approx(thorough.best.validation, rel=0.02)
+
+
+def test_progress_is_told_for_each_trial(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "include.training.search"):
+        found = search.tune(spec_of(3, BOOSTING), samples(600), samples(301))
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.partition(":")[0] for line in told[:-1]] == [f"Trial {number} of 3" for number in range(4)]
+    assert "at most about 0 s left" in told[-2]
+    assert told[-1] == f"4 trials, ended by trials: trial {found.best.number} is the best"

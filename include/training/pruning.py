@@ -1,7 +1,8 @@
-"""When a trial is given up: its validation loss is worse than what the others had after as many rounds.
+"""When a trial is given up: its validation loss is worse than what most others had after as many rounds.
 
-The median stopping rule (Golovin et al.: Google Vizier, KDD 2017). Only trials of earlier batches are looked at, so it
-does not depend on which of several that run at once is faster.
+The median stopping rule (Golovin et al.: Google Vizier, KDD 2017) with a higher quantile: boosters that learn slowly are
+behind at first, and among the best in the end. Only trials of earlier batches are looked at, so it does not depend on
+which of several that run at once is faster.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from statistics import median
+
+import numpy as np
 
 from include.training.trial import Curve
 
@@ -17,11 +19,13 @@ EVERY = 25
 """Rounds between two looks."""
 FIRST = 100
 """Rounds before the first look: slow learners begin worse."""
+QUANTILE = 0.75
+"""Of what the others had: a trial that is worse is given up."""
 LEAST_CURVES = 5
 """Finished trials without which nothing is said."""
 
 
-class MedianRule:
+class QuantileRule:
     """Watches one trial; asked after each round, it says whether to go on."""
 
     def __init__(self, others: Sequence[Curve], enabled: bool = True) -> None:
@@ -41,7 +45,8 @@ class MedianRule:
             return True
         self.curve.append((rounds, loss))
         if rounds >= FIRST and len(self._others) >= LEAST_CURVES:
-            self.pruned = self._best > median(_after(other, rounds) for other in self._others)
+            others = [_after(other, rounds) for other in self._others]
+            self.pruned = self._best > float(np.quantile(others, QUANTILE))
         return not self.pruned
 
 

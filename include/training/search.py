@@ -18,7 +18,7 @@ from include.evaluation import metrics
 from include.evaluation.metrics import Metric
 from include.training import algorithms
 from include.training.algorithms import Parameters, Sample
-from include.training.pruning import MedianRule
+from include.training.pruning import QuantileRule
 from include.training.sampler import Sampler
 from include.training.trial import Curve, Journal, NoJournal, Trial
 
@@ -103,7 +103,7 @@ class _Search:
         if known and known.asked == attempt.params:
             return known
         began = time.perf_counter()
-        rule = MedianRule(curves, enabled=self._limits.pruning and attempt.stops_early)
+        rule = QuantileRule(curves, enabled=self._limits.pruning and attempt.stops_early)
         stopping = self._validation if attempt.stops_early and self._algorithm.rounds else None
         fitted = algorithms.fit(self._spec, self._train, attempt.params, stopping, threads=threads, watch=rule)
         predicted = self._algorithm.predict(fitted.model, self._validation.features, self._spec.task)

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from statistics import median
-
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.training.pruning import EVERY, FIRST, LEAST_CURVES, MedianRule
+from include.training.pruning import EVERY, FIRST, LEAST_CURVES, QUANTILE, QuantileRule
 
 LOSSES = st.lists(st.floats(0, 10), min_size=1, max_size=12)
 
@@ -20,15 +19,15 @@ def given_up_after(own: list[float], others: list[list[float]]) -> int | None:
         rounds = EVERY * (place + 1)
         if rounds >= FIRST and len(others) >= LEAST_CURVES:
             best_of_others = [min(other[: place + 1]) for other in others]
-            if min(own[: place + 1]) > median(best_of_others):
+            if min(own[: place + 1]) > float(np.quantile(best_of_others, QUANTILE)):
                 return rounds
     return None
 
 
 @given(LOSSES, st.lists(LOSSES, max_size=8))
 @settings(max_examples=300)
-def test_a_trial_is_given_up_where_it_is_worse_than_the_median(own: list[float], others: list[list[float]]) -> None:
-    rule, ended = MedianRule([curve_of(other) for other in others]), None
+def test_a_trial_is_given_up_where_it_is_worse_than_most(own: list[float], others: list[list[float]]) -> None:
+    rule, ended = QuantileRule([curve_of(other) for other in others]), None
     for place, loss in enumerate(own):
         for _ in range(EVERY - 1):
             assert rule(EVERY * place + 1, loss), "between two looks it goes on"
@@ -41,6 +40,6 @@ def test_a_trial_is_given_up_where_it_is_worse_than_the_median(own: list[float],
 
 
 def test_switched_off_it_only_looks_on() -> None:
-    rule = MedianRule([curve_of([0.0] * 8)] * LEAST_CURVES, enabled=False)
+    rule = QuantileRule([curve_of([0.0] * 8)] * LEAST_CURVES, enabled=False)
     assert all(rule(rounds, 9.0) for rounds in range(1, 501))
     assert len(rule.curve) == 500 // EVERY

@@ -175,8 +175,8 @@ class Search(Section):
     patience: int | None = Field(default=None, gt=0)
     """After so many trials that are no better than the best none begins."""
     pruning: bool = False
-    """Whether a trial is given up that is worse than three quarters of the others after as many rounds. On the real file
-    it saves a third of the trees, and in one of five searches the best point (1 % of the error)."""
+    """Whether a trial is given up that is worse than three quarters of the others after as many rounds. On the real
+    file it saves a third of the trees, and in one of five searches it loses the best point (1 % of the error)."""
     seed: int
     space: dict[str, SearchRange] = Field(min_length=1)
     start: dict[str, float] = {}

@@ -1,8 +1,8 @@
 """When a trial is given up: its validation loss is worse than what most others had after as many rounds.
 
-The median stopping rule (Golovin et al.: Google Vizier, KDD 2017) with a higher quantile: boosters that learn slowly are
-behind at first, and among the best in the end. Only trials of earlier batches are looked at, so it does not depend on
-which of several that run at once is faster.
+The median stopping rule (Golovin et al.: Google Vizier, KDD 2017) with a higher quantile: boosters that learn slowly
+are behind at first, and among the best in the end. Only trials of earlier batches are looked at, so it does not depend
+on which of several that run at once is faster.
 """
 
 from __future__ import annotations

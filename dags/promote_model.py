@@ -7,26 +7,28 @@ Takes a registered version through the gates into production, or says why not.
 `comparison_<model>`, which numbers the candidates.
 
 **Writes:** aliases, tags and the description in the registry, `alias_history`, a row in `comparison_<model>` if it is
-compared with production, a row in `decisions` for each gate, the approval, and what was done.
+compared with production, a row in `decisions` for each gate, each answer, the approval, and what was done.
 
 **Safe to re-run:** yes. Moving the alias is the one step that counts, and moving it twice changes nothing. A version
 that is compared again keeps its number, and so its alpha.
 
-**When it fails:** a gate that rejects is a branch, no failure. `wait_for_approval` waits for a person in prod, and
-rejects when nobody answers. `promote_version`: since its gates, another version went into production, or the gates of
-model.yaml were changed. Trigger it anew: the version is compared again.
+**When it fails:** a gate that rejects is a branch, no failure. `wait_for_approval` waits for a person in prod, and so
+does `wait_for_second_approval` where two have to approve. An answer of somebody who may not decide is recorded and does
+not count (the log says why); no answer in time rejects. `promote_version`: since its gates, another version went into
+production, or gates or approval of model.yaml were changed. Trigger it anew: the version is compared again.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
 
 from airflow.sdk import Label, PartitionedAssetTimetable, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 from flightline.approval import ApprovalBranchOperator
+from flightline.notices import Notice
 
 from include.core import catalogue
+from include.core.notification import Occasion
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
@@ -66,26 +68,19 @@ def promote_model(model: str) -> None:
 
             run = model_run_of(context)
             verdict = steps.check_production(run, version_of(context))
-            context["ti"].xcom_push("evidence", verdict.table)
             note(context, notes.of_gate(verdict))
             if not verdict.passed:
                 return "reject_candidate"
             return "wait_for_approval" if gates.asks_person(run.spec, run.settings) else "approve_automatically"
 
-        wait_for_approval = ApprovalBranchOperator(
-            task_id="wait_for_approval",
-            subject=f"Put version {{{{ dag_run.partition_key }}}} of {model} into production?",
-            body="{{ ti.xcom_pull(task_ids='check_production_gate', key='evidence') }}",
-            approved="promote_version",
-            rejected="reject_candidate",
-            response_timeout=timedelta(days=3),
-            execution_timeout=timedelta(days=4),  # it waits for a person
-        )
-
-        def answer(context, who: str) -> dict:
-            pulled = context["ti"].xcom_pull
-            name, comment = (pulled(task_ids="wait_for_approval", key=key) for key in ("answered_by", "comment"))
-            return {who: name, "comment": comment or ""}
+        question = {
+            "subject": f"Put version {{{{ dag_run.partition_key }}}} of {model} into production?",
+            "approval": spec.approval,
+            "approved": "promote_version",
+            "rejected": "reject_candidate",
+        }
+        first = ApprovalBranchOperator(task_id="wait_for_approval", more="wait_for_second_approval", **question)
+        second = ApprovalBranchOperator(task_id="wait_for_second_approval", **question)
 
         @task
         def approve_automatically(**context) -> str:
@@ -93,12 +88,12 @@ def promote_model(model: str) -> None:
 
             return steps.approve(model_run_of(context), version_of(context))
 
-        @task(trigger_rule=any_branch)
+        @task(trigger_rule=any_branch, on_success_callback=Notice(Occasion.PROMOTED))
         def promote_version(**context) -> dict:
             from include.orchestration import notes
             from include.registry import steps
 
-            moved = steps.promote(model_run_of(context), version_of(context), **answer(context, "approved_by"))
+            moved = steps.promote(model_run_of(context), version_of(context))
             note(context, notes.of_move(moved))
             return asdict(moved)
 
@@ -107,12 +102,12 @@ def promote_model(model: str) -> None:
             if not moved["changed"]:
                 raise AirflowSkipException(f"Nothing changed: version {moved['version']} is in production.")
 
-        @task(trigger_rule=any_branch)
+        @task(trigger_rule=any_branch, on_success_callback=Notice(Occasion.REJECTED))
         def reject_candidate(**context) -> list[str]:
             from include.orchestration import notes
             from include.registry import steps
 
-            reasons = steps.reject(model_run_of(context), version_of(context), **answer(context, "rejected_by"))
+            reasons = steps.reject(model_run_of(context), version_of(context))
             note(context, notes.of_rejection(reasons))
             return reasons
 
@@ -132,10 +127,12 @@ def promote_model(model: str) -> None:
         staging_gate >> Label("failed") >> rejected
         announce_production(promoted)
         production_gate >> Label("passed, policy approves") >> automatic >> promoted
-        production_gate >> Label("passed, a person approves") >> wait_for_approval
+        production_gate >> Label("passed, a person approves") >> first
         production_gate >> Label("failed") >> rejected
-        wait_for_approval >> Label("approved") >> promoted
-        wait_for_approval >> Label("rejected, or no answer") >> rejected
+        first >> Label("approved") >> promoted
+        first >> Label("approved, and another one has to") >> second
+        second >> Label("approved") >> promoted
+        [first, second] >> Label("rejected, or no answer") >> rejected
         rejected >> check_drift()
 
     build()

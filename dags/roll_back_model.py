@@ -20,8 +20,10 @@ from dataclasses import asdict
 
 from airflow.sdk import Label, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from flightline.notices import Notice
 
 from include.core import catalogue
+from include.core.notification import Occasion
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import MOST, Tag, dag_defaults
@@ -63,7 +65,7 @@ def roll_back_model(model: str) -> None:
             note(context, said)
             print(f"{said}. Run it again with dry_run off to go back.")
 
-        @task
+        @task(on_success_callback=Notice(Occasion.ROLLED_BACK))
         def roll_back(params: dict, **context) -> dict:
             from include.orchestration import notes
             from include.registry import steps

@@ -6,7 +6,6 @@ the scheduler, when the run ends: no task needs a right to the API, or to the da
 
 from __future__ import annotations
 
-import re
 import sys
 from contextlib import nullcontext
 from typing import Any
@@ -14,14 +13,11 @@ from typing import Any
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
+from include.core.text import in_markdown
 from include.orchestration.runs import NOTE
 
 LONGEST = 1000
 """Characters that Airflow keeps of a note."""
-WORD_JOINER = "\u2060"
-"""Is not seen, and no line is broken there."""
-_ADDRESS = re.compile(r"https?:(?=//)|www(?=\.)|@", re.IGNORECASE)
-"""The start of what is taken for an address, up to where it is no longer one."""
 
 
 @hookimpl
@@ -67,19 +63,10 @@ def _write(session: Any, dag_run: Any) -> None:
         return
     about = dag_run.partition_key or (dag_run.conf or {}).get("partition")
     about = f"version {about}" if str(about).isdigit() else about
-    text = plain((f"{about}: " if about else "") + "; ".join(str(sentence) for sentence in said))
+    text = in_markdown((f"{about}: " if about else "") + "; ".join(str(sentence) for sentence in said))
     note = former or DagRunNote("")
     note.content, note.dag_run_id = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…", dag_run.id
     session.add(note)
-
-
-def plain(text: str) -> str:
-    """The text as Markdown, as which the web UI shows a note, without a link, an image or HTML of its own.
-
-    A reason or a partition that somebody gave may hold one: an image is fetched from wherever it says, and who follows
-    a link to a port of this machine takes the cookie of the log-in along. Bare addresses become links, too.
-    """
-    return _ADDRESS.sub(f"\\g<0>{WORD_JOINER}", re.sub(r"[\\\[<]", r"\\\g<0>", text))
 
 
 class RunNotes(AirflowPlugin):

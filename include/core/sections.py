@@ -248,13 +248,6 @@ class Gates(Section):
     production: tuple[GateCheck, ...] = Field(min_length=1)
 
 
-class Approval(Section):
-    """Who approves a promotion, by environment."""
-
-    dev: Literal["automatic", "person"]
-    prod: Literal["automatic", "person"]
-
-
 class DriftRule(Section):
     """How columns of one kind are tested."""
 

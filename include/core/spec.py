@@ -10,12 +10,13 @@ from typing import Annotated
 from pydantic import Field, PrivateAttr, model_validator
 
 from include.core import duration
+from include.core.approval import Approval
 from include.core.column import Column, SourceName
 from include.core.errors import UsageError
 from include.core.files import short_path
+from include.core.notification import Notification
 from include.core.partition import CRONS, Grain, Partition
 from include.core.sections import (
-    Approval,
     Chosen,
     Deliveries,
     Entity,
@@ -60,6 +61,8 @@ class ModelSpec(Section):
     gates: Gates
     approval: Approval
     monitoring: Monitoring
+    notify: tuple[Notification, ...] = ()
+    """Who is told what happens to the model; nobody by default."""
     replay: Replay | None = None
 
     _folder: Path | None = PrivateAttr(None)

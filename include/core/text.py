@@ -10,6 +10,10 @@ SHOWN = 80
 """Characters of a value."""
 _LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d"})
 """Those that are no letter with a mark."""
+WORD_JOINER = "\u2060"
+"""Is not seen, and no line is broken there."""
+_ADDRESS = re.compile(r"https?:(?=//)|www(?=\.)|@", re.IGNORECASE)
+"""The start of what is taken for an address, up to where it is no longer one."""
 
 
 def shown(value: object) -> str:
@@ -38,6 +42,21 @@ def plain_letters(text: str) -> str:
 def word(text: str) -> str:
     """The text as part of a name: in lower case, _ for all that is no letter or digit. Empty where it has neither."""
     return re.sub(r"[^a-z0-9]+", "_", plain_letters(text).lower()).strip("_")
+
+
+def in_markdown(text: str) -> str:
+    """The text as Markdown, as which the web UI shows it, without a link, an image or HTML of its own.
+
+    A reason or a partition that somebody gave may hold one: an image is fetched from wherever it says, and who follows
+    a link to a port of this machine takes the cookie of the log-in along. Bare addresses become links, too.
+    """
+    return _ADDRESS.sub(f"\\g<0>{WORD_JOINER}", re.sub(r"[\\\[<]", r"\\\g<0>", text))
+
+
+def table_in_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a table in Markdown; the first row is its head."""
+    head, *others = [[in_markdown(" ".join(cell.split())).replace("|", r"\|") for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *others))
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

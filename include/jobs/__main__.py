@@ -26,9 +26,6 @@ from include.lakehouse.decisions import canonical_json
 from include.lakehouse.run import open_run
 from include.orchestration.steps import STEPS, function_of
 
-FROM_DAG = ("approved_by", "rejected_by")
-"""What only a DAG may bring: the name of the person whom it has asked (`registry.steps.FROM_PERSON`)."""
-
 
 def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -75,8 +72,7 @@ def _parser(step: str, function: Callable[..., Any]) -> argparse.ArgumentParser:
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """What the step takes beside the run."""
-    parameters = list(inspect.signature(function).parameters.items())[1:]
-    return {name: parameter for name, parameter in parameters if name not in FROM_DAG}
+    return dict(list(inspect.signature(function).parameters.items())[1:])
 
 
 def _converted(function: Callable[..., Any], refs: Mapping[str, str]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     REGISTRATION = "registration"
     STAGING_GATE = "staging_gate"
     PRODUCTION_GATE = "production_gate"
+    ANSWER = "answer"
     APPROVAL = "approval"
     PROMOTION = "promotion"
     REJECTION = "rejection"
@@ -47,6 +48,7 @@ class Kind(StrEnum):
     ALIAS_CHECK = "alias_check"
     SCORING = "scoring"
     RETRAINING_POLICY = "retraining_policy"
+    INCIDENT_NOTICE = "incident_notice"
 
 
 ON_BATCH = (Kind.BATCH_VERDICT, Kind.QUARANTINE_REPROCESSING, Kind.BATCH_WITHDRAWAL)
@@ -84,6 +86,8 @@ class Outcome(StrEnum):
     RECORD_DRIFT = "record_drift"
     REQUEST_RETRAINING = "request_retraining"
     ALERT_ROOT_CAUSE = "alert_root_cause"
+    INCIDENT_TOLD = "incident_told"
+    RECOVERY_TOLD = "recovery_told"
 
 
 class Actor(StrEnum):
@@ -194,6 +198,11 @@ class Reason(StrEnum):
     NOT_APPROVED = "not_approved"
     APPROVED_BY_POLICY = "approved_by_policy"
     APPROVED_BY_PERSON = "approved_by_person"
+    REJECTED_BY_PERSON = "rejected_by_person"
+    NO_ANSWER = "no_answer"
+    NO_APPROVER = "no_approver"
+    OWN_REQUEST = "own_request"
+    APPROVED_BEFORE = "approved_before"
     GATE_NOT_PASSED = "gate_not_passed"
     NEVER_IN_PRODUCTION = "never_in_production"
     ALREADY_IN_PRODUCTION = "already_in_production"

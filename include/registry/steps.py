@@ -19,7 +19,18 @@ from include.lakehouse import alias_history, comparisons, decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, PREDICTIONS
-from include.registry import gates, promotion, reference_profile, registration, saved_dataset, versions, withdrawal
+from include.registry import (
+    approval,
+    gates,
+    promotion,
+    question,
+    reference_profile,
+    registration,
+    saved_dataset,
+    versions,
+    withdrawal,
+)
+from include.registry.approval import Answer, Answered
 from include.registry.evidence import stored_rows, test_rows
 from include.registry.gates import Gate, Verdict
 from include.registry.promotion import Transition
@@ -30,8 +41,6 @@ from include.training.training_set import TrainingSetRef
 
 log = logging.getLogger(__name__)
 
-FROM_PERSON = ("approved_by", "rejected_by")
-"""Arguments that only the answer of a person brings: a command line does not offer them."""
 _GATE_KINDS: Mapping[Gate, Kind] = {"staging": Kind.STAGING_GATE, "production": Kind.PRODUCTION_GATE}
 
 
@@ -105,37 +114,74 @@ def check_production(run: Run, version: str) -> Verdict:
     return _check(run, "production", version)
 
 
-def approve(run: Run, version: str, approved_by: str | None = None, comment: str = "") -> str:
-    """Record that a person, or the policy of the environment, approves a version; the decision's id.
+def describe_question(run: Run, version: str) -> str:
+    """What a person is shown who is asked whether a version goes into production: Markdown."""
+    return question.describe(run, versions.get(run.spec, version))
+
+
+def answer(run: Run, version: str, given: Answer) -> Answered:
+    """Record what a person answered to that question, and whether it counts.
+
+    Not among the steps of a command line: only who was asked in Airflow has a name that is surely theirs.
+    """
+    found, policy = versions.get(run.spec, version), run.spec.approval
+    approved = [item.person for item in approval.approvals(run, found) if item.at < given.at]
+    reason = approval.refusal(policy, given, approval.requester(run, found), approved)
+    counted = Reason.APPROVED_BY_PERSON if given.approves else Reason.REJECTED_BY_PERSON
+    outcome = Outcome.REFUSED if reason else Outcome.APPROVED if given.approves else Outcome.REJECTED
+    said = approval.said(policy, given, reason)
+    run.decide(
+        Kind.ANSWER,
+        outcome,
+        [reason or counted],
+        subject=approval.subject_of(found, given),
+        at=found.known_at,
+        about=found.known_at,
+        actor=given.person,
+        inputs={"approves": given.approves, "at": given.at, "found": said, **_said(given.comment)},
+        follows=_policy(run),
+    )
+    log.info("Version %s: %s", version, said)
+    return Answered(outcome, said, max(policy.persons - len(approval.approvals(run, found)), 0))
+
+
+def approve(run: Run, version: str) -> str:
+    """Record that persons, or the policy of the environment, approve a version; the decision's id.
 
     Raises:
-        UsageError: model.yaml asks for a person, and there is none.
+        UsageError: model.yaml asks for persons, and of those who may not enough have approved it in this run.
     """
     found = versions.get(run.spec, version)
-    _require_person(run, found, Kind.APPROVAL, approved_by)
-    reason = Reason.APPROVED_BY_PERSON if approved_by else Reason.APPROVED_BY_POLICY
-    actor = approved_by or Actor.POLICY
-    return _decide(run, Kind.APPROVAL, found, Outcome.APPROVED, [reason], actor=actor, inputs=_said(comment))
+    approved = _require_persons(run, found, Kind.APPROVAL)
+    reason = Reason.APPROVED_BY_PERSON if approved else Reason.APPROVED_BY_POLICY
+    return _decide(
+        run,
+        Kind.APPROVAL,
+        found,
+        Outcome.APPROVED,
+        [reason],
+        actor=_named(approved) or Actor.POLICY,
+        inputs=_said(_comments(approved)),
+    )
 
 
-def promote(run: Run, version: str, approved_by: str | None = None, comment: str = "") -> Transition:
+def promote(run: Run, version: str) -> Transition:
     """Put a version that passed its gates, and is approved, into production.
 
-    Args:
-        approved_by: name of the person who did.
-
     Raises:
-        UsageError: a gate was not passed, in this run or at last; or model.yaml asks for a person, and there is none.
+        UsageError: a gate was not passed, in this run or at last; or model.yaml asks for persons, and of those who may
+            not enough have approved it in this run.
     """
     found = versions.get(run.spec, version)
     decision_id = decisions.identity(run.spec.name, Kind.PROMOTION, subject(found), run.run_id)
     if not any(period.decision_id == decision_id for period in alias_history.periods(run.lake, run.spec.name)):
         serving = promotion.in_production(run.spec, run.lake)
         _require_gates(run, found, serving.version if serving else None)
-        _require_person(run, found, Kind.PROMOTION, approved_by)
-        approve(run, version, approved_by, comment)
+        _require_persons(run, found, Kind.PROMOTION)
+        approve(run, version)
     require = partial(_require_gates, run, found)
     moved = promotion.put_in_production(run.spec, run.lake, found.version, decision_id, require)
+    approved = approval.approvals(run, found)
     _record_move(
         run,
         found,
@@ -144,14 +190,15 @@ def promote(run: Run, version: str, approved_by: str | None = None, comment: str
         Outcome.PROMOTED,
         Reason.PASSED_ALL_GATES,
         at=found.known_at,
-        actor=approved_by or Actor.POLICY,
-        comment=comment,
+        actor=_named(approved) or Actor.POLICY,
+        comment=_comments(approved),
     )
     return moved
 
 
-def reject(run: Run, version: str, rejected_by: str | None = None, comment: str = "") -> list[str]:
-    """Leave production as it is; the reasons: the checks that failed in this run, or that nobody approved.
+def reject(run: Run, version: str) -> list[str]:
+    """Leave production as it is; the reasons: the checks that failed in this run, or that a person said no, or nobody
+    answered.
 
     The version in production stays there, and what failed is recorded: only a roll-back takes it out.
     """
@@ -163,8 +210,10 @@ def reject(run: Run, version: str, rejected_by: str | None = None, comment: str 
         if decided.run_id == run.run_id and decided.outcome == Outcome.FAILED
         for reason in decided.reasons
     ]
-    reasons = failed or [Reason.NOT_APPROVED.value]
-    actor = rejected_by or (Actor.GATE if failed else Actor.POLICY)
+    no = approval.rejection(run, found)
+    reasons = failed or [(Reason.NOT_APPROVED if no else Reason.NO_ANSWER).value]
+    actor = Actor.GATE if failed else no.person if no else Actor.POLICY
+    comment = no.comment if no and not failed else ""
     serving = promotion.in_production(run.spec, run.lake)
     if serving is not None and serving.version == found.version:
         reasons = [Reason.ALREADY_IN_PRODUCTION.value, *reasons]
@@ -332,16 +381,34 @@ def _require_gates(run: Run, version: Version, now: str | None) -> None:
         )
 
 
-def _require_person(run: Run, version: Version, kind: Kind, approved_by: str | None) -> None:
-    if gates.asks_person(run.spec, run.settings) and not approved_by:
+def _require_persons(run: Run, version: Version, kind: Kind) -> list[Answer]:
+    """The answers by which a version is approved; none where the environment asks nobody."""
+    if not gates.asks_person(run.spec, run.settings):
+        return []
+    approved, persons = approval.approvals(run, version), run.spec.approval.persons
+    if len(approved) < persons:
+        whom = "a person has" if persons == 1 else f"{persons} persons have"
         _refuse(
             run,
             version,
             kind,
             Reason.NOT_APPROVED,
-            f"a person has to approve version {version.version} in {run.settings.environment}, and none did",
+            f"{whom} to approve version {version.version} in {run.settings.environment}, and "
+            f"{'none' if not approved else f'only {_named(approved)}'} did",
             f"Run {run.spec.name}.promote_model with {version.version} as partition key, and answer its question",
         )
+    return approved
+
+
+def _named(answers: Sequence[Answer]) -> str:
+    return ", ".join(item.person for item in answers)
+
+
+def _comments(answers: Sequence[Answer]) -> str:
+    """What who approved had to say; of several each with the name."""
+    if len(answers) == 1:
+        return answers[0].comment
+    return "; ".join(f"{item.person}: {item.comment}" for item in answers if item.comment)
 
 
 def _refuse(

@@ -111,6 +111,48 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         ),
         "features.lookback: is 32 days, and the features of one hour read at most 750 before it: 31 days",
     ),
+    "more persons than approvers": (
+        lambda text: text.replace("prod: person}", "prod: person, approvers: [ada], persons: 2}"),
+        "approval: persons: is 2, and approvers names 1",
+    ),
+    "an approver twice": (
+        lambda text: text.replace("prod: person}", "prod: person, approvers: [ada, ada]}"),
+        "approval: approvers: ada is named more than once",
+    ),
+    "an approver of spaces": (
+        lambda text: text.replace("prod: person}", "prod: person, approvers: [' ada']}"),
+        "approval: approvers: ' ada' is no user's name",
+    ),
+    "three persons": (lambda text: text.replace("prod: person}", "prod: person, persons: 3}"), "key approval.persons"),
+    "a reminder after the end": (
+        lambda text: text.replace("prod: person}", "prod: person, remind_after: 3 days}"),
+        "approval: remind_after is not before times_out_after",
+    ),
+    "a time of seconds": (
+        lambda text: text.replace("prod: person}", "prod: person, times_out_after: 9 seconds}"),
+        "key approval.times_out_after: '9 seconds' is no number of minutes",
+    ),
+    "a mail to nobody": (
+        lambda text: text + "notify: [{kind: email, connection: smtp_default}]\n",
+        "key notify.0: to is missing",
+    ),
+    "a webhook to an address of mail": (
+        lambda text: text + "notify: [{kind: webhook, connection: x, to: [a@b.c]}]\n",
+        "key notify.0: to is of e-mail, and kind is webhook",
+    ),
+    "no kind of a place": (lambda text: text + "notify: [{kind: pigeon, connection: x}]\n", "key notify.0.kind"),
+    "no occasion": (
+        lambda text: text + "notify: [{kind: slack, connection: x, occasions: [tea]}]\n",
+        "key notify.0.occasions.0",
+    ),
+    "an address instead of a connection": (
+        lambda text: text + "notify: [{kind: slack, connection: 'https://x'}]\n",
+        "key notify.0.connection",
+    ),
+    "no address of mail": (
+        lambda text: text + "notify: [{kind: email, connection: x, to: [ada]}]\n",
+        "key notify.0.to.0",
+    ),
     "unknown task": (lambda text: text.replace("task: regression", "task: guessing"), "key task"),
     "no name of a check": (
         lambda text: text.replace("check: drifted_rows", "chekc: drifted_rows"),

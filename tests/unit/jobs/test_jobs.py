@@ -94,4 +94,4 @@ def test_what_is_not_known_is_listed(arguments: list[str], capsys: pytest.Captur
 
 def test_no_job_can_say_that_a_person_approved(lake: Lakehouse) -> None:
     with pytest.raises(SystemExit):
-        main(["registry.promote", "--model", MODEL, "--version", "1", "--approved-by", "me"])
+        main(["registry.answer", "--model", MODEL, "--version", "1", "--given", '{"person": "me", "approves": true}'])

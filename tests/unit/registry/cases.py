@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from include.core.sections import GateCheck
@@ -11,6 +12,7 @@ from include.core.spec import ModelSpec
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.run import Run
+from include.registry.approval import Answer
 from tests.unit.training.stage import Scene, register
 
 THRESHOLD = 0.6
@@ -46,6 +48,18 @@ def registered(scene: Scene, name: str, environment: str = "dev") -> Run:
         register(own.world.spec, own.world.lake, run, ref)
     settings = Settings(environment=environment, lakehouse_uri=str(scene.world.folder))
     return Run(lenient(own.world.spec), settings, own.world.lake, "first")
+
+
+def answered(person: str, approves: bool = True, comment: str = "") -> Answer:
+    """What a person answers now."""
+    return Answer(person, approves, comment, datetime.now(UTC))
+
+
+def with_approval(run: Run, **rules: Any) -> Run:
+    """The run by another approval policy."""
+    spec = run.spec.model_copy(update={"approval": run.spec.approval.model_copy(update=rules)})
+    spec._folder = run.spec.folder
+    return replace(run, spec=spec)
 
 
 def another(run: Run, run_id: str) -> Run:

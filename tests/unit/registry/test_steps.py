@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
 from collections.abc import Callable
@@ -17,14 +16,22 @@ from mlflow.exceptions import MlflowException
 from include.core.errors import DataError, UsageError
 from include.core.spec import ModelSpec
 from include.evaluation.drift import kolmogorov_smirnov
-from include.jobs.__main__ import FROM_DAG
 from include.lakehouse import comparisons, decisions, reference_profiles
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import CLEAN, PREDICTION, RESIDUAL, SPLIT, WEIGHT
 from include.registry import evidence, gates, promotion, registration, steps, versions
 from tests.tables import put
-from tests.unit.registry.cases import THRESHOLD, another, decided, outcomes, registered, with_gate, with_params
+from tests.unit.registry.cases import (
+    THRESHOLD,
+    another,
+    answered,
+    decided,
+    outcomes,
+    registered,
+    with_gate,
+    with_params,
+)
 from tests.unit.training.stage import Scene, register
 from tests.unit.training.world import HISTORY
 
@@ -218,24 +225,14 @@ def test_a_job_promotes_in_prod_only_what_a_person_approved(scene: Scene) -> Non
     assert serving(run) is None
     assert outcomes(run, Kind.PROMOTION) == [("version 1", "refused", ["not_approved"])]
     assert outcomes(run, Kind.APPROVAL) == [("version 1", "refused", ["not_approved"])]
-    assert steps.promote(run, "1", approved_by="Ada", comment="looks right").changed
+    assert steps.answer(run, "1", answered("Ada", comment="looks right")).missing == 0
+    assert steps.promote(run, "1").changed
     assert serving(run) == "1"
     (approval,) = decided(run, Kind.APPROVAL)
     assert (approval.outcome, approval.reasons, approval.actor) == ("approved", ["approved_by_person"], "Ada")
     assert approval.inputs == {"comment": "looks right"}
     (promoted,) = decided(run, Kind.PROMOTION)
     assert (promoted.outcome, promoted.actor) == ("promoted", "Ada")
-
-
-def test_names_of_persons_are_marked() -> None:
-    """A command line leaves these arguments out."""
-    found = {
-        name
-        for step in (steps.approve, steps.promote, steps.reject, steps.roll_back)
-        for name in inspect.signature(step).parameters
-        if name.endswith("_by")
-    }
-    assert found == set(steps.FROM_PERSON) == set(FROM_DAG)
 
 
 def test_no_gate_no_promotion(scene: Scene) -> None:
@@ -301,7 +298,8 @@ def test_a_rejected_version_says_why_where_a_person_looks(scene: Scene) -> None:
 def test_a_person_or_a_silence_rejects(scene: Scene) -> None:
     run = registered(scene, "turned_down", "prod")
     through_the_gates(run, "1")
-    assert steps.reject(run, "1", rejected_by="Ada", comment="not on a Friday") == ["not_approved"]
+    assert steps.answer(run, "1", answered("Ada", False, "not on a Friday")).outcome == "rejected"
+    assert steps.reject(run, "1") == ["not_approved"]
     (rejection,) = decided(run, Kind.REJECTION)
     assert (rejection.actor, rejection.inputs) == ("Ada", {"comment": "not on a Friday"})
     silent = another(run, "second")
@@ -358,7 +356,7 @@ def test_the_version_in_production_is_not_rejected(scene: Scene) -> None:
     run = registered(scene, "rejected_in_production")
     through_the_gates(run, "1")
     steps.promote(run, "1")
-    assert steps.reject(another(run, "later"), "1") == ["already_in_production", "not_approved"]
+    assert steps.reject(another(run, "later"), "1") == ["already_in_production", "no_answer"]
     assert serving(run) == "1"
     assert outcomes(run, Kind.REJECTION)[-1][1] == "no_action"
     assert "rejection" not in versions.get(run.spec, "1").tags

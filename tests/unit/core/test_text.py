@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from run_notes import WORD_JOINER, plain
+
+from include.core.text import WORD_JOINER, in_markdown
 
 RENDER = MarkdownIt("commonmark").render
 ADDRESS = re.compile(r"(https?://|www(?=\.))[-.\w]+|[-.\w+]+@[-\w]+", re.IGNORECASE)
@@ -27,7 +28,7 @@ ADDRESS = re.compile(r"(https?://|www(?=\.))[-.\w]+|[-.\w+]+@[-\w]+", re.IGNOREC
     ],
 )
 def test_a_note_has_no_image_no_link_and_no_html(text: str) -> None:
-    before, after = RENDER(text), RENDER(plain(text))
+    before, after = RENDER(text), RENDER(in_markdown(text))
     assert "<img" in before or "<a " in before or text.startswith("[log")  # which this renderer leaves out itself
     assert "<img" not in after
     assert "<a " not in after
@@ -36,13 +37,13 @@ def test_a_note_has_no_image_no_link_and_no_html(text: str) -> None:
 @pytest.mark.parametrize("text", ["see http://127.0.0.1:9911/bare", "HTTPS://example.com", "www.example.com", "a@b.c"])
 def test_of_an_address_no_link_is_made(text: str) -> None:
     assert ADDRESS.search(text)
-    assert not ADDRESS.search(plain(text))
-    assert plain(text).replace(WORD_JOINER, "") == text
+    assert not ADDRESS.search(in_markdown(text))
+    assert in_markdown(text).replace(WORD_JOINER, "") == text
 
 
 @given(st.text(alphabet="\\![]()<>a:/ \n`@.hwtps", max_size=40))
 def test_nothing_undoes_it(text: str) -> None:
-    after = RENDER(plain(text))
+    after = RENDER(in_markdown(text))
     assert "<img" not in after
     assert "<a " not in after
-    assert not ADDRESS.search(plain(text))
+    assert not ADDRESS.search(in_markdown(text))

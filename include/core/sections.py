@@ -220,6 +220,8 @@ class Training(Section):
     max_without_features: Share = 0.2
     """Of the labels of partitions that have features, the share whose own row may have none, as rows in quarantine
     do; beyond it nothing is trained."""
+    rebuild_tolerance: float = Field(default=1e-6, ge=0)
+    """By how much a prediction of a version that is fitted again may differ, in standard deviations of the label."""
     baseline: dict[str, float | int | str]
     search: Search
 

@@ -110,6 +110,7 @@ STEPS: Mapping[str, Step] = {
     "registry.promote": Step(("promote_model.promote_version",), writes=(ALIAS_HISTORY,)),
     "registry.reject": Step(("promote_model.reject_candidate",)),
     "registry.check_drift": Step(("promote_model.check_drift",), reads_all=(TRAINING_SETS,)),
+    "registry.rebuild_version": Step(("rebuild_version.rebuild",), reads_all=(TRAINING_SETS,)),
     "registry.smoke_score": Step(("roll_back_model.smoke_score",), reads_all=(TRAINING_SETS,)),
     "registry.roll_back": Step(("roll_back_model.roll_back",), writes=(ALIAS_HISTORY,)),
     "scoring.choose_version": Step(("score_batch.find_production",), reads_all=(PREDICTIONS, ALIAS_HISTORY)),

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from pydantic import BaseModel
 
-from include.core.errors import UsageError
+from include.core.errors import TamperedError, UsageError
 from include.core.partition import Partition
 from include.evaluation import drift, metrics
 from include.features import store
@@ -24,6 +24,7 @@ from include.registry import (
     gates,
     promotion,
     question,
+    rebuild,
     reference_profile,
     registration,
     saved_dataset,
@@ -34,6 +35,7 @@ from include.registry.approval import Answer, Answered
 from include.registry.evidence import stored_rows, test_rows
 from include.registry.gates import Gate, Verdict
 from include.registry.promotion import Transition
+from include.registry.rebuild import Rebuilt
 from include.registry.registration import subject
 from include.registry.versions import Version
 from include.training.tracking import RunRef
@@ -257,6 +259,31 @@ def check_drift(run: Run, version: str) -> list[str] | None:
         inputs={"features": tested},
     )
     return drifted if tested else None
+
+
+def rebuild_version(run: Run, version: str | None = None) -> Rebuilt:
+    """Fit a version again from what is recorded of it, and write on it whether it is the same.
+
+    Args:
+        version: the one in production by default.
+
+    Raises:
+        UsageError: none is in production.
+        TamperedError: another model comes out, which is recorded; or as `rebuild.rebuild`.
+    """
+    found = versions.get(run.spec, version) if version else promotion.in_production(run.spec, run.lake)
+    if found is None:
+        raise UsageError("no version is in production", where=run.spec.name, fix="Name the version to rebuild")
+    built = rebuild.rebuild(run.spec, run.lake, found)
+    outcome = Outcome.ALIKE if built.alike else Outcome.DIFFERENT
+    reasons = [] if built.alike else [Reason.PREDICTIONS_DIFFER.value]
+    reasons += [Reason.OTHER_PACKAGE.about(name) for name in built.packages]
+    decision_id = _decide(run, Kind.REBUILD, found, outcome, reasons, actor=Actor.GATE, inputs=vars(built))
+    said = rebuild.described(run.spec, built)
+    _note(run, found, "Rebuilt", said, "rebuild", outcome.value, reasons, decision_id)
+    if not built.alike:
+        raise TamperedError(said, where=run.spec.name, fix="What it was fitted to, or by, is not what it was")
+    return built
 
 
 def smoke_score(run: Run, version: str) -> SmokeScore:

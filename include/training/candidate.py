@@ -17,7 +17,7 @@ from include.evaluation import metrics
 from include.evaluation.metrics import Floats
 from include.features import fitted_categories
 from include.lakehouse import provenance
-from include.lakehouse.schemas import PARTITION, SPLIT, SUPERSEDED, WEIGHT
+from include.lakehouse.schemas import PARTITION, SPLIT, SUPERSEDED
 from include.lakehouse.tables import Lakehouse
 from include.training import algorithms, plots, search, tracking, training_set
 from include.training.algorithms import Fitted, Sample
@@ -121,9 +121,7 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
         drawn = plots.all_of(spec, ref.features, test, predicted[is_test], fitted.model, measured, categories)
         tracking.log_figures(drawn)
         example = test[list(ref.features)]
-        model_id, files = tracking.log_model(
-            spec, lake, ref, run, fitted.model, example, candidate=name, measured=measured
-        )
+        model_id, files = tracking.log_model(spec, lake, ref, run, fitted, example, candidate=name, measured=measured)
         mlflow.log_metrics(measured, model_id=model_id)
     return RunRef(run.info.run_id, name, model_id, measured, files)
 
@@ -145,10 +143,5 @@ def _require_rows(spec: ModelSpec, ref: TrainingSetRef) -> None:
 
 
 def _sample(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame, *parts: str) -> Sample:
-    rows = frame[frame[SPLIT].isin(parts)]
-    return Sample(
-        rows[list(ref.features)],
-        rows[spec.target].to_numpy(dtype=np.float64),
-        rows[WEIGHT].to_numpy(dtype=np.float64),
-        tuple(fitted_categories.read(ref.categories)),
-    )
+    categories = fitted_categories.read(ref.categories)
+    return training_set.sample(spec, frame, frame[SPLIT].isin(parts), ref.features, categories)

@@ -15,7 +15,6 @@ from datetime import datetime
 from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import mlflow
 import pandas as pd
@@ -178,7 +177,7 @@ def log_model(
     lake: Lakehouse,
     ref: TrainingSetRef,
     run: Run,
-    model: Any,
+    fitted: Fitted,
     features: pd.DataFrame,
     *,
     candidate: str,
@@ -208,6 +207,8 @@ def log_model(
         "training_set": ref.training_set,
         "data_version": ref.data_version,
         "feature_table": ref.feature_table,
+        "params": fitted.params,
+        "seed": spec.training.seed,
     }
     requirements = [f"{package}=={installed(package)}" for package in (*REQUIREMENTS, *algorithm.requirements)]
     run_id, example = run.info.run_id, features.head(EXAMPLE_ROWS)
@@ -216,7 +217,7 @@ def log_model(
     described = Model(**named, model_uuid=logged.model_id, metadata=metadata)
     with TemporaryDirectory(prefix="flightline-") as scratch:
         folder = Path(scratch, "model")
-        algorithm.save(model, spec.task, example, folder, mlflow_model=described, pip_requirements=requirements)
+        algorithm.save(fitted.model, spec.task, example, folder, mlflow_model=described, pip_requirements=requirements)
         files = manifest.of(folder)
         client.log_model_artifacts(logged.model_id, str(folder))
     mlflow.finalize_logged_model(logged.model_id, "READY")

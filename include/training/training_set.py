@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,7 @@ from include.lakehouse.schemas import (
 )
 from include.lakehouse.tables import Lakehouse
 from include.training import concept_drift, labelled_rows, leakage, splits
+from include.training.algorithms import Sample
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +210,20 @@ def stored(spec: ModelSpec, lake: Lakehouse, training_set: str, table_version: i
             fix=f"Run {spec.name}.train_model",
         )
     return table.to_pandas()
+
+
+def sample(
+    spec: ModelSpec, frame: pd.DataFrame, chosen: pd.Series, features: Sequence[str], categories: Collection[str]
+) -> Sample:
+    """Some rows of a training set, to fit or to judge a model by.
+
+    Args:
+        chosen: which of its rows.
+        categories: the features that are codes.
+    """
+    rows = frame[chosen]
+    target, weight = (rows[name].to_numpy(dtype=np.float64) for name in (spec.target, WEIGHT))
+    return Sample(rows[list(features)], target, weight, tuple(categories))
 
 
 def point_in_time(

@@ -107,6 +107,7 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "roll_back": ["announce_production"],
         "announce_production": [],
     },
+    "rebuild_version": {"rebuild": []},
     "replay_source": {"deliver": []},
     "maintain_tables": {"compact_and_vacuum": []},
 }

@@ -67,7 +67,7 @@ def needs(step: Step, history: Sequence[str]) -> list[Step]:
         "request_training": [Step("ingest_batch", key)],
         "promote_model": [Step("train_model", history[-1])],
         "roll_back_model": [Step("promote_model", "1")],
-        "rebuild_version": [Step("train_model", history[-1])],
+        "rebuild_version": [Step("promote_model", "1")],
         "score_batch": [Step("promote_model", "1"), Step("build_features", key)],
         "monitor_model": [Step("score_batch", key), Step("ingest_labels", key)],
     }.get(step.verb_noun, [])

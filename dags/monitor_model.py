@@ -9,7 +9,8 @@ range.
 `monitoring.window` says; training set and reference profile of the version that was served; the profiles of the
 window's batches and of those that version was trained on; the last windows and requests.
 
-**Writes:** that partition of `metrics_<model>`, and a row in `decisions` (the run's tab *Report*).
+**Writes:** that partition of `metrics_<model>`, and a row in `decisions` (the run's tab *Report*). Where model.yaml has
+`notify`, an incident and its recovery are told, once each, and that they were is a row, too.
 
 **Safe to re-run:** yes, in any order. The same tables give the same metrics and the same branch. A window that comes
 late reopens those that looked back on it, which are decided on again, and those that are made of its rows, which are
@@ -28,6 +29,7 @@ from dataclasses import asdict
 
 from airflow.sdk import Label, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from flightline.notices import IncidentNotice
 from flightline.timetables import EachAssetPartition
 
 from include.core import catalogue
@@ -56,7 +58,7 @@ def monitor_model(model: str) -> None:
                 raise AirflowSkipException("Nothing of this window has changed; it is decided on again")
             return asdict(steps.measure_window(run_of(context)))
 
-        @task.branch(trigger_rule="none_failed")
+        @task.branch(trigger_rule="none_failed", on_success_callback=IncidentNotice())
         def decide(**context) -> str:
             from include.monitoring import steps
             from include.orchestration import notes

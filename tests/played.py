@@ -38,6 +38,13 @@ BACKFILLED_DAYS = 40
 """So many days ago they began."""
 PLAN = Plan(days=10, drift_day=4)
 WAIT_SECONDS = 240
+USERS = "ada:user,grace:user,mallory:user"
+"""Who can log in beside the admin. In prod ada and grace have to approve, or the admin where somebody else asked."""
+APPROVAL = (
+    "prod: person, approvers: [ada, grace, admin], persons: 2, remind_after: 1 minute, times_out_after: 20 minutes}"
+)
+TOLD = "told"
+"""The connection by which is told what happens, where a test has made it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,10 @@ class Played:
     @property
     def is_real_file(self) -> bool:
         return bool(self.summary["data"]["verified"])
+
+    def as_user(self, name: str) -> AirflowApi:
+        """Airflow's REST API for another than the admin, one of `USERS`."""
+        return AirflowApi(self.stack.airflow_url, name, self.stack.password(name))
 
     def day(self, number: int) -> str:
         return self.spec.first_partition.shift(number).key
@@ -98,6 +109,7 @@ def played() -> Iterator[Played]:
         print(line, flush=True)
 
     with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("FLIGHTLINE_USERS", USERS)
         environment.setenv("FLIGHTLINE_MODELS", str(add_models(folder / "models")))
         try:
             summary = loop.run(stack, PLAN, say)
@@ -112,12 +124,12 @@ def played() -> Iterator[Played]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def logged_in(played: Played, browser: Browser) -> Page:
-    """A tab of a browser in which an admin is logged in."""
+def logged_in(played: Played, browser: Browser, user: str = "admin") -> Page:
+    """A tab of a browser of its own in which somebody is logged in."""
     tab = browser.new_page(base_url=played.stack.airflow_url, viewport={"width": 1400, "height": 1000})
     tab.goto("/auth/login")
-    tab.fill("input[name=username]", "admin")
-    tab.fill("input[name=password]", played.stack.password())
+    tab.fill("input[name=username]", user)
+    tab.fill("input[name=password]", played.stack.password(user))
     tab.click("button[type=submit]")
     tab.wait_for_url(lambda url: "login" not in url)
     return tab
@@ -127,7 +139,10 @@ def add_models(models: Path) -> Path:
     """A folder of models: the package's own, and two that differ from the first in a few lines of model.yaml."""
     shutil.copytree(catalogue.MODELS / UNPLAYED_MODEL, models / UNPLAYED_MODEL)
     edits = {
-        loop.MODEL: {},
+        loop.MODEL: {
+            "prod: person}": APPROVAL,
+            "\nmonitoring:": f"\nnotify: [{{kind: webhook, connection: {TOLD}}}]\nmonitoring:",
+        },
         LATE_MODEL: {
             "deadline_minutes: 720": "deadline_minutes: 0.4\n  warn_minutes: 0.1",
             "ttl_days: 400": "ttl_days: 40",

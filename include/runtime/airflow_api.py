@@ -111,10 +111,16 @@ class AirflowApi:
         path = f"/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/upstreamAssetEvents"
         return {event["name"] for event in self._call("GET", path)["asset_events"]}
 
-    def answer(self, run: Run, task_id: str, option: str) -> None:
-        """Answer a task that waits for a person."""
+    def answer(self, run: Run, task_id: str, option: str, comment: str = "") -> None:
+        """Answer a task that waits for a person.
+
+        Raises:
+            StackError: it was answered already, or this user is not among those whom it asks.
+        """
         path = f"/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/taskInstances/{task_id}/-1/hitlDetails"
-        self._call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+        self._call(
+            "PATCH", path, json={"chosen_options": [option], "params_input": {"comment": comment} if comment else {}}
+        )
 
     def _call(self, method: str, path: str, *, there_already: bool = False, **arguments: Any) -> Any:
         """Ask, and ask again while Airflow is slow or being started again, if asking twice does no harm.

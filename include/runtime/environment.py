@@ -18,6 +18,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from include.core.errors import StackError
 from include.core.listeners import MLFLOW_AUTH
 from include.core.settings import PROJECT_ROOT
 from include.runtime.tracking_server import USER
@@ -36,14 +37,30 @@ SYSTEM = re.compile(
 )
 """For every process: where programs are, the person's language and time zone, the way to the network."""
 WORK = re.compile(
-    r"FLIGHTLINE_(ENV|MODELS)|\w+_CSV|(AWS|AZURE|GOOGLE)_\w+|JAVA_HOME|(SPARK|PYSPARK|HADOOP)_\w+|OMP_NUM_THREADS"
+    r"FLIGHTLINE_(ENV|MODELS|USERS)|\w+_CSV|(AWS|AZURE|GOOGLE)_\w+|JAVA_HOME|(SPARK|PYSPARK|HADOOP)_\w+|OMP_NUM_THREADS"
 )
 """For whoever touches tables and deliveries: what the stack leaves open, keys of a cloud's stores, Spark's places."""
+
+_USER = r"[\w.@-]+:(viewer|user|op|admin)"
 
 
 def of_work(variables: Mapping[str, str]) -> dict[str, str]:
     """Those of some variables that are for whoever touches tables and deliveries."""
     return {name: value for name, value in variables.items() if WORK.fullmatch(name)}
+
+
+def users_of(caller: Mapping[str, str]) -> dict[str, str]:
+    """Who logs in to Airflow, by name the role: an admin, and those whom the caller named (``ada:user,grace:op``).
+
+    Raises:
+        StackError: they are not named so.
+    """
+    named = caller.get("FLIGHTLINE_USERS", "")
+    if not re.fullmatch(rf"({_USER}(,{_USER})*)?", named):
+        raise StackError(
+            f"FLIGHTLINE_USERS={named}", fix="Name users and roles (viewer, user, op, admin): ada:user,grace:op"
+        )
+    return {"admin": "admin"} | dict(user.split(":") for user in named.split(",") if user)
 
 
 @dataclass(frozen=True)
@@ -132,6 +149,7 @@ class Environment:
         }
 
     def _airflow(self) -> dict[str, str]:
+        users = ",".join(f"{name}:{role}" for name, role in users_of(self.caller).items())
         events = {"type": "file", "log_file_path": str(self.home / "lineage" / "events.jsonl"), "append": True}
         return {
             "AIRFLOW_HOME": str(self.home / "airflow"),
@@ -142,7 +160,9 @@ class Environment:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__FERNET_KEY": self.secrets["fernet_key"],
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "airflow" / "passwords.json"),
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+                f"{name}:{role}" for name, role in users_of(self.caller).items()
+            ),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url('airflow')}/execution/",
             "AIRFLOW__API__BASE_URL": self.url("airflow"),
             "AIRFLOW__API__WORKERS": "1",

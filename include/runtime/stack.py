@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 from include.core.errors import StackError
 from include.core.listeners import require_ours
 from include.runtime import processes
-from include.runtime.environment import AIRFLOW, SECRETS, Environment, of_work
+from include.runtime.environment import AIRFLOW, SECRETS, Environment, of_work, users_of
 from include.runtime.files import read_json, write_private
 from include.runtime.ports import free_port, is_free
 from include.runtime.postgres import Postgres
@@ -161,8 +161,8 @@ class Stack:
     def password_file(self) -> Path:
         return self.home / "airflow" / "passwords.json"
 
-    def password(self) -> str:
-        return str(json.loads(self.password_file.read_text())["admin"])
+    def password(self, user: str = "admin") -> str:
+        return str(json.loads(self.password_file.read_text())[user])
 
     def environment(self) -> dict[str, str]:
         """What a person's shell has after ``. var/env``."""
@@ -264,9 +264,12 @@ class Stack:
         return {name: made() for name, made in SECRETS.items() if name not in found} | found
 
     def _write_settings(self, settings: dict) -> None:
+        users = users_of(settings.get("caller", {}))
         write_private(self.home / "stack.json", json.dumps(settings, indent=2))
-        if not self.password_file.exists():
-            write_private(self.password_file, json.dumps({"admin": secrets.token_urlsafe(12)}))
+        known = json.loads(self.password_file.read_text()) if self.password_file.exists() else {}
+        # Airflow would make one for whoever has none, and print it.
+        if missing := {user: secrets.token_urlsafe(12) for user in users if user not in known}:
+            write_private(self.password_file, json.dumps(known | missing))
 
     def _choose_ports(self, last: Mapping[str, int], say: Say) -> dict[str, int]:
         """Named ones, else those of the last start: an address stays what it was while nobody else has it."""

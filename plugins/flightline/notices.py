@@ -19,13 +19,14 @@ from airflow.sdk import BaseHook, timezone
 from airflow.sdk.bases.notifier import BaseNotifier
 
 from include.core import catalogue
+from include.core.notification import Occasion
 from include.core.text import shown
-from include.orchestration.runs import NOTE
+from include.orchestration.runs import NOTE, run_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
 
-    from include.core.notification import Notification, Occasion
+    from include.core.notification import Notification
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +166,29 @@ class Notice(BaseNotifier):
         except Exception as error:  # noqa: BLE001  (as above)
             said = shown(error) if type(error) in (RuntimeError, ValueError) else type(error).__name__
             log.warning("%s (%s) could not be told: %s", place.connection, place.kind, said)
+
+
+class IncidentNotice(Notice):
+    """Tells that an incident has begun with the window that was decided on, or is over; each once."""
+
+    def __init__(self) -> None:
+        super().__init__(Occasion.INCIDENT)
+
+    def tell(self, context: Context) -> list[str]:
+        places = catalogue.load(context["dag"].dag_id.partition(".")[0]).notify
+        if not any(Occasion.INCIDENT in place.occasions for place in places):
+            return []
+        from include.lakehouse.decisions import Outcome
+        from include.monitoring import incident
+
+        run = run_of(context)
+        outcome = incident.find(run)
+        if outcome is None:
+            return []
+        self.occasion = Occasion.INCIDENT if outcome is Outcome.INCIDENT_TOLD else Occasion.RECOVERED
+        if took := super().tell(context):
+            incident.record(run, outcome, took)
+        return took
 
 
 def notifier_of(place: Notification, message: Message) -> BaseNotifier:

@@ -57,17 +57,20 @@ def ended(played: Played, run: Run) -> Run:
     return played.airflow.run(run.dag_id, run.run_id)
 
 
-def is_asked(played: Played, run: Run) -> bool:
-    return played.airflow.task_states(run).get("wait_for_approval") in ("awaiting_input", "deferred")
+def is_asked(played: Played, run: Run, task: str = "wait_for_approval") -> bool:
+    return played.airflow.task_states(run).get(task) in ("awaiting_input", "deferred")
 
 
 def promote(played: Played, version: str) -> Run:
-    """Through the gates, and with a person's yes where the tests before have left an environment that asks for one."""
+    """Through the gates, and with two persons' yes where the tests before have left an environment that asks them."""
     run = played.trigger("promote_model", partition=version)
-    wait_for(lambda: is_asked(played, run) or played.airflow.run(run.dag_id, run.run_id).finished, "the question")
-    if is_asked(played, run):
-        time.sleep(OVERTAKEN_SECONDS)
-        played.airflow.answer(run, "wait_for_approval", "Approve")
+    for user, task in (("ada", "wait_for_approval"), ("grace", "wait_for_second_approval")):
+        wait_for(
+            lambda task=task: is_asked(played, run, task) or played.airflow.run(run.dag_id, run.run_id).finished, task
+        )
+        if is_asked(played, run, task):
+            time.sleep(OVERTAKEN_SECONDS)
+            played.as_user(user).answer(run, task, "Approve")
     return played.finish(run)
 
 
@@ -161,7 +164,7 @@ def test_a_job_does_not_promote_what_a_person_has_to_approve_and_says_so(played:
     _, said = refused.communicate(timeout=900)
     assert refused.returncode == 1
     assert "Traceback" not in said
-    assert f"error: {played.spec.name}: a person has to approve version {serving} in prod" in said.splitlines()[-1]
+    assert f"error: {played.spec.name}: 2 persons have to approve version {serving} in prod" in said.splitlines()[-1]
     assert named(played) == serving
 
 

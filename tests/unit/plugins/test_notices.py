@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +18,14 @@ from urllib.parse import quote
 
 import pytest
 from flightline import notices
-from flightline.notices import Notice
+from flightline.notices import IncidentNotice, Notice
 
 from include.core import catalogue
 from include.core.notification import Notification, Occasion
+from include.core.settings import Settings
+from include.lakehouse.decisions import Kind, Outcome, Reason
+from include.lakehouse.run import Run
+from include.lakehouse.tables import Lakehouse
 
 MODEL = "california_housing"
 RUN = "manual__2026-11-22T10:00:00+00:00"
@@ -238,3 +243,22 @@ def test_a_connection_without_a_host_is_told_so(told, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.WARNING):
         Notice(Occasion.PROMOTED).notify(context(note="x"))
     assert "empty (webhook) could not be told: the connection has no host" in caplog.text
+
+
+def test_an_incident_that_no_place_has_taken_is_told_again(
+    told, web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, posted, status = web
+    told({"hook": http(port)}, {"kind": "webhook", "connection": "hook"})
+    spec = catalogue.load(MODEL)
+    settings, lake = Settings(lakehouse_uri=str(tmp_path)), Lakehouse(str(tmp_path))
+    days = [Run(spec, settings, lake, f"run {number}", spec.first_partition.shift(number)) for number in range(4)]
+    bad, good = (Outcome.REQUEST_RETRAINING, Reason.HARMFUL_DRIFT), (Outcome.NO_ACTION, Reason.PERFORMANCE_HOLDS)
+    took = []
+    for run, (outcome, reason), answer in zip(days, (bad, bad, bad, good), (500, 200, 200, 200), strict=True):
+        status[0] = answer
+        run.decide(Kind.RETRAINING_POLICY, outcome, [reason])
+        monkeypatch.setattr(notices, "run_of", lambda context, run=run: run)
+        took.append(IncidentNotice().tell(context(note=f"window {run.partition}")))
+    assert took == [[], ["hook"], [], ["hook"]]
+    assert [content["occasion"] for *_, content in posted] == ["incident", "incident", "recovered"]

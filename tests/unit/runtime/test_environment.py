@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from include.core.errors import StackError
 from include.runtime.environment import AIRFLOW, SECRETS, Environment, of_work
 
 PROCESSES = ("mlflow", "feast-ui", *AIRFLOW)
@@ -69,3 +70,15 @@ def test_it_is_for_tasks_and_not_for_mlflow_and_not_of_a_later_caller(environmen
     monkeypatch.setenv("HOUSING_CSV", "/of/another.csv")
     found = {process: environment.of(process).get("HOUSING_CSV") for process in PROCESSES}
     assert found == {process: None if process == "mlflow" else "/data/housing.csv" for process in PROCESSES}
+
+
+def test_the_caller_names_who_else_logs_in(tmp_path: Path) -> None:
+    def users(named: str) -> str:
+        made = Environment(tmp_path, {}, dict.fromkeys(SECRETS, ""), str, {"FLIGHTLINE_USERS": named})
+        return made.own("api-server")["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"]
+
+    assert users("") == "admin:admin"
+    assert users("ada:user,grace.h@x.org:op") == "admin:admin,ada:user,grace.h@x.org:op"
+    for wrong in ("ada", "ada:queen", "ada:user,", "a b:user"):
+        with pytest.raises(StackError, match="FLIGHTLINE_USERS="):
+            users(wrong)

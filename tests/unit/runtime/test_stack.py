@@ -99,6 +99,19 @@ def test_secrets_are_made_once_and_are_nobody_elses(tmp_path: Path) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_who_else_logs_in_has_a_password_and_nobody_another_one(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    stack._write_settings(stack._settings())
+    password = stack.password()
+    stack._write_settings(stack._settings() | {"caller": {"FLIGHTLINE_USERS": "ada:user"}})
+    assert stack.password() == password
+    assert stack.password("ada") not in ("", password)
+    before = (tmp_path / "stack.json").read_text()
+    with pytest.raises(StackError, match="FLIGHTLINE_USERS=ada"):
+        stack._write_settings(stack._settings() | {"caller": {"FLIGHTLINE_USERS": "ada"}})
+    assert (tmp_path / "stack.json").read_text() == before
+
+
 def test_what_the_caller_named_stays_until_another_is_named(monkeypatch) -> None:
     """Else `FLIGHTLINE_ENV=prod make up` would be in dev, and approve by itself, after the next plain `make up`."""
     said: list[str] = []

@@ -149,7 +149,6 @@ class Environment:
         }
 
     def _airflow(self) -> dict[str, str]:
-        users = ",".join(f"{name}:{role}" for name, role in users_of(self.caller).items())
         events = {"type": "file", "log_file_path": str(self.home / "lineage" / "events.jsonl"), "append": True}
         return {
             "AIRFLOW_HOME": str(self.home / "airflow"),

@@ -15,7 +15,8 @@ that is compared again keeps its number, and so its alpha.
 **When it fails:** a gate that rejects is a branch, no failure. `wait_for_approval` waits for a person in prod, and so
 does `wait_for_second_approval` where two have to approve. An answer of somebody who may not decide is recorded and does
 not count (the log says why); no answer in time rejects. `promote_version`: since its gates, another version went into
-production, or gates or approval of model.yaml were changed. Trigger it anew: the version is compared again.
+production, gates or approval of model.yaml were changed, or a part of the release is another one, as the message
+names it. Trigger it anew: the version is compared, judged and approved again.
 """
 
 from __future__ import annotations

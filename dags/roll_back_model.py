@@ -10,8 +10,8 @@ refusal that row alone.
 
 **Safe to re-run:** yes.
 
-**When it fails:** the version does not exist, was never promoted, does not predict, or is not what was registered;
-nothing has changed then.
+**When it fails:** the version does not exist, was never promoted, does not predict, is not what was registered, or
+not what was approved; nothing has changed then.
 """
 
 from __future__ import annotations

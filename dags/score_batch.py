@@ -15,9 +15,10 @@ it, and a row that gets another prediction, since its batch was corrected, keeps
 stands beside. With `as_of: current` it predicts with the version in production now; those rows stand beside, too.
 
 **When it fails:** `wait_for_features`: the features of that partition never came. `find_production`: the alias was
-moved by hand (it is put back: clear the task), was never set by a promotion, or the version in production was deleted.
-`score_rows`: a file of the version is not what was registered; the message names it. These two are not retried. Before
-the first promotion nothing can be predicted: that is the branch `skip_scoring`, no failure.
+moved by hand (it is put back: clear the task), was never set by a promotion, or the version in production was deleted;
+or a part of the version's release is not what was approved, and the message names it. `score_rows`: a file of the
+version is not what was registered. These two are not retried. Before the first promotion nothing can be predicted:
+that is the branch `skip_scoring`, no failure.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from include.core.duration import Wait
+from include.core.release import ReleaseRule
 from include.core.sections import Section
 from include.core.text import is_one_line
 
@@ -29,6 +30,7 @@ class Approval(Section):
     """How long after the question those of ``notify`` are reminded, once; half of ``times_out_after`` by default."""
     times_out_after: Wait = timedelta(days=3)
     """How long a person has. No answer is a no."""
+    release: ReleaseRule = ReleaseRule()
 
     @property
     def reminds_after(self) -> timedelta:

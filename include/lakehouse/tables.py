@@ -171,8 +171,15 @@ class Lakehouse:
                 actions = actions.filter(pc.invert(pc.fill_null(outside, False)))
         return sorted(set(actions[files.PARTITION + column].to_pylist()))
 
-    def paths(self, table: ModelTable | str, where: Where) -> list[str]:
-        """The files of the partitions that can hold such rows: others, once a row of them has changed."""
+    def paths(self, table: ModelTable | str, where: Where, version: int | None = None) -> list[str]:
+        """The files of the partitions that can hold such rows: others, once a row of them has changed.
+
+        Args:
+            version: of the table; there has to be one then, or it is a `DataError`.
+        """
+        if version is not None:
+            found: list[str] = scans.files_of(self.open(table, version), where)["path"].to_pylist()
+            return found
         with self._current(table) as opened:
             return [] if opened is None else scans.files_of(opened, where)["path"].to_pylist()
 

@@ -75,7 +75,7 @@ def of_skew(found: Skew) -> str:
 
 def of_scoring(scored: Scored) -> str:
     beside = f", {scored.beside} of them beside what was served" if scored.beside else ""
-    return f"{scored.rows} rows scored by version {scored.version}{beside}"
+    return f"{scored.rows} rows scored by version {scored.version}{beside}{_since_approval(scored.changed)}"
 
 
 def of_window(run: Run, verdict: Verdict) -> str:
@@ -165,7 +165,12 @@ def of_dry_run(spec: ModelSpec, found: SmokeScore) -> str:
 def of_move(moved: Transition) -> str:
     if not moved.changed:
         return f"nothing changed: version {moved.version} is in production"
-    return f"version {moved.version} is in production, before it: {moved.former or 'none'}"
+    former = f"version {moved.version} is in production, before it: {moved.former or 'none'}"
+    return former + _since_approval(moved.release_changes)
+
+
+def _since_approval(changes: Sequence[str]) -> str:
+    return f"; other than at its approval: {', '.join(changes)}" if changes else ""
 
 
 def _rows(rows: int, quarantined: int, reasons: Mapping[str, int], unlabelled: int = 0) -> str:

@@ -23,6 +23,7 @@ from include.lakehouse.windows import ALL, SOURCE, WindowMetrics
 from include.monitoring import faults, report
 from include.monitoring.policy import Verdict
 from include.pages.section import Row, Section, Table, Tone
+from include.registry import release
 
 EARLIER = 14
 """So many earlier partitions are listed beside one at most."""
@@ -287,9 +288,22 @@ def _gate(run: Run, decision: Decision) -> Section:
                     )
                     for check in sorted(checks, key=lambda check: check["passed"])
                 ],
-            )
+            ),
+            _release(decision),
         ],
     )
+
+
+def _release(decision: Decision) -> Table:
+    """What was judged: an approval is of these parts."""
+    found = release.read(decision)
+    rows = (
+        [Row((release.TITLES[part], digest[: release.SHORT])) for part, digest in found.digests.items()]
+        if found
+        else []
+    )
+    title = f"Release {found.digest[: release.SHORT]}" if found else ""
+    return Table(title, ("Part", "SHA-256"), rows, "Any part that is another one at promotion voids the approval.")
 
 
 def _comparison(run: Run, found: Mapping[str, Any] | None) -> list[tuple[str, Any]]:

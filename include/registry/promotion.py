@@ -7,7 +7,7 @@ point leaves exactly one version in production, and a retry, or the next promoti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
@@ -30,6 +30,8 @@ class Transition:
     """Whose place it took; None if there was none, or nothing changed."""
     changed: bool
     """Whether it is in production by the decision that asked: also where an earlier attempt had put it there."""
+    release_changes: Sequence[str] = ()
+    """The parts of its release that are others than at its approval, and may be (`release`)."""
 
 
 def in_production(spec: ModelSpec, lake: Lakehouse) -> Version | None:

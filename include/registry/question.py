@@ -14,7 +14,7 @@ from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import METRICS
 from include.lakehouse.windows import WindowMetrics
-from include.registry import approval
+from include.registry import approval, release
 from include.registry.registration import subject
 from include.registry.versions import Version
 
@@ -27,8 +27,9 @@ def describe(run: Run, version: Version) -> str:
     """The evidence on a version, by what this run has decided on it."""
     gates = {kind: _last(run, version, kind) for kind in (Kind.PRODUCTION_GATE, Kind.STAGING_GATE)}
     checks = [check for found in gates.values() if found for check in found.inputs["checks"]]
-    parts = [_who(run, version), _against_production(run, gates[Kind.PRODUCTION_GATE]), _checks(checks), _drift(run)]
-    return "\n\n".join(parts)
+    judged = gates[Kind.PRODUCTION_GATE]
+    parts = [_who(run, version), _against_production(run, judged), _checks(checks), _drift(run), _release(judged)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _who(run: Run, version: Version) -> str:
@@ -82,6 +83,15 @@ def _drift(run: Run) -> str:
     measured = "unknown" if window.metric is None else metric.shown(window.metric)
     drifted = [f"{name} ({window.distances[name][0]:.2f})" for name in window.drifted_features if window.distances]
     return f"{title} {metric.title} {measured}; drifted: {in_markdown(', '.join(drifted) or 'nothing')}."
+
+
+def _release(gate: Decision | None) -> str:
+    """What is approved, and what voids it."""
+    found = release.read(gate)
+    if found is None:
+        return ""
+    parts = f"**Release** {found.digest[: release.SHORT]}: {', '.join(release.TITLES.values())}."
+    return f"{parts} A part that is another one at promotion voids the answer."
 
 
 def _newest_window(run: Run) -> WindowMetrics | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from include.core.errors import TamperedError, UsageError
 from include.core.partition import Partition
+from include.core.release import ReleasePart
 from include.evaluation import drift, metrics
 from include.features import store
 from include.lakehouse import alias_history, comparisons, decisions
@@ -27,6 +28,7 @@ from include.registry import (
     rebuild,
     reference_profile,
     registration,
+    release,
     saved_dataset,
     versions,
     withdrawal,
@@ -37,6 +39,7 @@ from include.registry.gates import Gate, Verdict
 from include.registry.promotion import Transition
 from include.registry.rebuild import Rebuilt
 from include.registry.registration import subject
+from include.registry.release import Release
 from include.registry.versions import Version
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
@@ -148,14 +151,14 @@ def answer(run: Run, version: str, given: Answer) -> Answered:
 
 
 def approve(run: Run, version: str) -> str:
-    """Record that persons, or the policy of the environment, approve a version; the decision's id.
+    """Record that persons, or the policy of the environment, approve a version, as it was judged; the decision's id.
 
     Raises:
         UsageError: model.yaml asks for persons, and of those who may not enough have approved it in this run.
     """
     found = versions.get(run.spec, version)
     approved = _require_persons(run, found, Kind.APPROVAL)
-    reason = Reason.APPROVED_BY_PERSON if approved else Reason.APPROVED_BY_POLICY
+    reason, judged = Reason.APPROVED_BY_PERSON if approved else Reason.APPROVED_BY_POLICY, _judged(run, found)
     return _decide(
         run,
         Kind.APPROVAL,
@@ -163,7 +166,7 @@ def approve(run: Run, version: str) -> str:
         Outcome.APPROVED,
         [reason],
         actor=_named(approved) or Actor.POLICY,
-        inputs=_said(_comments(approved)),
+        inputs=_said(_comments(approved)) | ({"release": judged.digest} if judged else {}),
     )
 
 
@@ -171,18 +174,21 @@ def promote(run: Run, version: str) -> Transition:
     """Put a version that passed its gates, and is approved, into production.
 
     Raises:
-        UsageError: a gate was not passed, in this run or at last; or model.yaml asks for persons, and of those who may
-            not enough have approved it in this run.
+        UsageError: a gate was not passed, in this run or at last; model.yaml asks for persons, and of those who may
+            not enough have approved it in this run; or a part of the release is another one than the gates have judged.
+        TamperedError: its files or tags are not those that were registered.
     """
-    found = versions.get(run.spec, version)
+    found, said = versions.get(run.spec, version), tuple[str, ...]()
     decision_id = decisions.identity(run.spec.name, Kind.PROMOTION, subject(found), run.run_id)
     if not any(period.decision_id == decision_id for period in alias_history.periods(run.lake, run.spec.name)):
         serving = promotion.in_production(run.spec, run.lake)
         _require_gates(run, found, serving.version if serving else None)
         _require_persons(run, found, Kind.PROMOTION)
+        said = _require_release(run, found, Kind.PROMOTION, _judged(run, found), run.spec.approval.release.at_promotion)
         approve(run, version)
     require = partial(_require_gates, run, found)
     moved = promotion.put_in_production(run.spec, run.lake, found.version, decision_id, require)
+    moved = replace(moved, release_changes=said)
     approved = approval.approvals(run, found)
     _record_move(
         run,
@@ -314,7 +320,8 @@ def roll_back(run: Run, version: str, comment: str = "") -> Transition:
     """Put a version that has been in production before into production again.
 
     Raises:
-        UsageError: it never was.
+        UsageError: it never was, or a part of its release that has to stay is another one than was approved.
+        TamperedError: its files or tags are not those that were registered.
     """
     found = versions.get(run.spec, version)
     served = promotion.served(run.spec, run.lake)
@@ -329,9 +336,13 @@ def roll_back(run: Run, version: str, comment: str = "") -> Transition:
             actor=Actor.PERSON,
             comment=comment,
         )
+    known, said = release.approved(run.spec, run.lake, found), tuple[str, ...]()
+    if known:
+        said = _require_release(run, found, Kind.ROLL_BACK, known, run.spec.approval.release.at_scoring)
     at = _data_time(run, found)
     decision_id = decisions.identity(run.spec.name, Kind.ROLL_BACK, subject(found), run.run_id)
     moved = promotion.put_in_production(run.spec, run.lake, found.version, decision_id)
+    moved = replace(moved, release_changes=said)
     _record_move(
         run,
         found,
@@ -347,16 +358,24 @@ def roll_back(run: Run, version: str, comment: str = "") -> Transition:
 
 
 def _check(run: Run, gate: Gate, version: str) -> Verdict:
+    found = versions.get(run.spec, version)
+    judged = _release(run, found) if gate == "production" else None  # before: what changes meanwhile is not judged
     verdict = _asked(run, gate, version)
     for check in verdict.checks:
         log.info("%s  %s: %s", "passed" if check.passed else "FAILED", check.name, check.detail)
-    found = versions.get(run.spec, version)
     outcome = Outcome.PASSED if verdict.passed else Outcome.FAILED
     shown = verdict.failed or verdict.checks
     reasons = [Reason.CHECK.about(check.name) for check in shown]
-    inputs = {"checks": verdict.checks, "compared_with": verdict.compared_with}
+    inputs = {
+        "checks": verdict.checks,
+        "compared_with": verdict.compared_with,
+        **({"release": judged.recorded()} if judged else {}),
+    }
     decision_id = _decide(run, _GATE_KINDS[gate], found, outcome, reasons, actor=Actor.GATE, inputs=inputs)
     said = f"{outcome.value}. {' '.join(check.detail for check in shown)}"
+    if judged:
+        parts = f"{judged.digest[: release.SHORT]}, one digest over {', '.join(release.TITLES.values())}"
+        versions.note(run.spec, found.version, "Release", parts, {"release": judged.digest})
     _note(run, found, f"{gate.capitalize()} gate", said, f"gate.{gate}", outcome.value, reasons, decision_id)
     return verdict
 
@@ -406,6 +425,54 @@ def _require_gates(run: Run, version: Version, now: str | None) -> None:
             f"version {version.version} {problem}",
             f"Run {run.spec.name}.promote_model with {version.version} as partition key",
         )
+
+
+def _release(run: Run, version: Version) -> Release | None:
+    """The release of a version; None where its tags are not those that were registered, which the first check says."""
+    try:
+        return release.of(run.spec, run.lake, version)
+    except TamperedError:
+        return None
+
+
+def _judged(run: Run, version: Version) -> Release | None:
+    """The release that the production gate has judged: in this run, or at last."""
+    decided = _decided(run, version, Kind.PRODUCTION_GATE)
+    own = [item for item in decided if item.run_id == run.run_id]
+    return release.read(next(reversed(own or decided), None))
+
+
+def _require_release(
+    run: Run, version: Version, kind: Kind, approved: Release | None, refusing: Collection[ReleasePart]
+) -> tuple[str, ...]:
+    """Hold a version, and all that it works with, against what was approved; the parts that differ and may.
+
+    Args:
+        refusing: the parts that have to be the same.
+    """
+    again = f"Run {run.spec.name}.promote_model with {version.version} as partition key: it is judged and approved anew"
+    try:
+        registration.require(run.spec, run.lake, version)
+        now = release.of(run.spec, run.lake, version)
+    except TamperedError as error:
+        reason = Reason.RELEASE_CHANGED.about(ReleasePart.MODEL_FILES.value)
+        _decide(run, kind, version, Outcome.REFUSED, [reason], actor=Actor.POLICY, inputs={"refused": error.what})
+        raise
+    changes = approved.changes(now) if approved else []
+    voiding, said = release.sorted_out(changes, refusing)
+    if said:
+        log.warning("Since version %s was approved these are others: %s", version.version, release.described(said))
+    if voiding or approved is None:
+        what = (
+            f"version {version.version} is not as it was approved. Others are: {release.described(voiding)}"
+            if approved
+            else f"version {version.version} was judged before releases were recorded"
+        )
+        reasons = release.reasons(voiding) or [Reason.NOT_APPROVED]
+        inputs = {"refused": what, "approved": approved and approved.digest, "now": now.digest}
+        _decide(run, kind, version, Outcome.REFUSED, reasons, actor=Actor.POLICY, inputs=inputs)
+        raise UsageError(what, where=run.spec.name, fix=again)
+    return tuple(map(str, said))
 
 
 def _require_persons(run: Run, version: Version, kind: Kind) -> list[Answer]:
@@ -474,7 +541,8 @@ def _record_move(
         log.info("Nothing changed: version %s is in production already", moved.version)
     else:
         log.info("Version %s is in production, before it: %s", moved.version, moved.former or "none")
-    inputs = {"former": moved.former, **_said(comment)}
+    changes = {"release_changes": moved.release_changes} if moved.release_changes else {}
+    inputs = {"former": moved.former, **_said(comment), **changes}
     _decide(run, kind, version, outcome, [reason], at=at, actor=actor, inputs=inputs)
 
 

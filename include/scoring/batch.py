@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -50,6 +50,8 @@ class Scored:
     """Accepted rows: those that were predicted."""
     beside: int = 0
     """Of them, those that stand beside what was served, and are not served."""
+    changed: Sequence[str] = ()
+    """The parts of the version's release that are others than at its approval, and may be (`release_check`)."""
 
 
 def score(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import get_args
 
-from include.core.errors import UsageError
+from include.core.errors import TamperedError, UsageError
 from include.features import store
 from include.lakehouse import predictions
 from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.registry import alias
-from include.scoring import batch, choice
+from include.scoring import batch, choice, release_check
 from include.scoring.batch import Scored
 from include.scoring.choice import AsOf, Choice
 
@@ -24,7 +25,15 @@ def choose_version(run: Run, as_of: AsOf = "history") -> Choice | None:
 
     Raises:
         TamperedError: what is in production was touched by hand, as `alias.require` says.
+        UsageError: the version is not as it was approved, as `release_check.require` says.
     """
+    chosen = _choose(run, as_of)
+    if chosen:
+        release_check.require(run, chosen.version)
+    return chosen
+
+
+def _choose(run: Run, as_of: AsOf) -> Choice | None:
     if as_of not in get_args(AsOf):
         raise UsageError(f"as_of is {as_of!r}", where=run.spec.name, fix=f"Use one of {', '.join(get_args(AsOf))}")
     alias.require(run)
@@ -49,15 +58,26 @@ def score_rows(run: Run, as_of: AsOf = "history") -> Scored:
         DataError: as `choose_version` and `batch.score`.
     """
     run.require_accepted()
-    if choose_version(run, as_of) is None:
+    first = _choose(run, as_of)
+    if first is None:
         raise UsageError("no version is in production", where=run.spec.name, fix="Train and promote one")
+
+    changes: dict[str, Sequence[str]] = {}
+    """By version, what is another one than at its approval, and may be."""
 
     def choose(served: str | None) -> Choice:
         chosen = choice.choose(run.spec, run.lake, run.partition, served, as_of)
         assert chosen is not None, "a version that is in production is replaced by another one, never by none"
+        if chosen.version not in changes:
+            changes[chosen.version] = release_check.require(run, chosen.version)
         return chosen
 
-    chosen, scored = batch.score(run.spec, run.lake, store.open_store(), run.partition, choose, run_id=run.run_id)
+    try:
+        chosen, scored = batch.score(run.spec, run.lake, store.open_store(), run.partition, choose, run_id=run.run_id)
+    except TamperedError as error:
+        release_check.refuse_files(run, [*changes, first.version][-1], error)
+        raise
+    scored.changed = changes[scored.version]
     if not run.is_accepted():  # it was withdrawn while they were predicted
         predictions.withdraw(run.spec, run.lake, run.partition)
         run.require_accepted()

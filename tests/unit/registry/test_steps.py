@@ -230,7 +230,8 @@ def test_a_job_promotes_in_prod_only_what_a_person_approved(scene: Scene) -> Non
     assert serving(run) == "1"
     (approval,) = decided(run, Kind.APPROVAL)
     assert (approval.outcome, approval.reasons, approval.actor) == ("approved", ["approved_by_person"], "Ada")
-    assert approval.inputs == {"comment": "looks right"}
+    (judged,) = decided(run, Kind.PRODUCTION_GATE)
+    assert approval.inputs == {"comment": "looks right", "release": judged.inputs["release"]["digest"]}
     (promoted,) = decided(run, Kind.PROMOTION)
     assert (promoted.outcome, promoted.actor) == ("promoted", "Ada")
 

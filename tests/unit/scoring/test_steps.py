@@ -89,7 +89,7 @@ def test_a_backfill_does_not_rewrite_what_was_served(delivered: world.World) -> 
     assert set(before["model_version"]) == {"1"}
     decision = decided(delivered, BETWEEN)
     assert (decision.outcome, decision.reasons) == ("score_rows", ["served_before"])
-    counts = {"rows": ROWS, "beside": 0, "served": True, "version": "1"}
+    counts = {"rows": ROWS, "beside": 0, "served": True, "version": "1", "changed": []}
     assert decision.inputs == {"as_of": "history", "in_production": "2", **counts}
 
     beside = run_of(delivered, BETWEEN, "what_if")

@@ -24,6 +24,7 @@ from include.runtime.airflow_api import Run
 from tests.browser import chromium
 from tests.played import TOLD, WAIT_SECONDS, Played, logged_in, wait_for
 
+COMMENT = "better ![x](https://elsewhere.test/p.png) <img src=x> https://elsewhere.test"
 FIRST, SECOND = "wait_for_approval", "wait_for_second_approval"
 
 
@@ -92,8 +93,12 @@ def said_of(told: list[dict[str, Any]], run: Run, occasion: str) -> list[str]:
     return [item["text"] for item in about]
 
 
+def required_actions(run: Run, task: str) -> str:
+    return f"/dags/{run.dag_id}/runs/{quote(run.run_id, safe='')}/tasks/{task}/required_actions"
+
+
 def answer_in_the_browser(page: Page, run: Run, task: str, option: str, comment: str) -> None:
-    page.goto(f"/dags/{run.dag_id}/runs/{quote(run.run_id, safe='')}/tasks/{task}/required_actions")
+    page.goto(required_actions(run, task))
     expect(page.get_by_text("Against production")).to_be_visible()
     expect(page.get_by_role("cell", name="has_signature")).to_be_visible()
     page.locator("input[name=element_comment], textarea[name=element_comment]").first.fill(comment)
@@ -119,12 +124,16 @@ def test_two_approvers_put_a_version_into_production_and_nobody_else_can(
     asked(played, run, FIRST)
 
     page = logged_in(played, browser, "ada")
-    answer_in_the_browser(page, run, FIRST, "Approve", "better on the coast")
+    answer_in_the_browser(page, run, FIRST, "Approve", COMMENT)
     asked(played, run, SECOND)
     played.as_user("ada").answer(run, SECOND, "Approve")
     wait_for(lambda: len(answers(played, run)) == 3, "the second answer of the same person")
     asked(played, run, SECOND)
     assert serving(played) == "1"
+    shown = logged_in(played, browser, "grace")
+    shown.goto(required_actions(run, SECOND))
+    expect(shown.get_by_text("Approved by ada: better")).to_contain_text("<img src=x>")
+    assert shown.locator("img[src=x], img[src*=elsewhere], a[href*=elsewhere]").count() == 0, "what ada said is text"
     played.as_user("grace").answer(run, SECOND, "Approve", "so it is")
     played.finish(run)
     assert serving(played) == version
@@ -135,7 +144,7 @@ def test_two_approvers_put_a_version_into_production_and_nobody_else_can(
         ("grace", "approved", "approved_by_person"),
     ]
     (approval,) = decisions.history(played.lake, played.spec.name, Kind.APPROVAL, run_id=run.run_id)
-    assert (approval.actor, approval.inputs["comment"]) == ("ada, grace", "ada: better on the coast; grace: so it is")
+    assert (approval.actor, approval.inputs["comment"]) == ("ada, grace", f"ada: {COMMENT}; grace: so it is")
     wait_for(lambda: said_of(told, run, "promoted"), "the news")
     question = f"Put version {version} of {played.spec.name} into production?"
     assert said_of(told, run, "asked")[:2] == [

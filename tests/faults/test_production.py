@@ -33,9 +33,10 @@ def settled(played: Played) -> None:
         ]
         going_on = [run for run in runs if not run.finished]
         for run in going_on:
-            if is_asked(played, run):
-                time.sleep(OVERTAKEN_SECONDS)
-                played.airflow.answer(run, "wait_for_approval", "Reject")
+            for task in ("wait_for_approval", "wait_for_second_approval"):
+                if is_asked(played, run, task):
+                    time.sleep(OVERTAKEN_SECONDS)
+                    played.airflow.answer(run, task, "Reject")
         return not going_on
 
     wait_for(is_over, "trainings and promotions to end", 900)

@@ -14,7 +14,7 @@ SBOM ?= var/sbom.json
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status clean test test-unit faults dag-test dag-test-clean new-model check-model check-delivery replay-decisions \
-  bench check format lock docs schema sbom
+  release-show bench check format lock docs schema sbom
 
 help: ## What can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ check-model: $(VENV)/.ready ## All of a model's folder on a sample, in a minute,
 
 replay-decisions: $(VENV)/.ready ## The retraining policy's decisions, taken again: the same, and which today's model.yaml would change (MODEL=…)
 	@[ ! -e var/env ] || . var/env; $(BIN)/python -m include.jobs.replay_decisions --model "$(MODEL)"
+
+release-show: $(VENV)/.ready ## What a version is, who approved it, and whether each part of its release is that still (VERSION=3 MODEL=…)
+	@[ ! -e var/env ] || . var/env; $(BIN)/python -m include.jobs.release_show "$(VERSION)" --model "$(MODEL)"
 
 bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion|growth|parsing|promotion|retraining)
 	@$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)

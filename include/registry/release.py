@@ -138,6 +138,14 @@ def approved(spec: ModelSpec, lake: Lakehouse, version: Version) -> Release | No
     return next((found for digest in named[:1] for found in judged if found.digest == digest), None)
 
 
+def judged(spec: ModelSpec, lake: Lakehouse, version: Version) -> Release | None:
+    """The release of a version that its production gate judged last; None where it has judged none."""
+    made = decisions.history(
+        lake, spec.name, Kind.PRODUCTION_GATE, since=version.known_at, subject=registration.subject(version)
+    )
+    return read(max(made, key=lambda item: item.recorded_at, default=None))
+
+
 def sorted_out(changes: Sequence[Change], refusing: Collection[ReleasePart]) -> tuple[list[Change], list[Change]]:
     """Those that void an approval by the rule of model.yaml, and those that are said alone."""
     return [item for item in changes if item.part in refusing], [item for item in changes if item.part not in refusing]

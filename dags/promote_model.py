@@ -1,13 +1,15 @@
 """
-Takes a registered version through the gates into production, or says why not.
+Answers a request that a version go to Staging or Production: takes it through the gates, or says why not.
 
-**Runs when:** `candidate`: a version was registered; its number is the partition key. Or triggered with a number.
+**Runs when:** `candidate`: a version was registered; its number is the partition key. Or `collect_requests` has found
+that somebody asks for it in MLflow. Or triggered with `version`, `target` and `comment`.
 
 **Reads:** the version in the registry; the test rows of its training set; the version in production;
 `comparison_<model>`, which numbers the candidates.
 
 **Writes:** aliases, tags and the description in the registry, `alias_history`, a row in `comparison_<model>` if it is
-compared with production, a row in `decisions` for each gate, each answer, the approval, and what was done.
+compared with production, a row in `decisions` for the request, each gate, each answer of a person, the approval, what
+was done, and what became of the request.
 
 **Safe to re-run:** yes. Moving the alias is the one step that counts, and moving it twice changes nothing. A version
 that is compared again keeps its number, and so its alpha.
@@ -34,6 +36,7 @@ from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
 from include.orchestration.runs import model_run_of, note, version_of
+from include.orchestration.transitions import request_of, request_params
 
 
 def promote_model(model: str) -> None:
@@ -45,8 +48,18 @@ def promote_model(model: str) -> None:
         schedule=PartitionedAssetTimetable(assets=assets.candidate),
         doc_md=__doc__,
         render_template_as_native_obj=False,
+        params=request_params(),
     )
     def build() -> None:
+        @task
+        def record_request(**context) -> str:
+            from include.orchestration import notes
+            from include.registry import steps
+
+            asked = request_of(context)
+            note(context, notes.of_request(asked["target"], asked["requested_by"]))
+            return steps.record_request(model_run_of(context), version_of(context), **asked)
+
         @task.branch
         def check_staging_gate(**context) -> str:
             from include.orchestration import notes
@@ -63,6 +76,14 @@ def promote_model(model: str) -> None:
             return steps.move_to_staging(model_run_of(context), version_of(context))
 
         @task.branch
+        def choose_target(target: str) -> str:
+            return "keep_in_staging" if target == "Staging" else "check_production_gate"
+
+        @task
+        def keep_in_staging(**context) -> None:
+            note(context, "in Staging, as was asked")
+
+        @task.branch
         def check_production_gate(**context) -> str:
             from include.orchestration import notes
             from include.registry import gates, steps
@@ -75,7 +96,7 @@ def promote_model(model: str) -> None:
             return "wait_for_approval" if gates.asks_person(run.spec, run.settings) else "approve_automatically"
 
         question = {
-            "subject": f"Put version {{{{ dag_run.partition_key }}}} of {model} into production?",
+            "subject": f"Put version {{{{ dag_run.partition_key or params.version }}}} of {model} into production?",
             "approval": spec.approval,
             "approved": "promote_version",
             "rejected": "reject_candidate",
@@ -121,11 +142,23 @@ def promote_model(model: str) -> None:
             note(context, notes.of_drift_check(drifted))
             return drifted
 
-        staging_gate, production_gate = check_staging_gate(), check_production_gate()
-        automatic, promoted, rejected = approve_automatically(), promote_version(), reject_candidate()
+        @task(trigger_rule=TriggerRule.ALL_DONE)
+        def answer_request(**context) -> None:
+            from include.orchestration import notes
+            from include.registry import steps
 
-        staging_gate >> Label("passed") >> move_to_staging() >> production_gate
+            note(context, notes.of_answer(steps.answer_request(model_run_of(context), version_of(context))))
+
+        requested, staging_gate, production_gate = record_request(), check_staging_gate(), check_production_gate()
+        automatic, promoted, rejected = approve_automatically(), promote_version(), reject_candidate()
+        target, kept = choose_target(requested), keep_in_staging()
+
+        requested >> staging_gate
+        staging_gate >> Label("passed") >> move_to_staging() >> target
         staging_gate >> Label("failed") >> rejected
+        target >> Label("Production was asked for") >> production_gate
+        target >> Label("only Staging was asked for") >> kept
+        [kept, promoted, rejected] >> answer_request()
         announce_production(promoted)
         production_gate >> Label("passed, policy approves") >> automatic >> promoted
         production_gate >> Label("passed, a person approves") >> first

@@ -23,5 +23,7 @@ secret airflow_fernet_key "$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"
 secret airflow_api_secret_key "$(random 32)"
 secret airflow_jwt_secret "$(random 64)"
 secret mlflow_credentials "$(printf '[mlflow]\nmlflow_tracking_username = flightline\nmlflow_tracking_password = %s' "$(random 16)")"
+secret webhook_key "$(random 32)"
+secret webhook_encryption_key "$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"
 sed 's|^SECRETS_FOLDER=$|&./secrets|' .env.example >.env
 echo "Wrote .env and secrets/"

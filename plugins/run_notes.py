@@ -61,7 +61,8 @@ def _write(session: Any, dag_run: Any) -> None:
     ).all()
     if not said:
         return
-    about = dag_run.partition_key or (dag_run.conf or {}).get("partition")
+    given = dag_run.conf or {}
+    about = dag_run.partition_key or given.get("partition") or given.get("version")
     about = f"version {about}" if str(about).isdigit() else about
     text = in_markdown((f"{about}: " if about else "") + "; ".join(str(sentence) for sentence in said))
     note = former or DagRunNote("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -65,3 +66,9 @@ class Settings(BaseSettings):
                     fix="Run `make up`, then `. var/env`; or set it yourself",
                 )
         return settings
+
+
+def secret(variable: str) -> str:
+    """A secret: the value of a variable, or the content of the file that ``<variable>_FILE`` names; empty without."""
+    file = os.environ.get(f"{variable}_FILE")
+    return Path(file).read_text(encoding="utf-8").strip() if file else os.environ.get(variable, "")

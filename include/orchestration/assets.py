@@ -6,13 +6,17 @@ An event means that the data is audited or the version promoted, never that it w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetWatcher
+
+from include.orchestration.triggers import OpenRequests
 
 
 @dataclass(frozen=True)
 class ModelAssets:
-    """The assets of one model. Partition keys are days (``2025-01-31``) but for ``candidate``."""
+    """The assets of one model. Partition keys are days (``2025-01-31``) but for ``candidate``; ``transition_requested``
+    has none."""
 
     clean: Asset
     """Rows that passed the expectations. From ingest_batch and reprocess_quarantine, to build_features."""
@@ -34,13 +38,16 @@ class ModelAssets:
     """A training is wanted on the data known after a day. From monitor_model and request_training, to train_model."""
     candidate: Asset
     """A registered version, its number being the partition key. From train_model, to promote_model."""
+    transition_requested: Asset
+    """Somebody asks for a version in a stage, in MLflow. From MLflow's webhook, and a trigger that looks there every so
+    often, to collect_requests."""
     production: Asset
     """A version went into production. From promote_model and roll_back_model, to whoever serves it."""
 
 
 def assets_of(model: str) -> ModelAssets:
-    def asset(name: str, group: str) -> Asset:
-        return Asset(name=f"{model}.{name}", uri=f"flightline://{model}/{name}", group=group)
+    def asset(name: str, group: str, **more: Any) -> Asset:
+        return Asset(name=f"{model}.{name}", uri=f"flightline://{model}/{name}", group=group, **more)
 
     return ModelAssets(
         clean=asset("clean", "data"),
@@ -52,5 +59,8 @@ def assets_of(model: str) -> ModelAssets:
         reopened=asset("reopened", "decisions"),
         retraining_requested=asset("retraining_requested", "decisions"),
         candidate=asset("candidate", "models"),
+        transition_requested=asset(
+            "transition_requested", "models", watchers=[AssetWatcher(f"{model}.requests", OpenRequests(model))]
+        ),
         production=asset("production", "models"),
     )

@@ -19,6 +19,7 @@ from include.monitoring.policy import Verdict
 from include.registry import gates
 from include.registry.promotion import Transition
 from include.registry.steps import SmokeScore
+from include.registry.transition_request import TransitionAnswer, TransitionRequest
 from include.scoring.batch import Scored
 from include.training.tracking import RunRef
 
@@ -121,6 +122,25 @@ def of_candidate(run: Run, version: str, candidate: RunRef, suspected: str = "")
     return f"{said}; {suspected} nearly determine {run.spec.target} together" if suspected else said
 
 
+def of_requests(found: Sequence[TransitionRequest]) -> str:
+    """``version 3: Production, by Ada``, of each that waits in MLflow."""
+    if not found:
+        return "no request waits"
+    return _some([f"version {item.version}: {item.target}" + _by(item.requested_by) for item in found])
+
+
+def of_request(target: str, requested_by: str) -> str:
+    return f"wanted in {target}{_by(requested_by)}"
+
+
+def of_answer(answer: TransitionAnswer | None) -> str:
+    """``Production: rejected (threshold)``, or that there was no request."""
+    if answer is None:
+        return "no request was recorded"
+    why = _some([reason.removeprefix("check:").replace("_", " ") for reason in answer.reasons])
+    return f"{answer.target}: {answer.outcome.value} ({why})"
+
+
 def of_gate(verdict: gates.Verdict) -> str:
     """The gate's answer, with what its failed checks have found, and by which alpha the version was compared."""
     failed = "".join(f"; {check.name}: {check.detail.rstrip('.')}" for check in verdict.failed)
@@ -171,6 +191,10 @@ def of_move(moved: Transition) -> str:
 
 def _since_approval(changes: Sequence[str]) -> str:
     return f"; other than at its approval: {', '.join(changes)}" if changes else ""
+
+
+def _by(who: str) -> str:
+    return f", by {who}" if who else ""
 
 
 def _rows(rows: int, quarantined: int, reasons: Mapping[str, int], unlabelled: int = 0) -> str:

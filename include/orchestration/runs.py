@@ -93,19 +93,27 @@ def partition_of(context: Any) -> Partition:
 
 
 def version_of(context: Any) -> str:
-    """The model version that the run's partition stands for.
+    """The model version that the run is about: its partition key, or the parameter ``version``.
 
     Raises:
-        UsageError: the run was triggered without a version's number as its partition key.
+        UsageError: the run was triggered without a version's number, or with two.
     """
-    key = context["dag_run"].partition_key
-    if key is None or not str(key).isdigit():
+    run, dag_id = context["dag_run"], context["dag"].dag_id
+    key, asked = run.partition_key, (run.conf or {}).get("version")
+    if key and asked and str(key) != str(asked):
         raise UsageError(
-            f"the run's partition key is {repr(key) if key else 'empty'}, not a version's number",
-            where=context["dag"].dag_id,
-            fix="Trigger it with that of a registered version, such as 3 (form: Advanced Options, Partition Key)",
+            f"the run's partition key is {key!r}, its parameter version {asked!r}",
+            where=dag_id,
+            fix="Trigger it with one of them",
         )
-    return str(key)
+    found = key or asked
+    if found is None or not str(found).isdigit():
+        raise UsageError(
+            f"the run's version is {repr(found) if found else 'empty'}, not a version's number",
+            where=dag_id,
+            fix="Trigger it with that of a registered version, such as 3 (form: version)",
+        )
+    return str(found)
 
 
 def note(context: Any, sentence: str) -> None:

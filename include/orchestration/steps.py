@@ -101,6 +101,10 @@ STEPS: Mapping[str, Step] = {
     ),
     "registry.record_profile": Step((), reads_all=(TRAINING_SETS,), writes=(REFERENCE_PROFILES,)),
     "registry.name_versions": Step(("withdraw_batch.name_versions",), reads_all=(TRAINING_SETS,)),
+    "registry.request_transition": Step(()),
+    "registry.collect_requests": Step(("collect_requests.find_requests",), reads_all=(ALIAS_HISTORY,)),
+    "registry.record_request": Step(("promote_model.record_request",)),
+    "registry.answer_request": Step(("promote_model.answer_request",)),
     "registry.check_staging": Step(("promote_model.check_staging_gate",)),
     "registry.move_to_staging": Step(("promote_model.move_to_staging",)),
     "registry.check_production": Step(

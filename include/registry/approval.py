@@ -79,7 +79,7 @@ def said(policy: Approval, answer: Answer, reason: Reason | None) -> str:
 
 def requester(run: Run, version: Version) -> str | None:
     """The person who asked for the promotion: who started the run, where no request names another; None for none."""
-    requests = [item for item in _of(run, version) if item.kind == _REQUEST]
+    requests = [item for item in _of(run, version) if item.kind == Kind.TRANSITION_REQUEST]
     named = next((str(item.inputs["requester"]) for item in requests if item.inputs.get("requester")), run.person)
     return None if named in set(Actor) else named
 
@@ -130,9 +130,6 @@ def answers(run: Run, version: Version) -> list[tuple[str, Answer]]:
 def subject_of(version: Version, answer: Answer) -> str:
     """Of the decision on an answer: a person may answer twice in a run, and each answer is kept."""
     return f"{subject(version)}, answer at {answer.at.isoformat()}"
-
-
-_REQUEST = "transition_request"
 
 
 def _of(run: Run, version: Version) -> list[Decision]:

@@ -30,6 +30,7 @@ from include.registry import (
     registration,
     release,
     saved_dataset,
+    transition_request,
     versions,
     withdrawal,
 )
@@ -40,6 +41,7 @@ from include.registry.promotion import Transition
 from include.registry.rebuild import Rebuilt
 from include.registry.registration import subject
 from include.registry.release import Release
+from include.registry.transition_request import TransitionAnswer, TransitionRequest
 from include.registry.versions import Version
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
@@ -99,6 +101,82 @@ def name_versions(run: Run) -> list[str]:
     run.decide(Kind.TRAINING_WITHDRAWAL, Outcome.WITHDRAWN, [], inputs=inputs)
     withdrawal.name_all(run.spec, run.partition.key, found)
     return list(found)
+
+
+def request_transition(run: Run, version: str, target: str, comment: str = "", requested_by: str = "") -> None:
+    """Ask for a version in Staging or Production as a person does in MLflow: by tags, which `collect_requests` finds.
+
+    Raises:
+        UsageError: no such version, or such a stage that cannot be asked for.
+    """
+    found, stage = versions.get(run.spec, version), transition_request.stage_of(target)
+    if refused := transition_request.refusal(run.spec.name, stage):
+        raise UsageError(refused[1], where=run.spec.name)
+    transition_request.ask(run, found.version, stage, comment, requested_by)
+
+
+def collect_requests(run: Run) -> list[TransitionRequest]:
+    """The requests in MLflow that need a run of ``promote_model``. Those that need none are answered on the version."""
+    wanted = []
+    for request, version in transition_request.open_ones(run):
+        if answer := transition_request.answer_at_once(run, request, version):
+            asked = {"comment": request.comment, "requester": request.requested_by, "by_tag": True}
+            # Recorded first: once its tags are gone, a retry does not find the request again.
+            _record_answer(run, version, answer, asked)
+            _say_answer(run, version, answer, asked)
+        else:
+            wanted.append(request)
+    return wanted
+
+
+def record_request(
+    run: Run,
+    version: str,
+    target: str = transition_request.PRODUCTION,
+    comment: str = "",
+    requested_by: str = "",
+    by_tag: bool = False,
+) -> str:
+    """Record that a version is wanted in a stage; the stage.
+
+    Args:
+        requested_by: who asks; of a request by tag, who it says.
+        by_tag: whether it was made in MLflow, which does not tell by whom.
+
+    Raises:
+        UsageError: no such version.
+    """
+    found = versions.get(run.spec, version)
+    inputs = {"target": target, "requester": requested_by, "comment": comment, "by_tag": by_tag}
+    actor = Actor.PERSON if by_tag else requested_by or run.person
+    _decide(
+        run,
+        Kind.TRANSITION_REQUEST,
+        found,
+        Outcome.REQUEST_TRANSITION,
+        [Reason.ASKED_FOR],
+        actor=actor,
+        inputs=inputs,
+    )
+    log.info("Version %s is wanted in %s, by %s: %s", version, target, requested_by or actor, comment or "no comment")
+    return target
+
+
+def answer_request(run: Run, version: str) -> TransitionAnswer | None:
+    """Say on the version what became of the run's request, and take the request away; None where there is none.
+
+    A run that came to no answer says that, too: the request can be made again.
+    """
+    found = versions.find(run.spec, version)
+    request = transition_request.requested(run, found) if found else None
+    if found is None or request is None:
+        log.info("There is no request to answer: it was not recorded, or version %s is gone", version)
+        return None
+    answer = transition_request.answer_of(run, found, request.inputs["target"])
+    # In this order: `transition_request.open_ones` relies on it, and a retry finds the request in `decisions`.
+    _say_answer(run, found, answer, request.inputs)
+    _record_answer(run, found, answer, request.inputs)
+    return answer
 
 
 def check_staging(run: Run, version: str) -> Verdict:
@@ -544,6 +622,24 @@ def _record_move(
     changes = {"release_changes": moved.release_changes} if moved.release_changes else {}
     inputs = {"former": moved.former, **_said(comment), **changes}
     _decide(run, kind, version, outcome, [reason], at=at, actor=actor, inputs=inputs)
+
+
+def _say_answer(run: Run, version: Version, answer: TransitionAnswer, asked: Mapping[str, Any]) -> None:
+    """Say it on the version, and take the request away."""
+    decision_id = decisions.identity(run.spec.name, Kind.TRANSITION_ANSWER, subject(version), run.run_id)
+    by = asked["requester"] or ("a person" if asked["by_tag"] else "")
+    said = f"{answer.target}{f', asked for by {by},' if by else ''} is {answer.outcome.value.replace('_', ' ')} by "
+    said += f"{answer.actor}: {', '.join(answer.reasons)}" + (f" ({answer.comment})" if answer.comment else "")
+    tags = {transition_request.ANSWER: said, f"{transition_request.ANSWER}.decision": decision_id}
+    versions.note(run.spec, version.version, "Request", f"{said} (decision {decision_id})", tags)
+    if asked["by_tag"]:
+        transition_request.close(run, version.version, answer.target)
+    log.info("Version %s: %s", version.version, said)
+
+
+def _record_answer(run: Run, version: Version, answer: TransitionAnswer, asked: Mapping[str, Any]) -> None:
+    inputs = {"target": answer.target, "asked": dict(asked), "by_tag": asked["by_tag"], **_said(answer.comment)}
+    _decide(run, Kind.TRANSITION_ANSWER, version, answer.outcome, answer.reasons, actor=answer.actor, inputs=inputs)
 
 
 def _data_time(run: Run, version: Version) -> datetime:

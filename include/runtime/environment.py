@@ -21,13 +21,15 @@ from cryptography.fernet import Fernet
 from include.core.errors import StackError
 from include.core.listeners import MLFLOW_AUTH
 from include.core.settings import PROJECT_ROOT
-from include.runtime.tracking_server import USER
+from include.runtime.tracking_server import USER, WEBHOOK_PATH
 
 SECRETS: Mapping[str, Callable[[], str]] = {
     "fernet_key": lambda: Fernet.generate_key().decode(),
     "secret_key": partial(secrets.token_hex, 32),
     "jwt_secret": partial(secrets.token_hex, 64),
     "mlflow_password": partial(secrets.token_urlsafe, 16),
+    "webhook_key": partial(secrets.token_urlsafe, 32),
+    "webhook_encryption_key": lambda: Fernet.generate_key().decode(),
 }
 """What is made once for an installation, and how."""
 AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -124,6 +126,12 @@ class Environment:
             "MLFLOW_BACKEND_STORE_URI": self.database("mlflow"),
             "MLFLOW_AUTH_CONFIG_PATH": str(self.home / "mlflow-auth.ini"),
             "MLFLOW_TRACKING_PASSWORD": self.secrets["mlflow_password"],
+            "FLIGHTLINE_WEBHOOK_ENCRYPTION_KEY": self.secrets["webhook_encryption_key"],
+            # Airflow, on this machine, is whom it tells of requests.
+            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+            "FLIGHTLINE_WEBHOOK_KEY": self.secrets["webhook_key"],
+            "FLIGHTLINE_WEBHOOK_URL": self.url("airflow") + WEBHOOK_PATH,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
 
@@ -188,13 +196,15 @@ class Environment:
     def _logging_in(self, process: str) -> dict[str, str]:
         """The scheduler signs what tasks show to the API server, which signs people's sessions besides.
 
-        Its tasks log in to MLflow: by variables, which no page of Airflow shows, and no task prints.
+        Its tasks, and the triggers that look for requests, log in to MLflow: by variables, which no page of Airflow
+        shows, and no task prints. What MLflow tells the API server is signed.
         """
         signing = {
             "AIRFLOW__API_AUTH__JWT_SECRET": (self.secrets["jwt_secret"], ("api-server", "scheduler", "shell")),
             "AIRFLOW__API__SECRET_KEY": (self.secrets["secret_key"], ("api-server", "shell")),
-            "MLFLOW_TRACKING_USERNAME": (USER, ("scheduler", "shell")),
-            "MLFLOW_TRACKING_PASSWORD": (self.secrets["mlflow_password"], ("scheduler", "shell")),
-            "MLFLOW_TRACKING_AUTH": (MLFLOW_AUTH, ("scheduler",)),  # a shell's own Python does not know it
+            "MLFLOW_TRACKING_USERNAME": (USER, ("scheduler", "triggerer", "shell")),
+            "MLFLOW_TRACKING_PASSWORD": (self.secrets["mlflow_password"], ("scheduler", "triggerer", "shell")),
+            "FLIGHTLINE_WEBHOOK_KEY": (self.secrets["webhook_key"], ("api-server",)),
+            "MLFLOW_TRACKING_AUTH": (MLFLOW_AUTH, ("scheduler", "triggerer")),  # a shell's own Python does not know it
         }
         return {name: value for name, (value, users) in signing.items() if process in users}

@@ -46,13 +46,14 @@ class ApprovalBranchOperator(HITLBranchOperator):
             response_timeout=approval.times_out_after,
             execution_timeout=approval.times_out_after + SPARE,  # it waits for a person
             params={
+                **kwargs.pop("params", {}),  # the DAG's, which the form leaves out
                 "comment": Param(
                     None,
                     source="task",
                     type=["null", "string"],
                     maxLength=1000,
                     description="Why; kept in the decisions.",
-                )
+                ),
             },
             **kwargs,
         )

@@ -52,7 +52,12 @@ LOCAL_ONLY = {
     "PYTHONUNBUFFERED",  # Airflow's image sets it
     "MLFLOW_TRACKING_AUTH",  # looks who listens on the loopback address: here servers are other hosts
 }
-OF_THE_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_AUTH_CONFIG_PATH"}
+OF_THE_SERVER = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION",
+    "MLFLOW_AUTH_CONFIG_PATH",
+    "MLFLOW_WEBHOOK_ALLOWED_SCHEMES",
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS",
+}
 LOG_IN = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
 """A file here."""
 FEATURES = {"FLIGHTLINE_FEAST_REGISTRY", "FLIGHTLINE_FEAST_ONLINE_STORE"}
@@ -67,7 +72,9 @@ HOLDERS = {
     "airflow_fernet_key": set(AIRFLOW) - {"airflow-worker"},  # tasks get connections from the API server
     "airflow_api_secret_key": {"airflow-apiserver"},
     "airflow_jwt_secret": {"airflow-apiserver", "airflow-scheduler"},
-    "mlflow_credentials": {"mlflow", "airflow-worker"},
+    "mlflow_credentials": {"mlflow", "airflow-worker", "airflow-triggerer"},
+    "webhook_key": {"mlflow", "airflow-apiserver"},
+    "webhook_encryption_key": {"mlflow"},
 }
 """Who reads the file of each secret."""
 IMAGE_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -265,7 +272,7 @@ def test_services_wait_for_what_they_need() -> None:
 def test_what_the_local_stack_gives_a_process_it_has_here_too(service: str, process: str) -> None:
     files = LOG_IN | ({"AIRFLOW__CORE__FERNET_KEY"} if service in ("airflow-worker", "airflow-init") else set())
     elsewhere = {"airflow-scheduler": FEATURES, "airflow-worker": SIGNING}.get(service, set())
-    here = {name.removesuffix("_CMD") for name in environment(service)}
+    here = {name.removesuffix(by) for name in environment(service) for by in ("_CMD", "_FILE", "")}
     assert local_variables(process) - LOCAL_ONLY - files - elsewhere - here == set()
 
 
@@ -298,7 +305,7 @@ def test_airflow_reads_its_secrets_from_their_files(service: str, made: Path) ->
     texts["broker_url"] = f"redis://:{(made / 'redis_password').read_text()}@redis:6379/0"
     assert found == {option: texts[option] for option in found}
     read = {secret for command in commands.values() for secret in re.findall(r"/run/secrets/(\w+)", command)}
-    assert read == set(secrets_of(service).values()) - {"feast_db", "mlflow_credentials"}
+    assert read == set(secrets_of(service).values()) - {"feast_db", "mlflow_credentials", "webhook_key"}
 
 
 def password_of(made: Path, database: str) -> str:

@@ -67,6 +67,17 @@ def test_a_key_is_a_partition_or_a_version() -> None:
     assert runs.version_of(context("promote_model", "3")) == "3"
 
 
+def test_a_version_is_the_key_or_that_of_the_form_and_not_two() -> None:
+    asked = context("promote_model", None)
+    asked["dag_run"].conf = {"version": 3}
+    assert runs.version_of(asked) == "3"
+    asked["dag_run"].partition_key = "3"
+    assert runs.version_of(asked) == "3"
+    asked["dag_run"].partition_key = "4"
+    with pytest.raises(UsageError, match="partition key is '4', its parameter version 3"):
+        runs.version_of(asked)
+
+
 def test_a_partition_can_be_asked_for_in_the_form() -> None:
     assert runs.partition_of(context("reprocess_quarantine", None, "2025-01-02")).key == "2025-01-02"
     assert runs.key_of(context("reprocess_quarantine", "2025-01-02", "2025-01-02")) == "2025-01-02"

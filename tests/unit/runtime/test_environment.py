@@ -11,7 +11,9 @@ from include.runtime.environment import AIRFLOW, SECRETS, Environment, of_work
 
 PROCESSES = ("mlflow", "feast-ui", *AIRFLOW)
 HOLDERS = {
-    "the-mlflow-password": {"mlflow", "scheduler"},
+    "the-mlflow-password": {"mlflow", "scheduler", "triggerer"},
+    "the-webhook-key": {"mlflow", "api-server"},
+    "the-webhook-encryption-key": {"mlflow"},
     "the-fernet-key": {*AIRFLOW},
     "the-jwt-secret": {"api-server", "scheduler"},
     "the-secret-key": {"api-server"},

@@ -14,7 +14,7 @@ SBOM ?= var/sbom.json
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status clean test test-unit faults dag-test dag-test-clean new-model check-model check-delivery replay-decisions \
-  release-show bench check format lock docs schema sbom
+  release-show production-history bench check format lock docs schema sbom
 
 help: ## What can be run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,9 @@ new-model: $(VENV)/.ready ## Draft a model's folder from a file (NAME=sales DATA
 
 check-model: $(VENV)/.ready ## All of a model's folder on a sample, in a minute, without a stack (NAME=sales DATA=sales.csv TIME=…)
 	@$(BIN)/python -m include.scaffold check "$(or $(NAME),$(MODEL))" --data "$(DATA)" --time "$(TIME)"
+
+production-history: $(VENV)/.ready ## Which version was in production, from when to when, and by whom (MODEL=… AT=2026-11-22T10:00)
+	@[ ! -e var/env ] || . var/env; $(BIN)/python -m include.jobs.production_history --model "$(MODEL)" --at "$(AT)"
 
 replay-decisions: $(VENV)/.ready ## The retraining policy's decisions, taken again: the same, and which today's model.yaml would change (MODEL=…)
 	@[ ! -e var/env ] || . var/env; $(BIN)/python -m include.jobs.replay_decisions --model "$(MODEL)"

@@ -1,6 +1,10 @@
 """
 Measures drift, faults and performance of what was served for a partition, and decides what follows from them.
 
+While a version is on probation (`probation` in model.yaml), its labelled windows are held against what the version
+before it predicts for the same rows; one that is surely worse is rolled back here, if the rule says so, and else that
+is recorded.
+
 **Runs when:** a partition's `predictions` are there (drift alone), again when its `labels` are, or when it is
 `reopened` (a window that it was decided by has changed, or a partition that its own is made of); or backfilled over a
 range.
@@ -9,7 +13,8 @@ range.
 `monitoring.window` says; training set and reference profile of the version that was served; the profiles of the
 window's batches and of those that version was trained on; the last windows and requests.
 
-**Writes:** that partition of `metrics_<model>`, and a row in `decisions` (the run's tab *Report*). Where model.yaml has
+**Writes:** that partition of `metrics_<model>`, and a row in `decisions` (the run's tab *Report*); for probation one
+more, the tags `gain.promised` and `gain.delivered` of the version, and what a roll-back writes. Where model.yaml has
 `notify`, an incident and its recovery are told, once each, and that they were is a row, too.
 
 **Safe to re-run:** yes, in any order. The same tables give the same metrics and the same branch. A window that comes
@@ -29,10 +34,11 @@ from dataclasses import asdict
 
 from airflow.sdk import Label, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from flightline.notices import IncidentNotice
+from flightline.notices import IncidentNotice, Notice
 from flightline.timetables import EachAssetPartition
 
 from include.core import catalogue
+from include.core.notification import Occasion
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults, each_partition
@@ -57,6 +63,29 @@ def monitor_model(model: str) -> None:
             if started_by(context) == {assets.reopened.name} and spec.monitoring.window.partitions == 1:
                 raise AirflowSkipException("Nothing of this window has changed; it is decided on again")
             return asdict(steps.measure_window(run_of(context)))
+
+        @task.branch(trigger_rule="none_failed")
+        def judge_probation(**context) -> str:
+            from include.monitoring import steps
+
+            found = steps.judge_probation(run_of(context))
+            if found.said:
+                note(context, found.said)
+            return found.branch
+
+        @task
+        def leave_to_probation() -> None:
+            print("The version that served this window was rolled back because of it: the policy does not act on it.")
+
+        @task(outlets=[assets.production], on_success_callback=Notice(Occasion.ROLLED_BACK))
+        def roll_back_version(**context) -> None:
+            from include.monitoring import steps
+            from include.orchestration import notes
+
+            moved = steps.end_probation(run_of(context))
+            if moved is None or not moved.changed:
+                raise AirflowSkipException("Another run has rolled back, or a version was promoted since")
+            note(context, notes.of_move(moved))
 
         @task.branch(trigger_rule="none_failed", on_success_callback=IncidentNotice())
         def decide(**context) -> str:
@@ -98,8 +127,11 @@ def monitor_model(model: str) -> None:
             emit_each(context, outlet_events[assets.reopened], outdated, "decided on again")
             return outdated
 
-        decision = decide()
-        measure_window() >> [decision, reopen_windows()]
+        judged, decision = judge_probation(), decide()
+        measure_window() >> [judged, reopen_windows()]
+        judged >> Label("not surely worse than before") >> decision
+        judged >> Label("surely worse") >> roll_back_version()
+        judged >> Label("answered before") >> leave_to_probation()
         decision >> Label("no harm, no drift") >> no_action()
         decision >> Label("drift, no harm (yet)") >> record_drift()
         decision >> Label("harm and drift") >> request_retraining()

@@ -1,26 +1,33 @@
 """
-Puts an earlier version back into production, after it has scored rows of its training set.
+Puts an earlier version back into production, after it has scored test rows and recent rows.
 
-**Runs when:** by hand. A dry run by default: it scores and says what would change.
+**Runs when:** by hand. A dry run by default: it scores and says what would change. The version is the one that was in
+production before, unless another is named. For real a comment is required; where no version is named, a person is
+offered those that served, the one before first (tab *Required Actions*). Who names it, as by REST, is not asked.
+`monitor_model` goes back by itself where probation says so (`probation` in model.yaml).
 
-**Reads:** the version in the registry, the test rows of its training set.
+**Reads:** the version in the registry, the test rows of its training set; the newest features, and the newest served
+rows that have labels, on which it stands beside the version in production; `alias_history`.
 
 **Writes:** (no dry run) the alias `production`, the tag `stage`, `alias_history`, a row in `decisions`; of a
 refusal that row alone.
 
-**Safe to re-run:** yes.
+**Safe to re-run:** yes. What monitoring compares a window with is the profile of the version that served it: that moves
+with the alias.
 
-**When it fails:** the version does not exist, was never promoted, does not predict, is not what was registered, or
-not what was approved; nothing has changed then.
+**When it fails:** no comment was given, the version does not exist, was never promoted, does not predict, lacks a
+feature of today, is not what was registered, or not what was approved; nothing has changed then.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import timedelta
 
-from airflow.sdk import Label, Param, dag, task
+from airflow.sdk import Label, Param, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 from flightline.notices import Notice
+from flightline.version_choice import VersionChoiceOperator
 
 from include.core import catalogue
 from include.core.notification import Occasion
@@ -39,18 +46,43 @@ def roll_back_model(model: str) -> None:
         doc_md=__doc__,
         params={
             "version": Param(
-                type="integer", minimum=1, maximum=MOST, description="Number of the version to go back to."
+                None,
+                type=["null", "integer"],
+                minimum=1,
+                maximum=MOST,
+                description="Number of the version to go back to. Empty: the one before; for real you are asked.",
             ),
-            "comment": Param(None, type=["null", "string"], description="Why; kept in the decisions."),
+            "comment": Param(None, type=["null", "string"], description="Why: for real it is required, and kept."),
             "dry_run": Param(True, type="boolean", description="Only say what would change."),
         },
     )
     def build() -> None:
-        @task
+        @task.branch
+        def choose_target(params: dict, **context) -> str:
+            from include.registry import steps
+
+            if params["dry_run"]:
+                return "smoke_score"
+            named = _named(params)
+            steps.require_roll_back(model_run_of(context), params["comment"] or "", named)
+            return "smoke_score" if named else "ask_for_version"
+
+        ask_for_version = VersionChoiceOperator(
+            task_id="ask_for_version",
+            subject=f"Which version of {model} goes back into production?",
+            body="Now in production, and before it, are listed in the log of choose_target. {{ params.comment }}",
+            response_timeout=timedelta(days=1),
+            execution_timeout=timedelta(days=2),  # it waits for a person
+        )
+
+        def answered(context, key: str = "return_value") -> str | None:
+            return context["ti"].xcom_pull(task_ids="ask_for_version", key=key)
+
+        @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
         def smoke_score(params: dict, **context) -> dict:
             from include.registry import steps
 
-            return asdict(steps.smoke_score(model_run_of(context), str(params["version"])))
+            return asdict(steps.smoke_score(model_run_of(context), answered(context) or _named(params)))
 
         @task.branch
         def choose_action(params: dict) -> str:
@@ -59,18 +91,21 @@ def roll_back_model(model: str) -> None:
         @task
         def report_only(found: dict, **context) -> None:
             from include.orchestration import notes
-            from include.registry.steps import SmokeScore
+            from include.registry import smoke, steps, tenures
 
-            said = notes.of_dry_run(spec, SmokeScore(**found))
+            said = notes.of_dry_run(spec, smoke.restored(found))
             note(context, said)
             print(f"{said}. Run it again with dry_run off to go back.")
+            print(tenures.told(spec, steps.list_production(model_run_of(context))))
 
         @task(on_success_callback=Notice(Occasion.ROLLED_BACK))
-        def roll_back(params: dict, **context) -> dict:
+        def roll_back(found: dict, params: dict, **context) -> dict:
             from include.orchestration import notes
             from include.registry import steps
 
-            moved = steps.roll_back(model_run_of(context), str(params["version"]), comment=params["comment"] or "")
+            run = model_run_of(context)
+            run = replace(run, person=answered(context, "chosen_by") or run.person)
+            moved = steps.roll_back(run, found["version"], params["comment"] or "")
             note(context, notes.of_move(moved))
             return asdict(moved)
 
@@ -79,13 +114,20 @@ def roll_back_model(model: str) -> None:
             if not moved["changed"]:
                 raise AirflowSkipException(f"Nothing changed: version {moved['version']} is in production.")
 
-        found, action, rolled_back = smoke_score(), choose_action(), roll_back()
+        target, found, action = choose_target(), smoke_score(), choose_action()
+        rolled_back = roll_back(found)
+        target >> Label("a dry run, or a version is named") >> found
+        target >> Label("for real, and none is named") >> ask_for_version >> found
         found >> action
         action >> Label("dry run") >> report_only(found)
         action >> Label("for real") >> rolled_back
         announce_production(rolled_back)
 
     build()
+
+
+def _named(params: dict) -> str | None:
+    return str(params["version"]) if params["version"] else None
 
 
 for model in models.valid():

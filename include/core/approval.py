@@ -20,6 +20,9 @@ class Approval(Section):
 
     dev: Literal["automatic", "person"]
     prod: Literal["automatic", "person"]
+    alias_moved: Literal["put_back", "adopt"] = "put_back"
+    """What becomes of the alias ``production`` that somebody moved in MLflow. ``put_back``: that run is red once.
+    ``adopt``: the version goes into production, if it has been there or passed its gates; else it is put back."""
     approvers: tuple[User, ...] = ()
     """The users of Airflow who may answer, by name. By default whoever may answer there."""
     persons: Literal[1, 2] = 1

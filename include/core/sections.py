@@ -250,6 +250,19 @@ class Gates(Section):
     production: tuple[GateCheck, ...] = Field(min_length=1)
 
 
+class Probation(Section):
+    """How a new version is held against the one before it, on the rows that it serves."""
+
+    windows: int = Field(default=3, ge=0)
+    """Its first labelled windows so many; 0 for no probation."""
+    alpha: Part = 0.05
+    """The chance that a version is called worse that is not, over all looks at these windows."""
+    margin: float = Field(default=0.0, ge=0)
+    """What the version before has to be surely better by, in the metric's unit."""
+    roll_back: bool = False
+    """Whether a version that is surely worse is rolled back by itself; else that is recorded alone."""
+
+
 class DriftRule(Section):
     """How columns of one kind are tested."""
 

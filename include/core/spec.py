@@ -25,6 +25,7 @@ from include.core.sections import (
     Ingestion,
     Monitoring,
     Name,
+    Probation,
     Replay,
     Section,
     Task,
@@ -60,6 +61,7 @@ class ModelSpec(Section):
     training: Training
     gates: Gates
     approval: Approval
+    probation: Probation = Probation()
     monitoring: Monitoring
     notify: tuple[Notification, ...] = ()
     """Who is told what happens to the model; nobody by default."""

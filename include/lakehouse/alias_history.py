@@ -1,4 +1,4 @@
-"""Which version was in production, from when to when: periods without gap or overlap.
+"""Which version was in production, from when to when, and by whom: periods without gap or overlap.
 
 A period begins when it was begun, by the clock. Beside it stands the time of the model: the moment whose data the
 version knew. Who asks for a partition of the past asks in that time: a replayed source lives years before the clock.
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
+from include.lakehouse.decisions import Kind
 from include.lakehouse.schemas import ALIAS_HISTORY
 from include.lakehouse.tables import Lakehouse
 
@@ -34,6 +35,10 @@ class AliasPeriod:
     model_time: datetime
     """The moment whose data the version knew, UTC."""
     decision_id: str
+    kind: str | None = None
+    """Of the decision that began it; None of a period from before this was kept."""
+    actor: str | None = None
+    """Who began it, by name; None as above."""
 
 
 def periods(lake: Lakehouse, model: str, alias: str = PRODUCTION) -> list[AliasPeriod]:
@@ -45,6 +50,21 @@ def periods(lake: Lakehouse, model: str, alias: str = PRODUCTION) -> list[AliasP
 def current(lake: Lakehouse, model: str, alias: str = PRODUCTION) -> AliasPeriod | None:
     """The period that has not ended."""
     return next((period for period in periods(lake, model, alias) if period.valid_to is None), None)
+
+
+def former(lake: Lakehouse, model: str, alias: str = PRODUCTION) -> AliasPeriod | None:
+    """The last period of the version that a roll-back goes to where none is named; None where there is none.
+
+    A version that was rolled back from is none, nor is one that a roll-back went past.
+    """
+    kept: list[AliasPeriod] = []
+    for period in periods(lake, model, alias):
+        versions = [each.version for each in kept]
+        if period.kind == Kind.ROLL_BACK and period.version in versions:
+            kept = kept[: len(versions) - 1 - versions[::-1].index(period.version)]
+        kept.append(period)
+    others = [period for period in kept[:-1] if period.version != kept[-1].version]
+    return others[-1] if others else None
 
 
 def as_of(lake: Lakehouse, model: str, at: datetime, alias: str = PRODUCTION) -> AliasPeriod | None:
@@ -60,6 +80,8 @@ def begin(
     *,
     model_time: datetime,
     decision_id: str,
+    kind: str | None = None,
+    actor: str | None = None,
     at: datetime | None = None,
     alias: str = PRODUCTION,
     require: Callable[[AliasPeriod | None], None] = lambda running: None,
@@ -71,6 +93,8 @@ def begin(
 
     Args:
         model_time: the moment whose data the version knew; in any order, also before the running period's.
+        kind: of the decision that begins it.
+        actor: who begins it, by name.
         at: now by default.
         require: raises where the period that runs then, if any, is not to end; asked again if another writer is first.
 
@@ -91,7 +115,7 @@ def begin(
         require(running)
         moment = max(asked, running.valid_from + _TICK) if running else asked
         ended = [replace(period, valid_to=moment) if period is running else period for period in known]
-        begun = AliasPeriod(spec.name, alias, version, moment, None, model_time, decision_id)
+        begun = AliasPeriod(spec.name, alias, version, moment, None, model_time, decision_id, kind, actor)
         return pa.Table.from_pylist([asdict(period) for period in [*ended, begun]], schema=table.schema)
 
     lake.update(table, {"model": spec.name}, with_period)

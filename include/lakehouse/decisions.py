@@ -51,6 +51,7 @@ class Kind(StrEnum):
     ALIAS_CHECK = "alias_check"
     RELEASE_CHECK = "release_check"
     SCORING = "scoring"
+    PROBATION = "probation"
     RETRAINING_POLICY = "retraining_policy"
     INCIDENT_NOTICE = "incident_notice"
 
@@ -85,6 +86,8 @@ class Outcome(StrEnum):
     NOTHING_TO_COMPARE = "nothing_to_compare"
     ROLLED_BACK = "rolled_back"
     PUT_BACK = "put_back"
+    ADOPTED = "adopted"
+    COMPLETED = "completed"
     REFUSED = "refused"
     SCORE_ROWS = "score_rows"
     SKIP_SCORING = "skip_scoring"
@@ -105,6 +108,7 @@ class Actor(StrEnum):
     GATE = "gate"
     PERSON = "person"
     SCHEDULE_OR_PERSON = "schedule_or_person"
+    SOMEBODY_IN_MLFLOW = "somebody in MLflow"
 
 
 class Reason(StrEnum):
@@ -222,10 +226,16 @@ class Reason(StrEnum):
     RUN_FAILED = "run_failed"
     ALIAS_MOVED = "alias_moved"
     ALIAS_UNKNOWN = "alias_unknown"
+    HALF_DONE = "half_done"
     VERSION_DELETED = "version_deleted"
     NOT_AS_REGISTERED = "not_as_registered"
     DRIFTED = "drifted"
     ASKED_FOR = "asked_for"
+    # a version on probation
+    SURELY_WORSE = "surely_worse"
+    NOT_SURELY_WORSE = "not_surely_worse"
+    MORE_WINDOWS = "more_windows"
+    NOT_COMPARABLE = "not_comparable"
     # which version scores a partition
     SERVED_BEFORE = "served_before"
     IN_PRODUCTION = "in_production"

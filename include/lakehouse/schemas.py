@@ -415,12 +415,15 @@ ALIAS_HISTORY = Table(
         valid_to=TIMESTAMP,
         model_time=TIMESTAMP,
         decision_id=_TEXT,
+        kind=_TEXT,
+        actor=_TEXT,
     ),
     _named("model", "alias", "version", "valid_from"),
     ("model",),
-    writer="registry.promote, registry.roll_back",
+    writer="registry.promote, registry.roll_back, monitoring.end_probation, scoring.choose_version",
     promise="Periods of the clock without gap or overlap, in which an alias named a version; valid_to is null in the "
-    "running one. model_time is the moment whose data the version knew.",
+    "running one. model_time is the moment whose data the version knew; kind and actor are what began the period, and "
+    "who.",
     retention_days=365,
     shared=True,
 )

@@ -53,7 +53,7 @@ def outdated(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> list[Par
     """
     count = spec.monitoring.retraining.of_windows - 1
     found = _made_of_others(spec, lake, partition)
-    for item in _labelled_windows_after(spec, lake, partition, count):
+    for item in labelled_windows_from(spec, lake, partition.shift(1), count):
         decided = decisions.history(lake, spec.name, Kind.RETRAINING_POLICY, subject=item.partition.key)
         last = max(decided, key=lambda decision: decision.recorded_at, default=None)
         there = looked_back(labelled_windows(spec, lake, item.partition, count))
@@ -80,14 +80,21 @@ def _made_of_others(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> l
     return found
 
 
-def _labelled_windows_after(spec: ModelSpec, lake: Lakehouse, partition: Partition, count: int) -> list[WindowMetrics]:
-    """The next labelled windows, oldest first: at most ``count``, among the next partitions of which there are any."""
-    keys = sorted(key for key in lake.rows_by_partition(METRICS.of(spec)) if key > partition.key)[: LOOK_BACK * count]
+def labelled_windows_from(
+    spec: ModelSpec, lake: Lakehouse, first: Partition, count: int, *, version: str | None = None
+) -> list[WindowMetrics]:
+    """The labelled windows without a fault from one on, oldest first: at most ``count``, among the next partitions.
+
+    Args:
+        version: only those that it served.
+    """
+    keys = sorted(key for key in lake.rows_by_partition(METRICS.of(spec)) if key >= first.key)[: LOOK_BACK * count]
     found: list[WindowMetrics] = []
     step = count
     while len(found) < count and keys:
-        first, last = (Partition.parse(key, spec.grain) for key in (keys[0], keys[:step][-1]))
-        found += [item for item in windows.read(spec, lake, first, last) if counts(item)]
+        start, last = (Partition.parse(key, spec.grain) for key in (keys[0], keys[:step][-1]))
+        read = windows.read(spec, lake, start, last)
+        found += [item for item in read if counts(item) and version in (None, item.version)]
         keys, step = keys[step:], 2 * step
     return found[:count]
 

@@ -14,6 +14,7 @@ from include.core.sections import Task
 from include.core.spec import ModelSpec
 from include.evaluation import interval, metrics
 from include.evaluation.metrics import Floats
+from include.lakehouse import served_features
 from include.lakehouse.schemas import ARRIVED_AT, LABELS, PARTITION, PREDICTION
 from include.lakehouse.selection import between
 from include.lakehouse.tables import Lakehouse
@@ -70,7 +71,7 @@ def measure(
     if labels is None or reference is None:
         return Performance(counts, None)
     known = labels.to_pandas()
-    refuse_repeated(spec, known, LABELS.of(spec).name)
+    served_features.refuse_repeated(spec, known, LABELS.of(spec).name)
     joined = predictions.merge(known.dropna(subset=spec.target), on=[PARTITION, *spec.entity.keys])
     if not joined[PARTITION].eq(partition.key).any():
         return Performance(counts, None)
@@ -104,18 +105,3 @@ def _values(spec: ModelSpec, y: Floats, p: Floats, n_features: int) -> dict[str,
         if np.isfinite(value):
             values[name] = float(value)
     return values
-
-
-def refuse_repeated(spec: ModelSpec, rows: pd.DataFrame, table: str) -> None:
-    """Refuse rows of which two of one partition have the same key.
-
-    Raises:
-        DataError: naming the table, and how many.
-    """
-    repeated = rows[rows.duplicated([PARTITION, *spec.entity.keys])]
-    if len(repeated):
-        raise DataError(
-            f"{len(repeated)} rows repeat a value of {', '.join(spec.entity.keys)}",
-            where=f"{table}, {', '.join(sorted(repeated[PARTITION].unique()))}",
-            fix="Re-run the DAG that writes that partition",
-        )

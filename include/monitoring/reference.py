@@ -10,13 +10,10 @@ from include.core.spec import ModelSpec
 from include.features.fitted_categories import Categories
 from include.lakehouse import reference_profiles
 from include.lakehouse.reference_profiles import Floats
-from include.lakehouse.schemas import PARTITION, PREDICTION, RESIDUAL, SPLIT, WORKING
+from include.lakehouse.schemas import PARTITION, PREDICTION, RESIDUAL, SPLIT
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions
-from include.training import training_set
-
-SEEN = f"{WORKING}seen"
-FITTED_PARTS = ("train", "validation")
+from include.training import fitted_rows, training_set
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,7 @@ class Reference:
 
     def was_fitted_to(self, rows: pd.DataFrame) -> pd.Series:
         """Of rows with the entity's key and partition: whether the version has seen their labels."""
-        named = list(self.fitted.columns)
-        near = self.fitted[self.fitted[PARTITION].isin(rows[PARTITION].unique())]
-        matched = rows[named].merge(near, on=named, how="left", indicator=SEEN)
-        return pd.Series(matched[SEEN].eq("both").to_numpy(), index=rows.index)
+        return fitted_rows.among(self.fitted, rows)
 
 
 def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
@@ -77,5 +71,5 @@ def load(spec: ModelSpec, lake: Lakehouse, version: str) -> Reference:
         predictions=profile.quantiles[PREDICTION],
         residuals=profile.quantiles[RESIDUAL],
         partitions=tuple(sorted(rows[PARTITION].unique())),
-        fitted=rows.loc[rows[SPLIT].isin(FITTED_PARTS), named],
+        fitted=fitted_rows.of(spec, rows),
     )

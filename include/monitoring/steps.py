@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 import pyarrow as pa
 
@@ -16,9 +18,12 @@ from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import LABELS, MODEL_VERSION, PREDICTIONS
 from include.lakehouse.windows import Content, WindowMetrics
-from include.monitoring import faults, history, policy, reference, replay, report, window
+from include.monitoring import faults, history, policy, probation, reference, replay, report, window
 from include.monitoring.policy import Verdict
 from include.monitoring.window import Measured
+from include.registry import smoke
+from include.registry import steps as registry
+from include.registry.promotion import Transition
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,16 @@ log = logging.getLogger(__name__)
 class RootCauseAlert(FlightlineError):
     """A person has to look: a mistake upstream, or performance that fell though no feature drifted and the rows teach
     nothing better."""
+
+
+@dataclass(frozen=True)
+class Probation:
+    """What probation says of a window."""
+
+    branch: Literal["decide", "roll_back_version", "leave_to_probation"]
+    """Of `monitor_model`: the task that follows."""
+    said: str
+    """For the note of the run; empty where there is nothing to say."""
 
 
 def measure_window(run: Run) -> WindowMetrics:
@@ -95,6 +110,56 @@ def decide(run: Run) -> Verdict:
         if (now := look()) == seen:
             return verdict
         seen = now
+
+
+def judge_probation(run: Run) -> Probation:
+    """Hold the version in production against the one before it, by the labelled windows that are there; record it.
+
+    Raises:
+        UsageError: there is no batch of the partition, nor labels.
+    """
+    run.require_batch(LABELS, PREDICTIONS)
+    trial = probation.current(run)
+    verdict = probation.judge(run, trial) if trial else None
+    if trial and verdict and verdict.rolls_back:
+        return Probation("roll_back_version", probation.told(run.spec, verdict))
+    if before := probation.answered(run, _current(run)):
+        said = f"probation has answered this window: version {before.version} was rolled back to {before.former}"
+        log.info(said)
+        return Probation("leave_to_probation", said)
+    return Probation("decide", probation.told(run.spec, verdict) if verdict else "")
+
+
+def end_probation(run: Run) -> Transition | None:
+    """Put the version back into production that was there before one that failed probation.
+
+    Returns:
+        What was done; None where nothing is to be done any more: another run did it, or a promotion came first.
+
+    Raises:
+        DataError: the version that was there before does not predict, or is gone.
+    """
+    trial = probation.current(run)
+    verdict = probation.judge(run, trial) if trial else None
+    if trial is None or verdict is None or not verdict.rolls_back:
+        return None
+    smoke.score(run.spec, run.lake, trial.former)
+
+    def require(running: str | None) -> None:
+        now = alias_history.current(run.lake, run.spec.name)
+        if now is None or now.decision_id != trial.period.decision_id:
+            raise _Replaced
+
+    comment = f"probation: {probation.told(run.spec, verdict)}"
+    try:
+        return registry.go_back(run, trial.former, Reason.SURELY_WORSE, comment, actor=Actor.POLICY, require=require)
+    except _Replaced:
+        log.info("Version %s is in production no more: nothing is rolled back", trial.version)
+        return None
+
+
+class _Replaced(Exception):
+    """Another version went into production meanwhile."""
 
 
 def _in_production(run: Run, current: WindowMetrics | None) -> str | None:

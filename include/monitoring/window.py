@@ -14,16 +14,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.sections import Task
 from include.core.spec import ModelSpec
 from include.evaluation import drift, metrics, relearn
 from include.evaluation.drift import ColumnDrift, ColumnKind, Samples
 from include.evaluation.faults import Fault
-from include.lakehouse import checksum, predictions
+from include.lakehouse import checksum, predictions, served_features
 from include.lakehouse.schemas import (
-    FEATURES,
     FEATURES_VERSION,
     METRICS,
     MODEL_VERSION,
@@ -31,7 +29,6 @@ from include.lakehouse.schemas import (
     PREDICTION,
     RESIDUAL,
 )
-from include.lakehouse.selection import between
 from include.lakehouse.tables import Lakehouse
 from include.lakehouse.windows import (
     ALL,
@@ -94,7 +91,7 @@ def measure(
         nothing = performance.measure(spec, lake, partition, pd.DataFrame(), None, as_of)
         return Measured(None, nothing.values, (), ())
     rows = _rows_of(spec, lake, partition, served, reference.version)
-    scored = _features(spec, lake, rows, reference)
+    scored = served_features.read(spec, lake, rows, list(reference.features.columns))
     features = drift.detect(reference.features, scored, spec.monitoring.drift, reference.categories)
     found = performance.measure(spec, lake, partition, rows, reference, as_of)
     residuals = _residual_drift(spec, reference, found.judged)
@@ -178,30 +175,6 @@ def _rows(spec: ModelSpec, partition: Partition, measured: Measured) -> pa.Table
         for metric, slice_, value, threshold in lines
     ]
     return pa.Table.from_pylist(content, schema=METRICS.of(spec).schema)
-
-
-def _features(spec: ModelSpec, lake: Lakehouse, predicted: pd.DataFrame, reference: Reference) -> pd.DataFrame:
-    """The version's features of the rows that were served, as they were then: a batch may be corrected since."""
-    table, keys = FEATURES.of(spec), [PARTITION, *spec.entity.keys]
-    found = []
-    for _, served in predicted.groupby(FEATURES_VERSION, dropna=False):
-        version = served[FEATURES_VERSION].iloc[0]
-        first, last = (Partition.parse(key, spec.grain) for key in (served[PARTITION].min(), served[PARTITION].max()))
-        rows = lake.read_as_it_was(table, None if pd.isna(version) else int(version), where=between(first, last))
-        there = [name for name in reference.features.columns if name in rows.column_names]
-        features = rows.select([*keys, *there]).to_pandas()
-        performance.refuse_repeated(spec, features, table.name)
-        found.append(served[keys].merge(features, on=keys))
-    scored = pd.concat(found, ignore_index=True)
-    if absent := len(predicted) - len(scored):
-        counts = predicted[PARTITION].value_counts().sub(scored[PARTITION].value_counts(), fill_value=0)
-        lacking = ", ".join(sorted(counts[counts > 0].index))
-        raise DataError(
-            f"{absent} of {len(predicted)} scored rows have no features",
-            where=f"{table.name}, {lacking}",
-            fix=f"Run build_features for {lacking}, then score_batch",
-        )
-    return scored
 
 
 def _prediction_drift(spec: ModelSpec, reference: Reference, predicted: pd.DataFrame) -> list[ColumnDrift]:

@@ -42,7 +42,7 @@ class ModelAssets:
     """Somebody asks for a version in a stage, in MLflow. From MLflow's webhook, and a trigger that looks there every so
     often, to collect_requests."""
     production: Asset
-    """A version went into production. From promote_model and roll_back_model, to whoever serves it."""
+    """A version went into production. From promote_model, roll_back_model and monitor_model, to whoever serves it."""
 
 
 def assets_of(model: str) -> ModelAssets:

@@ -18,7 +18,7 @@ from include.monitoring import faults, policy
 from include.monitoring.policy import Verdict
 from include.registry import gates
 from include.registry.promotion import Transition
-from include.registry.steps import SmokeScore
+from include.registry.smoke import SmokeScore
 from include.registry.transition_request import TransitionAnswer, TransitionRequest
 from include.scoring.batch import Scored
 from include.training.tracking import RunRef
@@ -172,14 +172,34 @@ def of_waiting(rows: Mapping[str, int]) -> str:
 
 
 def of_dry_run(spec: ModelSpec, found: SmokeScore) -> str:
-    """``dry run: version 2 (adjusted R2 0.8123 on 2,000 test rows) would replace version 3``."""
+    """``dry run: version 2 (adjusted R2 0.8123 on 2,000 test rows) would replace version 3; on the same …``."""
     metric = metrics.of(spec)
     said = f"dry run: version {found.version} ({metric.title} {metric.shown(found.value)} on {found.rows:,} test rows)"
     if not found.has_served:
-        return f"{said} has never been in production: it would be refused"
-    if found.in_production == found.version:
-        return f"{said} is in production: nothing would change"
-    return f"{said} would replace version {found.in_production or 'none'}"
+        said = f"{said} has never been in production: it would be refused"
+    elif found.in_production == found.version:
+        said = f"{said} is in production: nothing would change"
+    else:
+        said = f"{said} would replace version {found.in_production or 'none'}"
+    return f"{said}{of_smoke(spec, found)}"
+
+
+def of_smoke(spec: ModelSpec, found: SmokeScore) -> str:
+    """What a version makes of recent rows, beside the one in production."""
+    shown, said = metrics.of(spec).shown, ""
+    if found.recent:
+        said = f"; it predicts {found.recent.rows:,} rows of {found.recent.partition} in {found.recent.seconds:.1f} s"
+    if beside := found.beside:
+        said += (
+            f"; {metrics.of(spec).title} {shown(beside.value)} against {shown(beside.production_value)} of version "
+            f"{beside.production_version} on the same {beside.rows:,} served rows of {_span(beside.partitions)}, gain "
+            f"{shown(beside.gain)} (between {shown(beside.lower_bound)} and {shown(beside.upper_bound)})"
+        )
+    return said + "".join(f"; {sentence}" for sentence in found.missing)
+
+
+def _span(keys: Sequence[str]) -> str:
+    return keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
 
 
 def of_move(moved: Transition) -> str:

@@ -115,9 +115,15 @@ STEPS: Mapping[str, Step] = {
     "registry.reject": Step(("promote_model.reject_candidate",)),
     "registry.check_drift": Step(("promote_model.check_drift",), reads_all=(TRAINING_SETS,)),
     "registry.rebuild_version": Step(("rebuild_version.rebuild",), reads_all=(TRAINING_SETS,)),
-    "registry.smoke_score": Step(("roll_back_model.smoke_score",), reads_all=(TRAINING_SETS,)),
+    "registry.list_production": Step(("roll_back_model.report_only",), reads_all=(ALIAS_HISTORY,)),
+    "registry.require_roll_back": Step(("roll_back_model.choose_target",), reads_all=(ALIAS_HISTORY,)),
+    "registry.smoke_score": Step(
+        ("roll_back_model.smoke_score",), reads_all=(TRAINING_SETS, FEATURES, PREDICTIONS, LABELS)
+    ),
     "registry.roll_back": Step(("roll_back_model.roll_back",), writes=(ALIAS_HISTORY,)),
-    "scoring.choose_version": Step(("score_batch.find_production",), reads_all=(PREDICTIONS, ALIAS_HISTORY)),
+    "scoring.choose_version": Step(
+        ("score_batch.find_production",), reads_all=(PREDICTIONS, ALIAS_HISTORY), writes=(ALIAS_HISTORY,)
+    ),
     "scoring.score_rows": Step(("score_batch.score_rows",), (CLEAN, FEATURES), writes=(PREDICTIONS,)),
     "scoring.skip_scoring": Step(("score_batch.skip_scoring",)),
     "scoring.withdraw_predictions": Step(
@@ -130,6 +136,10 @@ STEPS: Mapping[str, Step] = {
         writes=(METRICS,),
     ),
     "monitoring.withdraw_window": Step(("withdraw_batch.withdraw_window",), writes=(METRICS,)),
+    "monitoring.judge_probation": Step(
+        ("monitor_model.judge_probation",), reads_all=(METRICS, PREDICTIONS, LABELS, FEATURES, TRAINING_SETS)
+    ),
+    "monitoring.end_probation": Step(("monitor_model.roll_back_version",), writes=(ALIAS_HISTORY,)),
     "monitoring.decide": Step(("monitor_model.decide",), reads_all=(METRICS,)),
     "monitoring.find_outdated": Step(
         ("monitor_model.reopen_windows", "withdraw_batch.reopen_windows"), reads_all=(METRICS,)

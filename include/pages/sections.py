@@ -20,7 +20,7 @@ from include.lakehouse.run import Run
 from include.lakehouse.schemas import METRICS, PARTITION, QUARANTINE, SKEW
 from include.lakehouse.selection import within
 from include.lakehouse.windows import ALL, SOURCE, WindowMetrics
-from include.monitoring import faults, report
+from include.monitoring import faults, probation, report
 from include.monitoring.policy import Verdict
 from include.pages.section import Row, Section, Table, Tone
 from include.registry import release
@@ -306,6 +306,29 @@ def _release(decision: Decision) -> Table:
     return Table(title, ("Part", "SHA-256"), rows, "Any part that is another one at promotion voids the approval.")
 
 
+def _probation(run: Run, decision: Decision) -> Section:
+    verdict = probation.restored(decision)
+    shown, found, promised = metrics.of(run.spec).shown, verdict.delivered, verdict.promised
+    facts: list[tuple[str, Any]] = [("Labelled windows", f"{len(verdict.windows)} of {verdict.of}")]
+    if found:
+        facts += [
+            ("Gain delivered", shown(found.gain)),
+            ("between", f"{shown(found.lower_bound)} and {shown(found.upper_bound)}"),
+            ("Rows", found.rows),
+        ]
+    if promised:
+        least = shown(promised["lower_bound"])
+        facts += [("Gain promised", shown(promised["gain"])), ("surely more than", least)]
+    said = probation.told(run.spec, verdict)
+    return _section(decision, said[0].upper() + said[1:], sentences=[_PROBATION], facts=facts)
+
+
+_PROBATION = (
+    "What the version served, beside what the one before it predicts for the same rows; rows that either was trained "
+    "on are left out."
+)
+
+
 def _comparison(run: Run, found: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
     """The gain on the version in production, and how sure it had to be; a gate that compared nothing has none."""
     if found is None:
@@ -430,6 +453,7 @@ SECTIONS: Mapping[str, Callable[[Run, Decision], Section]] = {
     Kind.TRAINING: _training,
     Kind.REGISTRATION: _registration,
     Kind.SCORING: _scoring,
+    Kind.PROBATION: _probation,
     Kind.RETRAINING_POLICY: _window,
 }
 

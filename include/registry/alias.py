@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 
 from include.core.errors import TamperedError
 from include.lakehouse import alias_history, decisions
 from include.lakehouse.alias_history import AliasPeriod
-from include.lakehouse.decisions import Kind, Outcome, Reason
+from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
-from include.registry import promotion, versions
+from include.registry import promotion, registration, versions
+from include.registry.versions import Version
 
+log = logging.getLogger(__name__)
+
+_SUBJECT = "alias production"
 IN_FLIGHT = timedelta(hours=1)
 """Longer than a promotion takes."""
 
 
 def require(run: Run) -> None:
-    """Stop where somebody else than a promotion or a roll-back touched what is in production.
+    """Let alias and history agree, or stop where somebody else than a promotion or a roll-back touched the alias.
 
     What the history knows is put right first, so that it costs one red run; what it does not know stays for a person.
-    Either is recorded in `decisions`. A promotion that did not come to its end is completed, which nobody needs to see.
+    Where ``approval.alias_moved`` is ``adopt``, a version that may be in production is let into the history, and
+    nothing stops. A promotion that did not come to its end is completed, which stops nothing either. Each is recorded
+    in `decisions`.
 
     Raises:
         TamperedError: the alias was moved or removed by hand, names a version that was never promoted, or the version
@@ -34,8 +41,10 @@ def require(run: Run) -> None:
             return
         complete = period is None or _is_complete(run, period)
         named = versions.number_of(spec, versions.PRODUCTION)
-        if named != running and period == alias_history.current(run.lake, model):
-            break  # else somebody has promoted in between
+        if named == running or period != alias_history.current(run.lake, model):
+            continue  # somebody has promoted in between
+        if not (complete and named and _adopt(run, period, named)):
+            break
     move = f"To change what is in production, run {model}.promote_model or {model}.roll_back_model"
     if period is None:
         reason, outcome = Reason.ALIAS_UNKNOWN, Outcome.REFUSED
@@ -49,12 +58,67 @@ def require(run: Run) -> None:
         _require_registered(run)
         promotion.follow_history(spec, run.lake)
         if not complete:
+            _record(run, Outcome.COMPLETED, Reason.HALF_DONE, named, running)
+            log.warning("What put version %s into production stopped half way: the alias is moved to it", running)
             return
         reason, outcome = Reason.ALIAS_MOVED, Outcome.PUT_BACK
         said = f"the alias production was moved by hand from version {running} to {named or 'none'}, and is put back"
         fix = f"Clear this task to go on with version {running}. {move}"
     _record(run, outcome, reason, named, running)
     raise TamperedError(said, where=model, fix=fix)
+
+
+def _adopt(run: Run, period: AliasPeriod | None, named: str) -> bool:
+    """Begin a period of the version that somebody has moved the alias to, if model.yaml says so and it may be there.
+
+    Returns:
+        Whether the alias is no more to be put back by what was seen: it is adopted, or somebody was faster.
+    """
+    spec, lake = run.spec, run.lake
+    found = versions.find(spec, named)
+    if spec.approval.alias_moved != "adopt" or found is None or not _may_be_in_production(run, found):
+        return False
+    registration.require(spec, lake, found)
+    decision_id = decisions.identity(spec.name, Kind.ALIAS_CHECK, _SUBJECT, run.run_id)
+
+    def require_same(running: AliasPeriod | None) -> None:
+        if running != period:
+            raise _Overtaken
+
+    try:
+        alias_history.begin(
+            lake,
+            spec,
+            named,
+            model_time=found.known_at,
+            decision_id=decision_id,
+            kind=Kind.ALIAS_CHECK,
+            actor=Actor.SOMEBODY_IN_MLFLOW,
+            require=require_same,
+        )
+    except _Overtaken:
+        return True
+    promotion.follow_history(spec, lake)
+    running = period.version if period else None
+    _record(run, Outcome.ADOPTED, Reason.ALIAS_MOVED, named, running, actor=Actor.SOMEBODY_IN_MLFLOW)
+    log.warning("The alias production was moved by hand from version %s to %s, which is adopted", running, named)
+    return True
+
+
+class _Overtaken(Exception):
+    """Another period has begun since."""
+
+
+def _may_be_in_production(run: Run, version: Version) -> bool:
+    """Whether it has been in production, or the last word of each gate is that it passed."""
+    if version.version in promotion.served(run.spec, run.lake):
+        return True
+    said = (
+        decisions.history(run.lake, run.spec.name, kind, subject=registration.subject(version))
+        for kind in (Kind.STAGING_GATE, Kind.PRODUCTION_GATE)
+    )
+    newest = (max(made, key=lambda item: item.recorded_at, default=None) for made in said)
+    return all(item is not None and item.outcome == Outcome.PASSED for item in newest)
 
 
 def _require_registered(run: Run) -> None:
@@ -68,9 +132,16 @@ def _require_registered(run: Run) -> None:
         raise
 
 
-def _record(run: Run, outcome: Outcome, reason: Reason, named: str | None, running: str | None) -> None:
+def _record(
+    run: Run,
+    outcome: Outcome,
+    reason: Reason,
+    named: str | None,
+    running: str | None,
+    actor: Actor = Actor.POLICY,
+) -> None:
     inputs = {"alias": named, "history": running}
-    run.decide(Kind.ALIAS_CHECK, outcome, [reason], subject="alias production", inputs=inputs)
+    run.decide(Kind.ALIAS_CHECK, outcome, [reason], subject=_SUBJECT, inputs=inputs, actor=actor)
 
 
 def _is_complete(run: Run, period: AliasPeriod) -> bool:

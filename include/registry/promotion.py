@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from include.core.spec import ModelSpec
 from include.lakehouse import alias_history
 from include.lakehouse.alias_history import AliasPeriod
+from include.lakehouse.decisions import Actor, Kind
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration, versions
 from include.registry.versions import Version
@@ -54,6 +55,9 @@ def put_in_production(
     version: str,
     decision_id: str,
     require: Callable[[str | None], None] = lambda former: None,
+    *,
+    kind: Kind = Kind.PROMOTION,
+    actor: str = Actor.POLICY,
 ) -> Transition:
     """Make a version the one in production; the former one becomes Archived.
 
@@ -64,6 +68,8 @@ def put_in_production(
         decision_id: of the decision that this is.
         require: raises where the version that it takes the place of, if any, is not the one to be replaced. It is asked
             in the commit: another promotion may have ended since the caller looked.
+        kind: of that decision.
+        actor: who made it.
 
     Raises:
         DataError: no such version.
@@ -79,6 +85,8 @@ def put_in_production(
         found.version,
         model_time=found.known_at,
         decision_id=decision_id,
+        kind=kind,
+        actor=actor,
         require=lambda running: require(_number(_found(spec, running))),
     )
     follow_history(spec, lake)

@@ -71,7 +71,11 @@ def register(run: Run, candidate: RunRef, ref: TrainingSetRef) -> Version:
 
 def subject(version: Version) -> str:
     """What decisions on a version are about."""
-    return f"{_SUBJECT}{version.version}"
+    return subject_of(version.version)
+
+
+def subject_of(number: str) -> str:
+    return f"{_SUBJECT}{number}"
 
 
 def all_of(spec: ModelSpec, lake: Lakehouse) -> dict[str, Registration]:

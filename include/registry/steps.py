@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from include.core.errors import TamperedError, UsageError
 from include.core.partition import Partition
 from include.core.release import ReleasePart
-from include.evaluation import drift, metrics
+from include.evaluation import drift
 from include.features import store
 from include.lakehouse import alias_history, comparisons, decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
@@ -23,6 +23,7 @@ from include.lakehouse.schemas import PARTITION, PREDICTIONS
 from include.registry import (
     approval,
     gates,
+    promised,
     promotion,
     question,
     rebuild,
@@ -30,17 +31,21 @@ from include.registry import (
     registration,
     release,
     saved_dataset,
+    smoke,
+    tenures,
     transition_request,
     versions,
     withdrawal,
 )
 from include.registry.approval import Answer, Answered
-from include.registry.evidence import stored_rows, test_rows
+from include.registry.evidence import stored_rows
 from include.registry.gates import Gate, Verdict
 from include.registry.promotion import Transition
 from include.registry.rebuild import Rebuilt
 from include.registry.registration import subject
 from include.registry.release import Release
+from include.registry.smoke import SmokeScore
+from include.registry.tenures import Tenure
 from include.registry.transition_request import TransitionAnswer, TransitionRequest
 from include.registry.versions import Version
 from include.training.tracking import RunRef
@@ -49,20 +54,6 @@ from include.training.training_set import TrainingSetRef
 log = logging.getLogger(__name__)
 
 _GATE_KINDS: Mapping[Gate, Kind] = {"staging": Kind.STAGING_GATE, "production": Kind.PRODUCTION_GATE}
-
-
-@dataclass(frozen=True)
-class SmokeScore:
-    """A version's predictions for the test rows that it was measured on."""
-
-    version: str
-    rows: int
-    metric: str
-    value: float
-    in_production: str | None
-    """The version that it would replace."""
-    has_served: bool
-    """Whether it was in production before: to another one nobody can go back."""
 
 
 def register_candidate(run: Run, candidate: RunRef, training_set: TrainingSetRef) -> str:
@@ -265,9 +256,11 @@ def promote(run: Run, version: str) -> Transition:
         said = _require_release(run, found, Kind.PROMOTION, _judged(run, found), run.spec.approval.release.at_promotion)
         approve(run, version)
     require = partial(_require_gates, run, found)
-    moved = promotion.put_in_production(run.spec, run.lake, found.version, decision_id, require)
-    moved = replace(moved, release_changes=said)
     approved = approval.approvals(run, found)
+    moved = promotion.put_in_production(
+        run.spec, run.lake, found.version, decision_id, require, actor=_named(approved) or Actor.POLICY
+    )
+    moved = replace(moved, release_changes=said)
     _record_move(
         run,
         found,
@@ -279,6 +272,8 @@ def promote(run: Run, version: str) -> Transition:
         actor=_named(approved) or Actor.POLICY,
         comment=_comments(approved),
     )
+    if moved.changed:
+        promised.note(run.spec, run.lake, found.version, moved.former)
     return moved
 
 
@@ -370,69 +365,133 @@ def rebuild_version(run: Run, version: str | None = None) -> Rebuilt:
     return built
 
 
-def smoke_score(run: Run, version: str) -> SmokeScore:
-    """Let a version predict the test rows that it was measured on.
+def list_production(run: Run) -> list[Tenure]:
+    """Which version was in production, from when to when, and by whom; oldest first."""
+    return tenures.read(run.spec, run.lake)
+
+
+def former_version(run: Run) -> str | None:
+    """The version that a roll-back goes to where none is named; None where there is none.
+
+    Where the run has rolled back before, as a retry has, that one again.
+    """
+    for period in alias_history.periods(run.lake, run.spec.name):
+        if period.decision_id == _roll_back_id(run, period.version):
+            return period.version
+    found = alias_history.former(run.lake, run.spec.name)
+    return found.version if found else None
+
+
+def offer_versions(run: Run) -> list[str]:
+    """The versions that a person may go back to, a sentence each that begins with ``version 2:``, the one before first.
 
     Raises:
-        DataError: it does not exist, or predicts something that is no finite number.
-        TamperedError: it is not what was registered.
+        UsageError: there is none.
     """
-    found, metric = versions.get(run.spec, version), metrics.of(run.spec)
-    predict = registration.predictor(run.spec, run.lake, found)
-    rows = test_rows(run.spec, found, stored_rows(run.spec, run.lake, found))
-    y, p = metrics.pair(rows[run.spec.target], predict(rows[list(found.features)]))
-    value = metric.measure(y, p, len(found.features))
-    log.info("Version %s predicts %s test rows, %s %s", version, len(rows), metric.title, metric.shown(value))
-    served, now = promotion.served(run.spec, run.lake), alias_history.current(run.lake, run.spec.name)
-    return SmokeScore(
-        found.version,
-        len(rows),
-        run.spec.metric,
-        value,
-        in_production=now.version if now else None,
-        has_served=found.version in served,
-    )
+    if found := tenures.choices(run.spec, tenures.read(run.spec, run.lake), former_version(run)):
+        return found
+    raise UsageError("only one version was ever in production", where=run.spec.name, fix="Promote another one")
 
 
-def roll_back(run: Run, version: str, comment: str = "") -> Transition:
-    """Put a version that has been in production before into production again.
+def require_roll_back(run: Run, comment: str, version: str | None = None) -> None:
+    """Refuse a roll-back without a reason, or to a version that never was in production.
 
     Raises:
-        UsageError: it never was, or a part of its release that has to stay is another one than was approved.
-        TamperedError: its files or tags are not those that were registered.
+        UsageError: so it is.
     """
-    found = versions.get(run.spec, version)
-    served = promotion.served(run.spec, run.lake)
-    if found.version not in served:
-        _refuse(
-            run,
-            found,
-            Kind.ROLL_BACK,
-            Reason.NEVER_IN_PRODUCTION,
-            f"version {found.version} has never been in production, only {', '.join(served) or 'none'}",
-            "Choose one of them, or promote it through the gates",
-            actor=Actor.PERSON,
-            comment=comment,
+    if not comment.strip():
+        raise UsageError(
+            "a roll-back for real needs a reason",
+            where=run.spec.name,
+            fix="Say why in the field comment; on the command line with --comment",
         )
-    known, said = release.approved(run.spec, run.lake, found), tuple[str, ...]()
-    if known:
-        said = _require_release(run, found, Kind.ROLL_BACK, known, run.spec.approval.release.at_scoring)
-    at = _data_time(run, found)
-    decision_id = decisions.identity(run.spec.name, Kind.ROLL_BACK, subject(found), run.run_id)
-    moved = promotion.put_in_production(run.spec, run.lake, found.version, decision_id)
-    moved = replace(moved, release_changes=said)
-    _record_move(
+    served = promotion.served(run.spec, run.lake)
+    if version is None or (found := versions.get(run.spec, version)).version in served:
+        return
+    _refuse(
         run,
         found,
-        moved,
         Kind.ROLL_BACK,
-        Outcome.ROLLED_BACK,
-        Reason.ASKED_FOR,
-        at=at,
+        Reason.NEVER_IN_PRODUCTION,
+        f"version {found.version} has never been in production, only {', '.join(served) or 'none'}",
+        "Choose one of them, or promote it through the gates",
         actor=Actor.PERSON,
         comment=comment,
     )
+
+
+def smoke_score(run: Run, version: str | None = None) -> SmokeScore:
+    """Let a version predict test rows and recent ones, beside the one in production; errors as `smoke.score`.
+
+    Args:
+        version: by default the one that a roll-back goes to.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return smoke.score(run.spec, run.lake, version or _former(run))
+
+
+def roll_back(run: Run, version: str | None = None, comment: str = "") -> Transition:
+    """Put a version that has been in production before into production again, once it has predicted recent rows.
+
+    Args:
+        version: by default the one that was in production before.
+        comment: why.
+
+    Raises:
+        UsageError: it never was, or no reason is given.
+        DataError: as `smoke.score`.
+    """
+    require_roll_back(run, comment, version)
+    target = version or _former(run)
+    smoke.score(run.spec, run.lake, target)
+    return go_back(run, target, Reason.ASKED_FOR, comment, actor=Actor.PERSON)
+
+
+def go_back(
+    run: Run,
+    version: str,
+    reason: Reason,
+    comment: str,
+    *,
+    actor: str,
+    require: Callable[[str | None], None] = lambda running: None,
+) -> Transition:
+    """Put a version back, and record it: the one place that does, whoever asks.
+
+    Args:
+        require: as of `promotion.put_in_production`.
+
+    Raises:
+        UsageError: a part of its release that has to stay is another one than was approved.
+        TamperedError: its files or tags are not those that were registered.
+    """
+    found = versions.get(run.spec, version)
+    known, said = release.approved(run.spec, run.lake, found), tuple[str, ...]()
+    if known:
+        said = _require_release(run, found, Kind.ROLL_BACK, known, run.spec.approval.release.at_scoring)
+    at, decision_id = _data_time(run, found), _roll_back_id(run, found.version)
+    who = run.person if actor == Actor.PERSON else actor
+    moved = promotion.put_in_production(
+        run.spec, run.lake, found.version, decision_id, require, kind=Kind.ROLL_BACK, actor=who
+    )
+    moved = replace(moved, release_changes=said)
+    _record_move(run, found, moved, Kind.ROLL_BACK, Outcome.ROLLED_BACK, reason, at=at, actor=actor, comment=comment)
     return moved
+
+
+def _former(run: Run) -> str:
+    if former := former_version(run):
+        return former
+    served = ", ".join(promotion.served(run.spec, run.lake)) or "none"
+    raise UsageError(
+        "no version is there to go back to", where=run.spec.name, fix=f"Name one of those that served: {served}"
+    )
+
+
+def _roll_back_id(run: Run, version: str) -> str:
+    return decisions.identity(run.spec.name, Kind.ROLL_BACK, registration.subject_of(version), run.run_id)
 
 
 def _check(run: Run, gate: Gate, version: str) -> Verdict:

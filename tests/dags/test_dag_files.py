@@ -97,7 +97,10 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "skip_scoring": [],
     },
     "monitor_model": {
-        "measure_window": ["decide", "reopen_windows"],
+        "measure_window": ["judge_probation", "reopen_windows"],
+        "judge_probation": ["decide", "leave_to_probation", "roll_back_version"],
+        "leave_to_probation": [],
+        "roll_back_version": [],
         "decide": ["alert_root_cause", "no_action", "record_drift", "request_retraining"],
         "no_action": [],
         "record_drift": [],
@@ -106,7 +109,9 @@ SHAPES: dict[str, dict[str, list[str]]] = {
         "reopen_windows": [],
     },
     "roll_back_model": {
-        "smoke_score": ["choose_action", "report_only"],
+        "choose_target": ["ask_for_version", "smoke_score"],
+        "ask_for_version": ["smoke_score"],
+        "smoke_score": ["choose_action", "report_only", "roll_back"],
         "choose_action": ["report_only", "roll_back"],
         "report_only": [],
         "roll_back": ["announce_production"],
@@ -125,7 +130,7 @@ EMITS = {
     "train_model": {"candidate"},
     "promote_model": {"production"},
     "score_batch": {"predictions"},
-    "monitor_model": {"retraining_requested", "reopened"},
+    "monitor_model": {"retraining_requested", "reopened", "production"},
     "withdraw_batch": {"reopened", "stale_features"},
     "roll_back_model": {"production"},
 }
@@ -254,6 +259,8 @@ def test_every_task_that_may_be_joined_from_branches_runs_after_one_of_them(dag_
     promote = dag_bag.dags[f"{MODEL}.promote_model"]
     for name in ("promote_version", "reject_candidate"):
         assert promote.get_task(name).trigger_rule == "none_failed_min_one_success"
+    roll_back = dag_bag.dags[f"{MODEL}.roll_back_model"]
+    assert roll_back.get_task("smoke_score").trigger_rule == "none_failed_min_one_success"
 
 
 def test_no_task_log_ends_in_a_repr(dag_bag):

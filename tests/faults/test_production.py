@@ -105,11 +105,15 @@ def job(played: Played, step: str, *arguments: str, environment: str = "dev") ->
     )
 
 
+def roll_back_job(played: Played, version: str) -> subprocess.Popen[str]:
+    return job(played, "registry.roll_back", "--version", version, "--comment", "a test of many at once")
+
+
 def test_of_eight_roll_backs_at_once_no_tenure_is_lost_and_the_alias_names_the_last(
     played: Played, serving: str
 ) -> None:
     before = alias_history.periods(played.lake, played.spec.name)
-    jobs = [job(played, "registry.roll_back", "--version", "1" if number % 2 else serving) for number in range(AT_ONCE)]
+    jobs = [roll_back_job(played, "1" if number % 2 else serving) for number in range(AT_ONCE)]
     said = [job.communicate(timeout=900) for job in jobs]
     assert [job.returncode for job in jobs] == [0] * AT_ONCE, said
     moves = [json.loads(text.splitlines()[-1]) for text, _ in said]
@@ -119,7 +123,7 @@ def test_of_eight_roll_backs_at_once_no_tenure_is_lost_and_the_alias_names_the_l
     assert [period.valid_to for period in after] == [*(period.valid_from for period in after[1:]), None]
     assert all(one.version != next_one.version for one, next_one in pairwise(after))
     assert named(played) == after[-1].version
-    last = job(played, "registry.roll_back", "--version", serving)
+    last = roll_back_job(played, serving)
     assert last.wait(900) == 0
     assert named(played) == serving
 

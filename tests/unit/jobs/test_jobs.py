@@ -51,7 +51,7 @@ def test_each_run_has_an_id_of_its_own_unless_it_is_given_one(lake: Lakehouse) -
     [
         (["features.compute_features", "--model", MODEL, "--partition", "yesterday"], "not the key of a day"),
         (["features.compute_features", "--model", MODEL], "the run has no partition"),
-        (["registry.roll_back", "--model", MODEL, "--version", "99"], "there is no version 99"),
+        (["registry.roll_back", "--model", MODEL, "--version", "99", "--comment", "bad"], "there is no version 99"),
         *(
             (
                 [step, "--model", MODEL, "--partition", "2025-03-03"],

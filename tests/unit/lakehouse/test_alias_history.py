@@ -130,3 +130,37 @@ def test_of_eight_processes_that_would_all_replace_the_same_version_one_does(tmp
     found, exits = _at_once(tmp_path, _begin_first)
     assert sorted(exits) == [0] + [OVERTAKEN] * (PROCESSES - 1)
     assert [period.version for period in found] == [str(exits.index(0))]
+
+
+@pytest.mark.parametrize(
+    ("moves", "former"),
+    [
+        ("", None),
+        ("p1", None),
+        ("p1 p2", "1"),
+        ("p1 p2 p3 r2", "1"),  # not 3, which was rolled back from
+        ("p1 p2 p3 r1", None),  # nor 2, which was gone past
+        ("p1 p2 r1 p3", "1"),
+        ("p1 p2 r1 p2", "1"),
+        ("p1 p2 p1", "2"),
+        ("p1 p2 r1 r2", "1"),  # and forward again
+    ],
+)
+def test_a_roll_back_goes_to_the_last_version_that_nobody_has_rolled_back_from(
+    tmp_path: Path, moves: str, former: str | None
+) -> None:
+    lake, kinds = Lakehouse(str(tmp_path)), {"p": "promotion", "r": "roll_back"}
+    for number, move in enumerate(moves.split()):
+        alias_history.begin(
+            lake,
+            HOUSES,
+            move[1:],
+            model_time=DATA,
+            decision_id=str(number),
+            kind=kinds[move[0]],
+            actor="ada",
+            at=DATA + number * DAY,
+        )
+    found = alias_history.former(lake, HOUSES.name)
+    assert (found.version if found else None) == former
+    assert all(period.actor == "ada" for period in alias_history.periods(lake, HOUSES.name))

@@ -15,7 +15,7 @@ from include.monitoring import steps
 from include.orchestration import notes
 from include.registry.checks import CheckResult
 from include.registry.gates import Verdict
-from include.registry.steps import SmokeScore
+from include.registry.smoke import SmokeScore
 from include.scoring.batch import Scored
 from include.training.tracking import RunRef
 from tests.unit.monitoring.scene import DAY, NEXT, Scene, scene

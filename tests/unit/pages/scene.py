@@ -13,6 +13,7 @@ from include.lakehouse.comparisons import Comparison, Finding
 from include.lakehouse.decisions import Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.windows import WindowMetrics
+from include.monitoring import probation
 from include.monitoring.policy import Verdict
 from include.registry.checks import CheckResult
 from tests.tables import day
@@ -78,6 +79,18 @@ def everything(run: Run, text: str) -> None:
     checks = [CheckResult(text, False, text, comparison=compared)]
     for gate in (Kind.STAGING_GATE, Kind.PRODUCTION_GATE):
         decide(run, gate, Outcome.FAILED, {"checks": checks, "compared_with": text}, subject=text)
+    told = probation.Verdict(
+        text,
+        text,
+        Outcome.FAILED,
+        Reason.SURELY_WORSE,
+        (text,),
+        3,
+        roll_back=True,
+        delivered=probation.Delivered(400, -0.03, -0.04, -0.02),
+        promised=vars(compared),
+    )
+    decide(run, Kind.PROBATION, told.outcome, vars(told), [told.reason], subject=text)
     drift = ColumnDrift(text, ColumnKind.NUMBER, 0.4, 0.0, 0.0, True)
     decide(run, Kind.DRIFT_CHECK, Outcome.DRIFTED, {"features": [drift]}, subject=text)
     said = {"comment": text, "refused": text}

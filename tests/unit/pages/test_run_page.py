@@ -179,3 +179,12 @@ def test_no_template_takes_a_text_for_markup() -> None:
     for file in TEMPLATES.glob("*.html"):
         text = file.read_text()
         assert not [word for word in ("safe", "autoescape", "<script", "javascript:", " on") if word in text], file
+
+
+def test_probation_is_told_by_what_was_delivered_and_what_was_promised(run: Run) -> None:
+    scene.everything(run, "4")
+    head = "Version 4 gains -0.0300 (-0.0400 to -0.0200) of adjusted R2 on version 4 in 1 of 3 labelled windows, "
+    facts = ["Labelled windows", "1 of 3", "Gain delivered", "-0.0300", "between", "-0.0400 and -0.0200"]
+    texts = said(run)
+    assert in_order([*facts, "Gain promised", "0.0100", "surely more than", "-0.0020"], texts)
+    assert [text for text in texts if text.startswith(head) and text.endswith("it is rolled back")]

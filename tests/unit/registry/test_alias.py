@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from include.core.errors import TamperedError
+from include.lakehouse import alias_history
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.registry import alias, gates, promotion, registration, steps, versions
@@ -76,7 +77,7 @@ def test_a_deleted_version_in_production_is_red_until_another_one_is_in_its_plac
     assert outcomes(run, Kind.ALIAS_CHECK) == [("alias production", "refused", ["version_deleted"])]
     # A candidate is compared with none, so that there is a way on where no earlier version is left.
     assert gates.ask(run.spec, run.lake, "production", "1").compared_with is None
-    steps.roll_back(another(run, "back"), "1")
+    steps.roll_back(another(run, "back"), "1", "a test")
     chosen = scoring.choose_version(run)
     assert chosen is not None
     assert chosen.version == aliased(run) == "1"
@@ -115,7 +116,7 @@ def test_what_is_registered_by_hand_under_the_number_in_production_is_not_put_th
     assert outcomes(run, Kind.ALIAS_CHECK) == [("alias production", "refused", ["not_as_registered"])] * 2
 
 
-def test_a_promotion_that_stopped_half_way_is_completed_and_not_reported(scene: Scene, monkeypatch) -> None:
+def test_a_promotion_that_stopped_half_way_is_completed_and_recorded(scene: Scene, monkeypatch) -> None:
     run = promoted(scene, "half_way", "1")
     second = another(run, "promotion of 2")
     assert steps.check_staging(second, "2").passed
@@ -131,7 +132,9 @@ def test_a_promotion_that_stopped_half_way_is_completed_and_not_reported(scene: 
     assert aliased(run) == "1"
     alias.require(run)
     assert aliased(run) == "2"
-    assert outcomes(run, Kind.ALIAS_CHECK) == []
+    assert outcomes(run, Kind.ALIAS_CHECK) == [("alias production", "completed", ["half_done"])]
+    (period,) = [item for item in alias_history.periods(run.lake, run.spec.name) if item.version == "2"]
+    assert (period.kind, period.actor) == (Kind.PROMOTION, "policy"), "by whom, though it was never recorded"
 
 
 def test_a_roll_back_whose_process_ended_before_it_was_recorded_hides_no_hand_for_long(
@@ -145,8 +148,8 @@ def test_a_roll_back_whose_process_ended_before_it_was_recorded_hides_no_hand_fo
     with monkeypatch.context() as patched:
         patched.setattr(steps, "_record_move", stops)
         with pytest.raises(ConnectionError):
-            steps.roll_back(another(run, "back"), "1")
-    steps.roll_back(another(run, "once more"), "1")
+            steps.roll_back(another(run, "back"), "1", "a test")
+    steps.roll_back(another(run, "once more"), "1", "a test")
     monkeypatch.setattr(alias, "IN_FLIGHT", timedelta(0))
     MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
     with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
@@ -176,3 +179,47 @@ def test_who_moves_the_alias_by_hand_is_not_asked_which_version_a_candidate_is_c
     run = promoted(scene, "compared", "1")
     MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
     assert gates.ask(run.spec, run.lake, "production", "2").compared_with == "1"
+
+
+def adopting(run: Run) -> Run:
+    approval = run.spec.approval.model_copy(update={"alias_moved": "adopt"})
+    spec = run.spec.model_copy(update={"approval": approval})
+    spec._folder = run.spec.folder
+    return replace(run, spec=spec)
+
+
+def test_a_version_that_has_served_is_adopted_where_model_yaml_says_so(scene: Scene) -> None:
+    run = adopting(promoted(scene, "adopted", "1", "2"))
+    MlflowClient().set_registered_model_alias(run.spec.name, "production", "1")
+    for _ in range(2):
+        chosen = scoring.choose_version(run)
+        assert chosen is not None
+        assert chosen.version == aliased(run) == "1"
+    last = alias_history.current(run.lake, run.spec.name)
+    assert last is not None
+    assert (last.version, last.kind, last.actor) == ("1", "alias_check", "somebody in MLflow")
+    assert outcomes(run, Kind.ALIAS_CHECK) == [("alias production", "adopted", ["alias_moved"])]
+    assert {number: versions.get(run.spec, number).stage for number in "12"} == {"1": "Production", "2": "Archived"}
+
+
+def test_a_version_that_passed_no_gate_is_not_adopted(scene: Scene) -> None:
+    run = adopting(promoted(scene, "not_adopted", "1"))
+    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
+    with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
+        scoring.choose_version(another(run, "first"))
+    assert aliased(run) == "1"
+    gated = another(run, "gates of 2")
+    assert steps.check_staging(gated, "2").passed
+    assert steps.check_production(gated, "2").passed
+    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
+    alias.require(another(run, "second"))
+    assert aliased(run) == "2"
+    assert [outcome for _, outcome, _ in outcomes(run, Kind.ALIAS_CHECK)] == ["put_back", "adopted"]
+
+
+def test_an_alias_that_was_removed_by_hand_is_put_back_also_where_others_are_adopted(scene: Scene) -> None:
+    run = adopting(promoted(scene, "removed", "1"))
+    MlflowClient().delete_registered_model_alias(run.spec.name, "production")
+    with pytest.raises(TamperedError, match="from version 1 to none, and is put back"):
+        scoring.choose_version(run)
+    assert aliased(run) == "1"

@@ -98,7 +98,7 @@ def test_what_is_not_what_was_registered_is_loaded_nowhere(run: Run, attack: Cal
         lambda: registration.predictor(run.spec, run.lake, version),
         lambda: feature_lookup.load(run.spec, run.lake, None, "1"),  # scoring
         lambda: steps.smoke_score(run, "1"),
-        lambda: steps.roll_back(run, "1"),
+        lambda: steps.roll_back(run, "1", "a test"),
         lambda: steps.check_drift(run, "1"),  # what rejects it is green
         lambda: evidence.Evidence(run.spec, run.lake, version, None).predict(None),
     ):

@@ -191,6 +191,8 @@ def test_after_a_roll_back_the_next_candidate_is_promoted_and_one_of_older_data_
     for version, run in runs.items():
         through_the_gates(run, version)
         steps.promote(run, version)
+    (compared,) = comparisons.read(first.spec, first.lake, "1")
+    assert float(versions.get(first.spec, "2").tag("gain.promised")) == pytest.approx(compared.gain, rel=1e-5)
     back = another(first, "third")
     assert steps.roll_back(back, "1", comment="bad prices").former == "2"
     again = another(first, "fourth")  # it knew more than the one in production

@@ -1,0 +1,32 @@
+"""The rows whose labels a version has seen: it is not measured on them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from include.core.spec import ModelSpec
+from include.lakehouse.schemas import PARTITION, SPLIT, WORKING
+from include.lakehouse.tables import Lakehouse
+from include.training import training_set
+
+SEEN = f"{WORKING}seen"
+PARTS = ("train", "validation")
+
+
+def of(spec: ModelSpec, rows: pd.DataFrame) -> pd.DataFrame:
+    """Key and partition of those rows of a training set that a version was fitted to, or tuned on."""
+    return rows.loc[rows[SPLIT].isin(PARTS), [*spec.entity.keys, PARTITION]]
+
+
+def read(spec: ModelSpec, lake: Lakehouse, name: str, table_version: int) -> pd.DataFrame:
+    """The same of a stored training set; errors as `training_set.stored`."""
+    columns = [*spec.entity.keys, PARTITION, SPLIT]
+    return of(spec, training_set.stored(spec, lake, name, table_version, columns=columns))
+
+
+def among(fitted: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """Of rows with the entity's key and partition: whether they are among those that were fitted to."""
+    named = list(fitted.columns)
+    near = fitted[fitted[PARTITION].isin(rows[PARTITION].unique())]
+    matched = rows[named].merge(near, on=named, how="left", indicator=SEEN)
+    return pd.Series(matched[SEEN].eq("both").to_numpy(), index=rows.index)

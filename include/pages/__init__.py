@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from include.core import html
 
 TEMPLATES = Path(__file__).parent / "templates"
-_STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-_STYLE_HASH = b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_STYLE_HASH = b64encode(hashlib.sha256(html.STYLE.encode()).digest()).decode()
 
 HEADERS: Mapping[str, str] = {
     # Sandboxed, a page is of an origin of its own, without the cookies of whoever looks at it.
@@ -41,21 +39,4 @@ def render(template: str, **values: Any) -> str:
     return _environment.get_template(template).render(values)
 
 
-def _cell(value: str | float | None) -> str:
-    """A text as it is, a number as a person reads it."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
-
-
-_environment = Environment(
-    loader=FileSystemLoader(TEMPLATES),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_environment.globals["style"] = Markup(_STYLE)  # noqa: S704  (ours; as text its quotes would be escaped)
-_environment.filters["cell"] = _cell
+_environment = html.environment(TEMPLATES)

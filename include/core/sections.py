@@ -6,7 +6,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from include.core.category import Category
 from include.core.column import NullValue
@@ -294,6 +294,9 @@ class Faults(Section):
     fixed: tuple[Name, ...] = ()
     """Delivered columns whose level does not vary, such as coordinates: where they are moved, even by little, that is a
     fault, and no drift."""
+    confirmed: tuple[Annotated[str, BeforeValidator(str)], ...] = ()
+    """Partitions in whose window one was found, and which are as they should be, as a person has confirmed: trainings
+    leave the others out until their batch is delivered anew."""
 
 
 class Performance(Section):

@@ -15,7 +15,7 @@ from include.core.column import Column, SourceName
 from include.core.errors import UsageError
 from include.core.files import short_path
 from include.core.notification import Notification
-from include.core.partition import CRONS, Grain, Partition
+from include.core.partition import CRONS, EXAMPLES, KEY_SHAPES, Grain, Partition
 from include.core.sections import (
     Chosen,
     Deliveries,
@@ -147,6 +147,15 @@ class ModelSpec(Section):
 
     def _type(self, column: str) -> str | None:
         return self.columns[column].type if column in self.columns else None
+
+    @model_validator(mode="after")
+    def _confirmed_are_partitions(self) -> ModelSpec:
+        for key in self.monitoring.faults.confirmed:
+            if not re.fullmatch(KEY_SHAPES[self.grain], key):
+                raise ValueError(
+                    f"monitoring.faults.confirmed: {key!r} is no {self.grain} as {EXAMPLES[self.grain]} is"
+                )
+        return self
 
     @model_validator(mode="after")
     def _sources_tell_columns_apart(self) -> ModelSpec:

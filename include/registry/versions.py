@@ -266,10 +266,11 @@ def describe(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> str:
     """What a person should know of a version before anything else."""
     measured = run_ref.metrics
     drifted = f" ({', '.join(ref.drifted)} drifted and weigh more)" if ref.drifted else ""
+    faulty = f" Nothing was learned from {', '.join(ref.faulty)}, which have faults." if ref.faulty else ""
     text = (
         f"{spec.training.algorithm}, {run_ref.run_name}. Fitted to {ref.train_rows + ref.validation_rows:,} rows of "
         f"training set {ref.training_set}: {spec.grain}s {ref.first_partition} to {ref.last_partition}{drifted}; "
-        f"{len(ref.features)} features of {ref.feature_service}.\n\n"
+        f"{len(ref.features)} features of {ref.feature_service}.{faulty}\n\n"
         + "".join(f"{said}.\n\n" for said in ref.concept_drifts)
         + f"On {ref.test_rows:,} test rows: {_figures(spec, measured, '')}."
     )

@@ -32,7 +32,7 @@ from include.lakehouse.schemas import (
     WEIGHT,
 )
 from include.lakehouse.tables import Lakehouse
-from include.training import concept_drift, labelled_rows, leakage, splits
+from include.training import concept_drift, faulty_partitions, labelled_rows, leakage, splits
 from include.training.algorithms import Sample
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ class TrainingSetRef:
     feature_service: str
     data_version: str
     """Versions of the tables it was built from, e.g. ``features_x@3 labels_x@2``."""
+    faulty: Sequence[str] = ()
+    """The partitions whose rows are left out, since a mistake of who delivered them explains them, oldest first."""
     suspected: str = ""
     """Features that nearly determine the label together, for a person to confirm; empty where none do."""
 
@@ -102,11 +104,15 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
     features_version = read_versions.get(spec.table("features"), features_version)
     frame = labelled.rows.merge(joined, on=named, how="left", validate="one_to_one")
     found = frame[names].notna().any(axis=1)
-    frame = frame[found].reset_index(drop=True)
-    without_features = labelled.known - len(frame)
+    without_features = labelled.known - int(found.sum())
+    faulty = faulty_partitions.find(spec, lake, sorted(frame[PARTITION].unique()))
+    if faulty:
+        log.warning("Nothing is learned from %s: their windows have faults that nobody has mended", ", ".join(faulty))
+    frame = frame[found & ~frame[PARTITION].isin(faulty)].reset_index(drop=True)
     if frame.empty:
         raise DataError(
-            f"none of {labelled.known} labelled rows has a feature that is not null",
+            f"none of {labelled.known} labelled rows has a feature that is not null"
+            + (f", but for those of {', '.join(faulty)}, which have faults" if faulty else ""),
             where=spec.table("features"),
             fix=f"Look at what {spec.file('features.sql')} makes of them",
         )
@@ -168,6 +174,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
         split=split,
         feature_service=spec.feature_service,
         data_version=f"{spec.table('features')}@{features_version} {spec.table('labels')}@{labels_version}",
+        faulty=tuple(faulty),
         suspected=str(suspected or ""),
     )
 

@@ -80,6 +80,10 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         "below_windows is above of_windows",
     ),
     "unknown key column": (lambda text: text.replace("keys: [listing_id]", "keys: [id]"), "entity.keys: column 'id'"),
+    "confirmed week of days": (
+        lambda text: text.replace("    fixed: [longitude", "    confirmed: [2025-W03]\n    fixed: [longitude"),
+        "monitoring.faults.confirmed: '2025-W03' is no day such as 2025-",
+    ),
     "unknown fixed column": (lambda text: text.replace("fixed: [longitude", "fixed: [x"), "monitoring.faults.fixed"),
     "unknown drift column": (lambda text: text.replace("{column: median_income", "{column: x"), "replay.drift.column"),
     "days in disorder": (lambda text: text.replace("last_day: 2025", "last_day: 2020"), "last_day is before first_day"),

@@ -11,9 +11,13 @@ import pytest
 from include.core.errors import DataError
 from include.core.partition import Partition
 from include.core.sections import Task
+from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.features import query
-from include.lakehouse.schemas import CLEAN, LABELS
+from include.lakehouse import windows
+from include.lakehouse.decisions import Kind, Outcome, Reason
+from include.lakehouse.run import Run
+from include.lakehouse.schemas import CLEAN, LABELS, METRICS
 from include.lakehouse.selection import within
 from include.training import splits, training_set
 from include.training.training_set import TrainingSetRef
@@ -150,6 +154,52 @@ def test_drifted_partitions_weigh_more_but_never_the_history(small: world.World)
     small.spec._folder = world.quick_spec(1).folder
     assert build(small)[0].drifted == (THIRD.key,)
     assert build(small, HISTORY)[0].drifted == ()
+
+
+def decide(small: world.World, kind: Kind, outcome: Outcome, reason: str, partition: Partition, run_id: str) -> None:
+    run = Run(small.spec, Settings(), small.lake, run_id, partition)
+    run.decide(kind, outcome, [reason])
+
+
+def test_nothing_is_learned_from_a_faulty_partition_until_it_is_mended_or_confirmed(small: world.World) -> None:
+    whole = build(small)[0]
+    alert = (Kind.RETRAINING_POLICY, Outcome.ALERT_ROOT_CAUSE, Reason.UPSTREAM_FAULT)
+    decide(small, Kind.BATCH_VERDICT, Outcome.ACCEPT_BATCH, Reason.ROW_COUNT_OFF_BAND, THIRD, "ingested")
+    small.measured(THIRD, drifted=True, faulty=True)
+    for alerted in (False, True):
+        if alerted:
+            decide(small, *alert, THIRD, "alerted")
+        ref, frame = build(small)
+        assert ref.faulty == (THIRD.key,)
+        assert THIRD.key not in set(frame["partition_key"])
+        assert whole.rows - ref.rows == 50
+        assert ref.drifted == (SECOND.key,)
+    unfixed = small.spec
+    faults = unfixed.monitoring.faults.model_copy(update={"confirmed": (THIRD.key,)})
+    small.spec = unfixed.model_copy(update={"monitoring": unfixed.monitoring.model_copy(update={"faults": faults})})
+    small.spec._folder = unfixed.folder
+    assert build(small)[0].rows == whole.rows
+    small.spec = unfixed
+    decide(small, Kind.BATCH_VERDICT, Outcome.ACCEPT_BATCH, Reason.ROW_COUNT_OFF_BAND, THIRD, "delivered anew")
+    assert build(small)[0].rows == whole.rows
+    decide(small, *alert, THIRD, "its window says so still")
+    assert build(small)[0].faulty == ()
+
+
+def test_a_faulty_window_of_several_partitions_is_mended_by_any_of_them(small: world.World) -> None:
+    small.measured(THIRD, drifted=False, faulty=True)
+    spanned = pd.DataFrame({"metric": "rows", "slice": [SECOND.key, THIRD.key], "value": 25.0})
+    kept = small.lake.read(METRICS.of(small.spec), where=within(THIRD)).to_pandas()
+    put(
+        small.lake,
+        METRICS.of(small.spec),
+        pd.concat([kept[["metric", "slice", "value"]], spanned]).assign(model_version=None),
+        {"partition_key": THIRD.key, "source": windows.SOURCE},
+    )
+    decide(small, Kind.RETRAINING_POLICY, Outcome.ALERT_ROOT_CAUSE, Reason.CHANGE_OF_UNIT, THIRD, "alerted")
+    assert build(small)[0].faulty == (THIRD.key,)
+    decide(small, Kind.BATCH_VERDICT, Outcome.ACCEPT_BATCH, Reason.ROW_COUNT_OFF_BAND, SECOND, "delivered anew")
+    assert build(small)[0].faulty == ()
 
 
 def test_a_split_by_time_leaves_its_gap_out_of_the_set(small: world.World) -> None:

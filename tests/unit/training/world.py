@@ -61,16 +61,25 @@ class World:
         return batch
 
     def measured(
-        self, partition: Partition, drifted: bool, *, version: str | None = None, healthy: str | None = None
+        self,
+        partition: Partition,
+        drifted: bool,
+        *,
+        version: str | None = None,
+        healthy: str | None = None,
+        faulty: bool = False,
     ) -> None:
         """What monitoring leaves of a partition, as far as training reads it.
 
         Args:
             version: whose predictions missed because what is predicted has changed; None where it has not.
             healthy: one whose predictions did not.
+            faulty: whether a mistake of who delivered it was found.
         """
         rows = [("rows", windows.ALL, 1.0), ("labelled_rows", windows.ALL, 0.0), ("drifted", "median_income", drifted)]
         rows.append((windows.CONCEPT_DRIFTED, windows.ALL, version is not None))
+        if faulty:
+            rows.append((f"{windows.FAULT}:rows:times_10", "median_income", 0.05))
         frame = pd.DataFrame(rows, columns=["metric", "slice", "value"]).astype({"value": float})
         frame = frame.assign(**{MODEL_VERSION: version or healthy})
         put(self.lake, METRICS.of(self.spec), frame, {"partition_key": partition.key, "source": windows.SOURCE})

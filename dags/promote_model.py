@@ -7,15 +7,17 @@ that somebody asks for it in MLflow. Or triggered with `version`, `target` and `
 **Reads:** the version in the registry; the test rows of its training set; the version in production;
 `comparison_<model>`, which numbers the candidates.
 
-**Writes:** aliases, tags and the description in the registry, `alias_history`, a row in `comparison_<model>` if it is
+**Writes:** aliases, tags and the description in the registry, `alias_history`, rows in `comparison_<model>` if it is
 compared with production, a row in `decisions` for the request, each gate, each answer of a person, the approval, what
 was done, and what became of the request.
 
 **Safe to re-run:** yes. Moving the alias is the one step that counts, and moving it twice changes nothing. A version
-that is compared again keeps its number, and so its alpha.
+that is compared again keeps its number, and so its alpha. Each check that model.yaml lists is an instance of
+`run_staging_checks` or `run_production_checks`; clear one, and its gate concludes again.
 
-**When it fails:** a gate that rejects is a branch, no failure. `wait_for_approval` waits for a person in prod, and so
-does `wait_for_second_approval` where two have to approve. An answer of somebody who may not decide is recorded and does
+**When it fails:** a check that fails and a gate that rejects are no failures. A check whose task dies has no answer,
+and its gate never passes without: clear that instance. `wait_for_approval` waits for a person in prod, and so does
+`wait_for_second_approval` where two have to approve. An answer of somebody who may not decide is recorded and does
 not count (the log says why); no answer in time rejects. `promote_version`: since its gates, another version went into
 production, gates or approval of model.yaml were changed, or a part of the release is another one, as the message
 names it. Trigger it anew: the version is compared, judged and approved again.
@@ -60,12 +62,18 @@ def promote_model(model: str) -> None:
             note(context, notes.of_request(asked["target"], asked["requested_by"]))
             return steps.record_request(model_run_of(context), version_of(context), **asked)
 
+        @task(map_index_template="{{ task.op_kwargs['check'] }}")
+        def run_staging_checks(check: str, **context) -> dict:
+            from include.registry import steps
+
+            return steps.run_check(model_run_of(context), version_of(context), "staging", check)
+
         @task.branch
-        def check_staging_gate(**context) -> str:
+        def check_staging_gate(answered, **context) -> str:
             from include.orchestration import notes
             from include.registry import steps
 
-            verdict = steps.check_staging(model_run_of(context), version_of(context))
+            verdict = steps.conclude_gate(model_run_of(context), version_of(context), "staging", list(answered))
             note(context, notes.of_gate(verdict))
             return "move_to_staging" if verdict.passed else "reject_candidate"
 
@@ -75,21 +83,27 @@ def promote_model(model: str) -> None:
 
             return steps.move_to_staging(model_run_of(context), version_of(context))
 
+        @task(map_index_template="{{ task.op_kwargs['check'] }}")
+        def run_production_checks(check: str, **context) -> dict:
+            from include.registry import steps
+
+            return steps.run_check(model_run_of(context), version_of(context), "production", check)
+
         @task.branch
         def choose_target(target: str) -> str:
-            return "keep_in_staging" if target == "Staging" else "check_production_gate"
+            return "keep_in_staging" if target == "Staging" else "run_production_checks"
 
         @task
         def keep_in_staging(**context) -> None:
             note(context, "in Staging, as was asked")
 
         @task.branch
-        def check_production_gate(**context) -> str:
+        def check_production_gate(answered, **context) -> str:
             from include.orchestration import notes
             from include.registry import gates, steps
 
             run = model_run_of(context)
-            verdict = steps.check_production(run, version_of(context))
+            verdict = steps.conclude_gate(run, version_of(context), "production", list(answered))
             note(context, notes.of_gate(verdict))
             if not verdict.passed:
                 return "reject_candidate"
@@ -149,14 +163,16 @@ def promote_model(model: str) -> None:
 
             note(context, notes.of_answer(steps.answer_request(model_run_of(context), version_of(context))))
 
-        requested, staging_gate, production_gate = record_request(), check_staging_gate(), check_production_gate()
-        automatic, promoted, rejected = approve_automatically(), promote_version(), reject_candidate()
-        target, kept = choose_target(requested), keep_in_staging()
+        staging_checks = run_staging_checks.expand(check=list(spec.gates.asked("staging")))
+        production_checks = run_production_checks.expand(check=list(spec.gates.asked("production")))
+        staging_gate, production_gate = check_staging_gate(staging_checks), check_production_gate(production_checks)
+        requested, promoted, rejected = record_request(), promote_version(), reject_candidate()
+        automatic, target, kept = approve_automatically(), choose_target(requested), keep_in_staging()
 
-        requested >> staging_gate
+        requested >> staging_checks
         staging_gate >> Label("passed") >> move_to_staging() >> target
         staging_gate >> Label("failed") >> rejected
-        target >> Label("Production was asked for") >> production_gate
+        target >> Label("Production was asked for") >> production_checks
         target >> Label("only Staging was asked for") >> kept
         [kept, promoted, rejected] >> answer_request()
         announce_production(promoted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -38,10 +39,19 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+_PERSONAL_NAMES = re.compile(
+    r"(^|_)(first_?name|last_?name|full_?name|surname|e?mail|phone|mobile|ssn|passport|iban|dob|birth_?(day|date)"
+    r"|date_of_birth)($|_)"
+)
 SourceName = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
 """A column's name in the delivered files, exactly as it stands there."""
 NullValue = Annotated[str, BeforeValidator(_as_text), WithJsonSchema({"type": ["string", "number"]})]
 """A text that stands for no value. Spaces around it do not count; case does."""
+
+
+def has_personal_name(column: str) -> bool:
+    """Whether a column's name says that it holds personal data: ``email``, ``date_of_birth``, ``last_name``."""
+    return _PERSONAL_NAMES.search(column.lower()) is not None
 
 
 class Column(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):

@@ -19,6 +19,8 @@ Part = Annotated[float, Field(gt=0, lt=1)]
 Chosen = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$|^[A-Za-z_][\w.]*:\w+$")]
 """One of the package's own by its name, or a user's by its path: ``my_package.metrics:wape``."""
 
+AS_REGISTERED = "as_registered"
+"""The check that every gate asks first: that the version's files are those that were registered."""
 MOST_PARTITIONS = 100
 """Of a monitored window: measuring it reads them all."""
 
@@ -226,6 +228,9 @@ class Training(Section):
     search: Search
 
 
+Gate = Literal["staging", "production"]
+
+
 class GateCheck(Section):
     """One check of a gate: its name, and what it is to be asked."""
 
@@ -248,6 +253,15 @@ class Gates(Section):
 
     staging: tuple[GateCheck, ...] = Field(min_length=1)
     production: tuple[GateCheck, ...] = Field(min_length=1)
+
+    def asked(self, gate: Gate) -> tuple[str, ...]:
+        """What each check of a gate is called, in the order in which they are asked.
+
+        That is its name; a second one of the same name is ``name 2``. The first one no model.yaml leaves out.
+        """
+        names = [item.check for item in getattr(self, gate)]
+        times = [names[:place].count(name) + 1 for place, name in enumerate(names)]
+        return AS_REGISTERED, *(f"{name} {n}" if n > 1 else name for name, n in zip(names, times, strict=True))
 
 
 class Probation(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import duckdb
@@ -82,6 +83,25 @@ def write(spec: ModelSpec, lake: Lakehouse, partition: Partition) -> FeatureCoun
         version = lake.replace(FEATURES.of(spec, declared), rows, {PARTITION: partition.key})
         lookback.record(spec, lake, partition, clean)
     return FeatureCounts(rows=features.num_rows, features=len(declared), table_version=version)
+
+
+def reads(spec: ModelSpec, columns: Iterable[str]) -> set[str]:
+    """Those of some delivered columns that features.sql makes features of: without one it is not the same SELECT.
+
+    Raises:
+        ConfigError: the SQL is wrong.
+    """
+    clean = _empty_clean(spec)
+    names = set(_select(spec, clean).schema.names)
+    found = set()
+    for column in set(columns) & set(clean.column_names):
+        try:
+            without = set(_select(spec, clean.drop_columns([column])).schema.names)
+        except ConfigError:
+            found.add(column)
+        else:
+            found |= {column} & (names - without)
+    return found
 
 
 def spark_sql(spec: ModelSpec) -> str:

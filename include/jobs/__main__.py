@@ -26,6 +26,8 @@ from include.lakehouse.decisions import canonical_json
 from include.lakehouse.run import open_run
 from include.orchestration.steps import STEPS, function_of
 
+OFFERED = [name for name, step in STEPS.items() if not step.only_in_dags]
+
 
 def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -52,10 +54,10 @@ def _choose_step(given: list[str]) -> str:
     parser = argparse.ArgumentParser(
         prog="python -m include.jobs",
         description=__doc__,
-        epilog="Steps: " + ", ".join(STEPS),
+        epilog="Steps: " + ", ".join(OFFERED),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("step", choices=list(STEPS), metavar="<stage>.<step>")
+    parser.add_argument("step", choices=OFFERED, metavar="<stage>.<step>")
     return str(parser.parse_args(given[:1]).step)
 
 

@@ -393,16 +393,19 @@ COMPARISON = Table(
         rows=_COUNT,
         gain=_NUMBER,
         lower_bound=_NUMBER,
+        upper_bound=_NUMBER,
         alpha=_NUMBER,
         minimum_gain=_NUMBER,
         detectable_gain=_NUMBER,
         outcome=_TEXT,
+        slice=_TEXT,
     ),
-    _named("candidate", RUN_ID),
+    _named("candidate", RUN_ID, "slice"),
     ("production_version",),
-    writer="registry.check_production",
-    promise="One row a candidate and run that compared it with a version in production. number counts the candidates "
-    "beside that version, in the order of the commits: a candidate keeps its own, whatever run compares it again.",
+    writer="registry.run_check, registry.check_production",
+    promise="One row a candidate, run that compared it with a version in production, and slice; slice all is all rows. "
+    "number counts the candidates beside that version, in the order of the commits: a candidate keeps its own, "
+    "whatever run compares it again. Between lower_bound and upper_bound is the gain, each beyond it with alpha.",
     retention_days=365,
 )
 ALIAS_HISTORY = Table(

@@ -51,6 +51,8 @@ class Step:
     """What it reads of the landing folder."""
     function: str = ""
     """Where it is, if not in the stage's ``steps``."""
+    only_in_dags: bool = False
+    """Whether it takes what only tasks of a DAG can say: no command line offers it."""
 
 
 STEPS: Mapping[str, Step] = {
@@ -105,11 +107,17 @@ STEPS: Mapping[str, Step] = {
     "registry.collect_requests": Step(("collect_requests.find_requests",), reads_all=(ALIAS_HISTORY,)),
     "registry.record_request": Step(("promote_model.record_request",)),
     "registry.answer_request": Step(("promote_model.answer_request",)),
-    "registry.check_staging": Step(("promote_model.check_staging_gate",)),
-    "registry.move_to_staging": Step(("promote_model.move_to_staging",)),
-    "registry.check_production": Step(
-        ("promote_model.check_production_gate",), reads_all=(TRAINING_SETS, COMPARISON), writes=(COMPARISON,)
+    "registry.run_check": Step(
+        ("promote_model.run_staging_checks", "promote_model.run_production_checks"),
+        reads_all=(TRAINING_SETS, COMPARISON),
+        writes=(COMPARISON,),
     ),
+    "registry.conclude_gate": Step(
+        ("promote_model.check_staging_gate", "promote_model.check_production_gate"), only_in_dags=True
+    ),
+    "registry.check_staging": Step((), reads_all=(TRAINING_SETS,)),
+    "registry.move_to_staging": Step(("promote_model.move_to_staging",)),
+    "registry.check_production": Step((), reads_all=(TRAINING_SETS, COMPARISON), writes=(COMPARISON,)),
     "registry.approve": Step(("promote_model.approve_automatically",)),
     "registry.promote": Step(("promote_model.promote_version",), writes=(ALIAS_HISTORY,)),
     "registry.reject": Step(("promote_model.reject_candidate",)),

@@ -15,6 +15,7 @@ from include.core.text import shown
 from include.evaluation import metrics
 from include.ingestion.verdict import EFFECTS, headers, renamed
 from include.lakehouse import windows
+from include.lakehouse.comparisons import Finding
 from include.lakehouse.decisions import Decision, Kind, Outcome, Reason, canonical_json
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import METRICS, PARTITION, QUARANTINE, SKEW
@@ -24,6 +25,7 @@ from include.monitoring import faults, probation, report
 from include.monitoring.policy import Verdict
 from include.pages.section import Row, Section, Table, Tone
 from include.registry import release
+from include.registry.checks.check import shown as number_shown
 
 EARLIER = 14
 """So many earlier partitions are listed beside one at most."""
@@ -271,7 +273,7 @@ def _gate(run: Run, decision: Decision) -> Section:
     checks = decision.inputs["checks"]
     failed = sum(not check["passed"] for check in checks)
     said = f"{len(checks)} checks passed" if not failed else f"{failed} of {len(checks)} checks failed"
-    compared = decision.inputs["compared_with"]
+    compared, shown_metric = decision.inputs["compared_with"], metrics.of(run.spec).shown
     return _section(
         decision,
         f"{decision.subject.capitalize()}: {said}",
@@ -280,16 +282,45 @@ def _gate(run: Run, decision: Decision) -> Section:
         tables=[
             Table(
                 "Checks",
-                ("Check", "", "What was found"),
+                ("Check", "Observed", "Threshold", "", "What was found"),
                 [
                     Row(
-                        (_words(check["name"]), "passed" if check["passed"] else "failed", check["detail"]),
+                        (
+                            _words(check["name"]),
+                            number_shown(check.get("value")),
+                            number_shown(check.get("threshold")),
+                            "passed" if check["passed"] else "failed",
+                            check["detail"],
+                        ),
                         "" if check["passed"] else "bad",
                     )
                     for check in sorted(checks, key=lambda check: check["passed"])
                 ],
             ),
             _release(decision),
+            Table(
+                "Slices, beside the version in production",
+                ("Slice", "Rows", "Gain", "surely above", "surely below", ""),
+                [
+                    Row(
+                        (
+                            found["slice"],
+                            found["rows"],
+                            *(shown_metric(found[name]) for name in ("gain", "lower_bound", "upper_bound")),
+                            _words(found["outcome"]),
+                        ),
+                        "bad" if found["outcome"] == Finding.SURELY_WORSE else "",
+                    )
+                    for check in checks
+                    for found in check.get("slices", ())
+                ],
+                "All bounds hold together, with the confidence of the check.",
+            ),
+            Table(
+                "What each check asks",
+                ("Check", "It asks"),
+                [Row((_words(check["name"]), check["asks"])) for check in checks if check.get("asks")],
+            ),
         ],
     )
 

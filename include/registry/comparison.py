@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from include.evaluation import spending
+from include.evaluation.compare import Gain
 from include.lakehouse.comparisons import Comparison, Finding
 from include.registry.evidence import Evidence, Rows
 
@@ -19,6 +20,7 @@ _FINDINGS: Mapping[Finding, str] = {
     Finding.BETTER: "better",
     Finding.NOT_SURELY_BETTER: "not surely better",
     Finding.SURELY_TOO_LITTLE: "better, but surely by less than the minimum_gain",
+    Finding.SURELY_WORSE: "surely worse",
 }
 
 
@@ -47,10 +49,32 @@ def compare(evidence: Evidence, rows: Rows, confidence: float, minimum_gain: flo
         rows=len(rows),
         gain=gain.value,
         lower_bound=bound,
+        upper_bound=gain.at_most(alpha),
         alpha=alpha,
         minimum_gain=minimum_gain,
         detectable_gain=gain.detectable(alpha, POWER),
         outcome=outcome,
+    )
+
+
+def of_slice(evidence: Evidence, title: str, rows: int, gain: Gain, alpha: float, margin: float) -> Comparison:
+    """What is found of a slice. It decides on no promotion by itself, and spends no alpha of the candidates."""
+    bounds = gain.at_least(alpha), gain.at_most(alpha)
+    outcome = Finding.BETTER if bounds[0] > 0 else Finding.NOT_SURELY_BETTER
+    return Comparison(
+        candidate=evidence.candidate.version,
+        production_version=evidence.in_production.version,
+        number=evidence.number,
+        metric=evidence.spec.metric,
+        rows=rows,
+        gain=gain.value,
+        lower_bound=bounds[0],
+        upper_bound=bounds[1],
+        alpha=alpha,
+        minimum_gain=-margin,
+        detectable_gain=gain.detectable(alpha, POWER),
+        outcome=Finding.SURELY_WORSE if bounds[1] < -margin else outcome,
+        slice=title,
     )
 
 

@@ -11,19 +11,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from feast import FeatureStore
 from mlflow.models import Model
 
-from include.core.errors import DataError
+from include.core.errors import DataError, TamperedError
 from include.core.spec import ModelSpec
 from include.evaluation import compare, metrics
 from include.evaluation.compare import Gain
 from include.evaluation.metrics import Floats, Metric
+from include.features import store
 from include.lakehouse import alias_history, comparisons
-from include.lakehouse.schemas import DRIFTED, SUPERSEDED
+from include.lakehouse.schemas import DRIFTED, SUPERSEDED, WEIGHT
 from include.lakehouse.tables import Lakehouse
-from include.registry import registration, versions
+from include.registry import promotion, registration, versions
 from include.registry.versions import Predictor, Version
-from include.training import training_set
+from include.training import algorithms, training_set
+from include.training.algorithms import Sample
+from include.training.algorithms.linear import LINEAR
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,15 @@ class Evidence:
     def folder(self) -> Path:
         """The candidate's files, as they were registered; errors as `registration.fetch`."""
         return registration.fetch(self.spec, self.lake, self.candidate, Path(self._scratch.name))
+
+    @cached_property
+    def refusal(self) -> str | None:
+        """Why the candidate is not what was registered; None if it is."""
+        try:
+            _ = self.folder
+        except TamperedError as error:
+            return str(error)
+        return None
 
     @cached_property
     def logged(self) -> Model:
@@ -120,11 +133,34 @@ class Evidence:
         return self.drifted_rows if len(self.drifted_rows) >= self.least_rows else self.test_rows
 
     @cached_property
-    def naive(self) -> float:
-        """The one prediction that is best for all of the rows that the candidate was fitted to, by their labels."""
+    def own_rows(self) -> pd.DataFrame:
+        """The candidate's own training set."""
+        return stored_rows(self.spec, self.lake, self.candidate)
+
+    @cached_property
+    def fitted_rows(self) -> pd.DataFrame:
+        """The rows of `test_rows`' training set that the candidate was, or may have been, fitted to."""
         frame = self._training_set
         fitted = ~versions.held_out(self.spec, self.candidate, frame) & ~frame[SUPERSEDED].to_numpy(dtype=np.bool_)
-        return metrics.constant(self.spec.task, frame[self.spec.target].to_numpy(dtype=np.float64)[fitted])
+        return frame[fitted]
+
+    @cached_property
+    def naive(self) -> float:
+        """The one prediction that is best for all of the rows that the candidate was fitted to, by their labels."""
+        return metrics.constant(self.spec.task, self.fitted_rows[self.spec.target].to_numpy(dtype=np.float64))
+
+    def predictions_of_linear(self, rows: Rows) -> Floats:
+        """What a linear model predicts for them that is fitted to the rows that the candidate was fitted to."""
+        features, fitted = list(self.candidate.features), self.fitted_rows
+        target, weight = (fitted[name].to_numpy(dtype=np.float64) for name in (self.spec.target, WEIGHT))
+        sample = Sample(fitted[features], target, weight, tuple(self.candidate.categories))
+        made = LINEAR.fit(sample, {}, self.spec.task, self.spec.training.seed, algorithms.most_threads())
+        return LINEAR.predict(made.model, rows.frame[features], self.spec.task)
+
+    @cached_property
+    def store(self) -> FeatureStore:
+        """Feast's, with its registry and its stores."""
+        return store.open_store()
 
     def labels_and_predictions(self, rows: Rows) -> tuple[Floats, Floats]:
         """The labels of rows of its training set, and what the candidate predicts for them."""
@@ -168,6 +204,11 @@ class Evidence:
             self.metric, *self.labels_and_predictions(rows), self.predictions_in_production(rows), counts
         )
 
+    def gain_on_linear(self, rows: Rows) -> Gain:
+        """How much better the candidate is than a linear model of the same features."""
+        counts = (len(self.candidate.features),) * 2
+        return compare.gain(self.metric, *self.labels_and_predictions(rows), self.predictions_of_linear(rows), counts)
+
     def gain_on_constant(self, rows: Rows, value: float) -> Gain:
         """How much better the candidate is than one prediction for all rows."""
         same = np.full(len(rows), value)
@@ -188,6 +229,15 @@ class Evidence:
             if set(self.candidate.features) <= set(newer.columns):
                 return newer
         return stored_rows(self.spec, self.lake, self.candidate)
+
+
+def of(spec: ModelSpec, lake: Lakehouse, version: str) -> Evidence:
+    """The evidence on a version, beside the one that is in production now.
+
+    Raises:
+        DataError: no such version.
+    """
+    return Evidence(spec, lake, versions.get(spec, version), promotion.in_production(spec, lake))
 
 
 def test_rows(spec: ModelSpec, version: Version, rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from include.lakehouse.run import Run
 from include.lakehouse.schemas import METRICS
 from include.lakehouse.windows import WindowMetrics
 from include.registry import approval, release
+from include.registry.checks.check import shown
 from include.registry.registration import subject
 from include.registry.versions import Version
 
@@ -70,8 +71,18 @@ def _against_production(run: Run, gate: Decision | None) -> str:
 
 def _checks(checks: list[Inputs]) -> str:
     """Those of the production gate first, and slices among them."""
-    rows = [(check["name"], "yes" if check["passed"] else "**no**", check["detail"]) for check in checks]
-    return f"**Checks**\n\n{table_in_markdown([('check', 'passed', 'what was found'), *rows])}"
+    rows = [
+        (
+            check["name"],
+            check.get("asks", ""),
+            *(shown(check.get(name)) for name in ("value", "threshold")),
+            "passed" if check["passed"] else "**failed**",
+            check["detail"],
+        )
+        for check in checks
+    ]
+    head = ("check", "it asks", "observed", "threshold", "verdict", "reason")
+    return f"**Checks**\n\n{table_in_markdown([head, *rows])}"
 
 
 def _drift(run: Run) -> str:

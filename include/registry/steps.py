@@ -14,14 +14,17 @@ from pydantic import BaseModel
 from include.core.errors import TamperedError, UsageError
 from include.core.partition import Partition
 from include.core.release import ReleasePart
+from include.core.sections import Gate
 from include.evaluation import drift
 from include.features import store
-from include.lakehouse import alias_history, comparisons, decisions
+from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, PREDICTIONS
 from include.registry import (
     approval,
+    check_answers,
+    evidence,
     gates,
     promised,
     promotion,
@@ -39,7 +42,7 @@ from include.registry import (
 )
 from include.registry.approval import Answer, Answered
 from include.registry.evidence import stored_rows
-from include.registry.gates import Gate, Verdict
+from include.registry.gates import Verdict
 from include.registry.promotion import Transition
 from include.registry.rebuild import Rebuilt
 from include.registry.registration import subject
@@ -170,8 +173,35 @@ def answer_request(run: Run, version: str) -> TransitionAnswer | None:
     return answer
 
 
+def run_check(run: Run, version: str, gate: Gate, check: str) -> dict[str, Any]:
+    """Ask one check of a gate; its answer, as `CheckAnswer.told` tells it. One that fails is an answer, no error.
+
+    Args:
+        check: which one, as `Gates.asked` calls it.
+
+    Raises:
+        UsageError: no such version or check.
+    """
+    return check_answers.find(run, gate, check, evidence.of(run.spec, run.lake, version)).told
+
+
+def conclude_gate(run: Run, version: str, gate: Gate, answered: Sequence[Mapping[str, Any] | None]) -> Verdict:
+    """The verdict of a gate whose checks `run_check` has asked, each in a task of its own.
+
+    Not among the steps of a command line: there somebody could bring answers that no check has given.
+
+    Args:
+        answered: what it returned for each check; None for one whose task ended without.
+
+    Raises:
+        UsageError: an answer is missing, or they are not about the same.
+    """
+    found = [check_answers.CheckAnswer.read(told) for told in answered if told]
+    return _conclude(run, gate, versions.get(run.spec, version), found)
+
+
 def check_staging(run: Run, version: str) -> Verdict:
-    """Is the version complete, and does it work?"""
+    """Is the version complete, and does it work? All checks are asked here."""
     return _check(run, "staging", version)
 
 
@@ -184,7 +214,7 @@ def move_to_staging(run: Run, version: str) -> str:
 
 
 def check_production(run: Run, version: str) -> Verdict:
-    """Is the version good enough, and better than the one in production?"""
+    """Is the version good enough, and better than the one in production? All checks are asked here."""
     return _check(run, "production", version)
 
 
@@ -495,11 +525,16 @@ def _roll_back_id(run: Run, version: str) -> str:
 
 
 def _check(run: Run, gate: Gate, version: str) -> Verdict:
-    found = versions.get(run.spec, version)
-    judged = _release(run, found) if gate == "production" else None  # before: what changes meanwhile is not judged
-    verdict = _asked(run, gate, version)
+    about = evidence.of(run.spec, run.lake, version)
+    return _conclude(run, gate, about.candidate, check_answers.find_all(run, gate, about))
+
+
+def _conclude(run: Run, gate: Gate, found: Version, answered: Sequence[check_answers.CheckAnswer]) -> Verdict:
+    verdict = check_answers.conclude(run.spec, gate, found.version, answered)
+    judged = release.if_registered(run.spec, run.lake, found) if gate == "production" else None
+    check_answers.require_release(run.spec, gate, answered, judged)  # what changes meanwhile is not judged
     for check in verdict.checks:
-        log.info("%s  %s: %s", "passed" if check.passed else "FAILED", check.name, check.detail)
+        log.info("%s", check)
     outcome = Outcome.PASSED if verdict.passed else Outcome.FAILED
     shown = verdict.failed or verdict.checks
     reasons = [Reason.CHECK.about(check.name) for check in shown]
@@ -515,19 +550,6 @@ def _check(run: Run, gate: Gate, version: str) -> Verdict:
         versions.note(run.spec, found.version, "Release", parts, {"release": judged.digest})
     _note(run, found, f"{gate.capitalize()} gate", said, f"gate.{gate}", outcome.value, reasons, decision_id)
     return verdict
-
-
-def _asked(run: Run, gate: Gate, version: str) -> Verdict:
-    """The gate's answer, once the number that its comparison follows is the candidate's for good."""
-    while True:
-        verdict = gates.ask(run.spec, run.lake, gate, version)
-        try:
-            if verdict.comparison:
-                comparisons.record(run.spec, run.lake, verdict.comparison, run.run_id)
-        except comparisons.NumberTaken:
-            log.info("Another candidate was compared meanwhile: version %s is compared again, by its alpha", version)
-        else:
-            return verdict
 
 
 def _require_gates(run: Run, version: Version, now: str | None) -> None:
@@ -562,14 +584,6 @@ def _require_gates(run: Run, version: Version, now: str | None) -> None:
             f"version {version.version} {problem}",
             f"Run {run.spec.name}.promote_model with {version.version} as partition key",
         )
-
-
-def _release(run: Run, version: Version) -> Release | None:
-    """The release of a version; None where its tags are not those that were registered, which the first check says."""
-    try:
-        return release.of(run.spec, run.lake, version)
-    except TamperedError:
-        return None
 
 
 def _judged(run: Run, version: Version) -> Release | None:

@@ -190,6 +190,11 @@ def number_of(spec: ModelSpec, alias: str) -> str | None:
     return str(found) if found else None
 
 
+def owner(spec: ModelSpec) -> str:
+    """Who answers for the registered model, by its tag; empty where it says nobody."""
+    return str(MlflowClient().get_registered_model(spec.name).tags.get("owner", ""))
+
+
 def in_stage(spec: ModelSpec, stage: Stage) -> list[Version]:
     """Versions whose tag ``stage`` has that value, oldest first."""
     found = MlflowClient().search_model_versions(f"name = '{spec.name}' and tag.stage = '{stage}'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.core.column import has_personal_name
 from include.core.errors import UsageError
 from include.evaluation.metrics import Floats
 from include.ingestion.rows import Cast, Notation, cast
@@ -51,9 +51,6 @@ _PARQUET: Mapping[str, Type] = {
     "bool": "boolean",
 }
 """By the start of the Arrow type's name; ingestion takes no others."""
-_PERSONAL_NAMES = re.compile(
-    r"(^|_)(first_?name|last_?name|full_?name|surname|e?mail|phone|mobile|ssn|passport|iban|dob|birth_?(day|date))($|_)"
-)
 
 
 @dataclass(frozen=True)
@@ -222,7 +219,7 @@ def _column(name: str, header: str, texts: pa.ChunkedArray, declared: Type | Non
     if found in _NUMBERS:
         numbers = Column(name, found, header, texts, "", notation).numbers
         notation = replace(notation, null_values=notation.null_values | _null_numbers(numbers))
-    personal = "its name says so" if _PERSONAL_NAMES.search(name.lower()) else ""
+    personal = "its name says so" if has_personal_name(name) else ""
     if found == "text" and looks_personal(texts).size:
         personal = "values look like e-mail addresses, phone or card numbers, or national ids"
     return Column(name, found, header, texts, personal, notation)

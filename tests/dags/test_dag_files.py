@@ -75,10 +75,12 @@ SHAPES: dict[str, dict[str, list[str]]] = {
     },
     "collect_requests": {"find_requests": ["start_promotion"], "start_promotion": []},
     "promote_model": {
-        "record_request": ["check_staging_gate", "choose_target"],
+        "record_request": ["choose_target", "run_staging_checks"],
+        "run_staging_checks": ["check_staging_gate"],
         "check_staging_gate": ["move_to_staging", "reject_candidate"],
         "move_to_staging": ["choose_target"],
-        "choose_target": ["check_production_gate", "keep_in_staging"],
+        "choose_target": ["keep_in_staging", "run_production_checks"],
+        "run_production_checks": ["check_production_gate"],
         "keep_in_staging": ["answer_request"],
         "answer_request": [],
         "check_production_gate": ["approve_automatically", "reject_candidate", "wait_for_approval"],
@@ -267,6 +269,16 @@ def test_no_task_log_ends_in_a_repr(dag_bag):
     tasks = [task for dag in dag_bag.dags.values() for task in dag.tasks if hasattr(task, "show_return_value_in_logs")]
     assert tasks
     assert not [task.task_id for task in tasks if task.show_return_value_in_logs]
+
+
+def test_each_check_of_a_gate_is_an_instance_and_only_all_answers_let_a_version_pass(dag_bag):
+    promote, spec = dag_bag.dags[f"{MODEL}.promote_model"], catalogue.load(MODEL)
+    for gate in ("staging", "production"):
+        checks = promote.get_task(f"run_{gate}_checks")
+        assert checks.is_mapped
+        assert checks.op_kwargs_expand_input.value == {"check": list(spec.gates.asked(gate))}
+        assert "check" in checks.partial_kwargs["map_index_template"]
+        assert promote.get_task(f"check_{gate}_gate").trigger_rule == "all_success"
 
 
 @pytest.mark.parametrize("name", ["promote_model", "roll_back_model"])

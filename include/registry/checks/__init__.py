@@ -8,39 +8,51 @@ in model.yaml by its path, such as ``my_package.checks:no_night_is_worse``.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from include.core.errors import ConfigError, TamperedError
+from include.core.errors import ConfigError, UsageError
 from include.core.registry import choose
-from include.core.sections import GateCheck
+from include.core.sections import AS_REGISTERED, Gate, GateCheck
 from include.core.spec import ModelSpec
-from include.registry.checks import completeness, cost, quality, slices
+from include.registry.checks import completeness, cost, inputs, quality, slices
 from include.registry.checks.check import Check, CheckResult, Param
 
 if TYPE_CHECKING:  # model.yaml is checked where nothing heavy is imported
     from include.registry.evidence import Evidence
 
 CHECKS: Mapping[str, Check] = {
-    check.name: check for check in (*completeness.CHECKS, *cost.CHECKS, *quality.CHECKS, *slices.CHECKS)
+    check.name: check for check in (*completeness.CHECKS, *cost.CHECKS, *inputs.CHECKS, *quality.CHECKS, *slices.CHECKS)
 }
 
 
-def run(spec: ModelSpec, gate: str, evidence: Evidence) -> list[CheckResult]:
-    """The answers to all checks of a gate, in the order of model.yaml.
+def ask(spec: ModelSpec, gate: Gate, asked: str, evidence: Evidence) -> CheckResult:
+    """The answer to one check of a gate. Of a candidate that is not what was registered nothing else is asked.
 
-    Before them stands one that no model.yaml leaves out: where the candidate is not what was registered, no other one
-    is asked.
+    Args:
+        asked: which of `Gates.asked`.
+
+    Raises:
+        UsageError: the gate asks no such check.
+        ConfigError: model.yaml lists one that is not known.
     """
-    results = [_as_registered(evidence)]
-    if not results[0].passed:
-        return results
-    for number, item in enumerate(getattr(spec.gates, gate)):
-        check, params = _chosen(spec, gate, number, item)
-        try:
-            results.append(check.ask(evidence, params))
-        except Exception as error:  # noqa: BLE001 - whatever stops a check from passing the version fails it
-            results.append(CheckResult(check.name, False, f"It could not be checked: {first_line(error)}"))
-    return results
+    all_asked = spec.gates.asked(gate)
+    if asked not in all_asked:
+        raise UsageError(
+            f"the {gate} gate asks no check {asked!r}", where=spec.name, fix=f"It asks {', '.join(all_asked)}"
+        )
+    registered = _as_registered(evidence)
+    if asked == AS_REGISTERED:
+        return registered
+    place = all_asked.index(asked) - 1
+    check, params = _chosen(spec, gate, place, getattr(spec.gates, gate)[place])
+    if not registered.passed:
+        return CheckResult(check.name, False, "It was not asked: the version is not what was registered.")
+    try:
+        result = check.ask(evidence, params)
+    except Exception as error:  # noqa: BLE001 - whatever stops a check from passing the version fails it
+        result = CheckResult(check.name, False, f"It could not be checked: {first_line(error)}")
+    return replace(result, asks=check.asks)
 
 
 def problems(spec: ModelSpec, features: Collection[str]) -> None:
@@ -86,11 +98,11 @@ def _chosen(spec: ModelSpec, gate: str, number: int, item: GateCheck) -> tuple[C
 
 
 def _as_registered(evidence: Evidence) -> CheckResult:
-    try:
-        files = len(list(evidence.folder.rglob("*")))
-    except TamperedError as error:
-        return CheckResult("as_registered", False, str(error))
-    return CheckResult("as_registered", True, f"Each of its {files} files is as it was registered.", value=files)
+    name, asks = AS_REGISTERED, "Is each of its files, byte for byte, what was registered?"
+    if evidence.refusal:
+        return CheckResult(name, False, evidence.refusal, asks=asks)
+    files = len(list(evidence.folder.rglob("*")))
+    return CheckResult(name, True, f"Each of its {files} files is as it was registered.", value=files, asks=asks)
 
 
 __all__ = ["CHECKS", "Check", "CheckResult", "Param"]

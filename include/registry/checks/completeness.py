@@ -16,6 +16,7 @@ LOCK = "requirements.txt"
 
 
 def _has_artifacts(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Are there files, and an MLmodel among them?"""
     files = [file for file in evidence.folder.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files)
     complete = any(file.name == "MLmodel" for file in files) and size > 0
@@ -24,11 +25,13 @@ def _has_artifacts(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult
 
 
 def _has_description(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Does it say, in MLflow, what it is?"""
     described = bool(evidence.candidate.own_description)
     return CheckResult("has_description", described, "It has a description." if described else "It has no description.")
 
 
 def _has_signature(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Does it say which columns it takes, and what it gives?"""
     signature = evidence.logged.signature
     complete = bool(signature and signature.inputs and signature.outputs)
     detail = (
@@ -38,12 +41,23 @@ def _has_signature(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult
 
 
 def _has_tags(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Does it have the tags that model.yaml asks for?"""
     missing = [name for name in params["names"] if not evidence.candidate.tags.get(name, "").strip()]
     detail = f"It has no tag {', '.join(missing)}: set it in MLflow." if missing else "It has all required tags."
     return CheckResult("has_tags", not missing, detail)
 
 
+def _has_owner(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Does the version, or its registered model, say in MLflow who answers for it?"""
+    from include.registry import versions
+
+    owner = evidence.candidate.tags.get("owner", "").strip() or versions.owner(evidence.spec).strip()
+    detail = f"{owner} answers for it." if owner else "Nobody answers for it: set the model's tag owner in MLflow."
+    return CheckResult("has_owner", bool(owner), detail)
+
+
 def _has_environment(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Does it name the exact packages that it was fitted with?"""
     name, file = "has_environment", evidence.folder / LOCK
     if not file.is_file():
         return CheckResult(name, False, f"It has no {LOCK}: what it was fitted with is not known.")
@@ -56,6 +70,7 @@ def _has_environment(evidence: Evidence, params: Mapping[str, Any]) -> CheckResu
 
 
 def _predicts(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Does it load, and predict a finite number for each row of its input example?"""
     example = evidence.example
     if example is None:
         return CheckResult("predicts", False, "It has no input example to predict.")
@@ -71,6 +86,7 @@ CHECKS = (
     Check("has_description", _has_description),
     Check("has_signature", _has_signature),
     Check("has_tags", _has_tags, {"names": Param(tuple)}),
+    Check("has_owner", _has_owner),
     Check("has_environment", _has_environment),
     Check("predicts", _predicts),
 )

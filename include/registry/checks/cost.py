@@ -18,6 +18,7 @@ TIMES = 5
 
 
 def _predicts_within(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Does it predict so many rows within so many milliseconds?"""
     frame, rows, most = evidence.test_rows.frame, params["rows"], params["milliseconds"]
     if frame.empty:
         return CheckResult("predicts_within", False, "There is no test row to predict.")
@@ -31,6 +32,7 @@ def _predicts_within(evidence: Evidence, params: Mapping[str, Any]) -> CheckResu
 
 
 def _size_within(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Are its files no larger than that?"""
     megabytes = sum(file.stat().st_size for file in evidence.folder.rglob("*") if file.is_file()) / 1e6
     return _within("size_within", "Its files have", megabytes, "MB", params["megabytes"])
 

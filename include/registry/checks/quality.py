@@ -10,8 +10,11 @@ What the gain says is in `registry.comparison`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from include.registry.checks.check import Check, CheckResult, Param
 
@@ -23,10 +26,12 @@ _THRESHOLD = Param(float)
 
 
 def _above_threshold(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Is its metric on the test rows on the right side of the threshold?"""
     return _clears("above_threshold", evidence, evidence.test_rows, params["threshold"])
 
 
 def _drifted_rows(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Where windows drifted: are there enough test rows of them to judge it by?"""
     name, rows = "drifted_rows", len(evidence.drifted_rows)
     if not rows:
         return CheckResult(name, True, NOTHING_DRIFTED)
@@ -36,6 +41,7 @@ def _drifted_rows(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
 
 
 def _drifted_above_threshold(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Where windows drifted: is its metric on their test rows on the right side, too?"""
     name, rows = "drifted_above_threshold", evidence.drifted_rows
     if not len(rows):
         return CheckResult(name, True, NOTHING_DRIFTED)
@@ -46,6 +52,7 @@ def _drifted_above_threshold(evidence: Evidence, params: Mapping[str, Any]) -> C
 
 
 def _better_than_naive(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Is it surely better than one prediction for all rows?"""
     rows, floor = evidence.test_rows, evidence.naive
     gain, metric = evidence.gain_on_constant(rows, floor), evidence.metric
     bound, number = gain.at_least(1 - params["confidence"]), f"{floor:,.0f}" if abs(floor) >= 100 else f"{floor:.4g}"
@@ -56,7 +63,44 @@ def _better_than_naive(evidence: Evidence, params: Mapping[str, Any]) -> CheckRe
     return CheckResult("better_than_naive", bound > 0, detail, value=bound, threshold=0.0)
 
 
+def _better_than_linear(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Is it surely better than a linear model that is fitted to the same rows? By default on the first deployment."""
+    name, rows = "better_than_linear", evidence.test_rows
+    if params["when"] == "first_deployment" and evidence.serving is not None:
+        return CheckResult(name, True, f"Version {evidence.serving.version} is in production: it is held against that.")
+    if evidence.candidate.tag("algorithm") == "linear":
+        return CheckResult(name, True, "It is a linear model itself.")
+    gain, metric = evidence.gain_on_linear(rows), evidence.metric
+    bound = gain.at_least(1 - params["confidence"])
+    detail = (
+        f"On {rows.title} ({len(rows):,} rows) its {metric.title} gains {metric.shown(gain.value)} on a linear model "
+        f"fitted to the same rows, surely {metric.shown(bound)} or more."
+    )
+    return CheckResult(name, bound > 0, detail, value=bound, threshold=0.0)
+
+
+def _prediction_schema(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Is each prediction for the test rows what consumers expect: of that type, finite, within the range?"""
+    name, rows = "prediction_schema", evidence.test_rows
+    if rows.frame.empty:
+        return CheckResult(name, False, "There is no test row to predict.")
+    signature, wanted = evidence.logged.signature, params["type"]
+    given = sorted({str(kind) for kind in signature.outputs.numpy_types()}) if signature and signature.outputs else []
+    predicted = evidence.predict(rows.frame[list(evidence.candidate.features)])
+    null, infinite = np.isnan(predicted), np.isinf(predicted)
+    outside = ~null & ~infinite & ((predicted < params["low"]) | (predicted > params["high"]))
+    wrong = {"infinite": infinite, "outside": outside} | ({} if params["nulls"] else {"null": null})
+    problems = [f"{found.sum():,} are {what}" for what, found in wrong.items() if found.any()]
+    if wanted != "any" and given != [wanted]:
+        problems.insert(0, f"its signature gives {', '.join(given) or 'no type'} instead of {wanted}")
+    range_ = f"{params['low']:g} to {params['high']:g}"
+    detail = f"Of {len(predicted):,} predictions, to be within {range_}: {', '.join(problems) or 'all are right'}."
+    bad = int(sum(found.sum() for found in wrong.values()))
+    return CheckResult(name, not problems, detail, value=bad, threshold=0)
+
+
 def _better_than_production(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Is it surely better than the version in production, on the same rows, however many candidates came before?"""
     from include.lakehouse.comparisons import Finding
     from include.registry import comparison
 
@@ -90,6 +134,24 @@ CHECKS = (
     Check("drifted_rows", _drifted_rows, {"at_least": Param(int, low=0)}),
     Check("drifted_above_threshold", _drifted_above_threshold, {"threshold": _THRESHOLD}),
     Check("better_than_naive", _better_than_naive, {"confidence": Param(float, 0.95, 0.5, 0.9999)}),
+    Check(
+        "better_than_linear",
+        _better_than_linear,
+        {
+            "confidence": Param(float, 0.95, 0.5, 0.9999),
+            "when": Param(str, "first_deployment", choices=("first_deployment", "always")),
+        },
+    ),
+    Check(
+        "prediction_schema",
+        _prediction_schema,
+        {
+            "type": Param(str, "any", choices=("any", "float64", "float32", "int64", "int32", "bool")),
+            "low": Param(float, -math.inf),
+            "high": Param(float, math.inf),
+            "nulls": Param(bool, False),
+        },
+    ),
     Check(
         "better_than_production",
         _better_than_production,

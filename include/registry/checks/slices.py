@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class _Found:
 
 
 def _no_slice_below_threshold(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
-    """None is surely on the wrong side of the threshold."""
+    """Is its metric surely on the wrong side of the threshold in no slice of the test rows?"""
     metric, rows, count = evidence.metric, evidence.test_rows, len(evidence.candidate.features)
     actual, predicted = evidence.labels_and_predictions(rows)
     judged, small = _slices(evidence, rows, params, params["columns"])
@@ -57,8 +57,13 @@ def _no_slice_below_threshold(evidence: Evidence, params: Mapping[str, Any]) -> 
 
 
 def _no_slice_worse_than_production(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
-    """None is surely worse than in production by more than the margin, on the rows that decide between the two."""
+    """Is it in no slice surely worse than the version in production by more than the margin?
+
+    On the rows that decide between the two.
+    """
     from include.evaluation import compare  # which needs scipy: model.yaml is checked without
+    from include.lakehouse.comparisons import Finding
+    from include.registry import comparison
 
     name, metric, serving = "no_slice_worse_than_production", evidence.metric, evidence.serving
     if serving is None or serving.version == evidence.candidate.version:
@@ -66,18 +71,21 @@ def _no_slice_worse_than_production(evidence: Evidence, params: Mapping[str, Any
     rows = evidence.shared_with_production(evidence.deciding_rows)
     (actual, predicted), before = evidence.labels_and_predictions(rows), evidence.predictions_in_production(rows)
     judged, small = _slices(evidence, rows, params, params["columns"])
-    alpha, found = _alpha(judged, params), []
+    alpha, found, compared = _alpha(judged, params), [], []
     counts = len(evidence.candidate.features), len(serving.features)
     for part in judged:
         gain = compare.gain(metric, actual[part.rows], predicted[part.rows], before[part.rows], counts)
-        found.append(_Found(part, gain.value, gain.at_most(alpha) < -params["margin"]))
+        told = comparison.of_slice(evidence, part.title, len(part), gain, alpha, params["margin"])
+        found.append(_Found(part, gain.value, told.outcome is Finding.SURELY_WORSE))
+        compared.append(told)
     worst = min(found, key=lambda item: item.value, default=None)
     said = f"{metric.title} is surely worse than that of version {serving.version} by more than {params['margin']:g}"
-    return _answer(name, said, found, worst, lambda value: f"gain {value:+.4g}", small, -params["margin"])
+    answer = _answer(name, said, found, worst, lambda value: f"gain {value:+.4g}", small, -params["margin"])
+    return replace(answer, slices=tuple(compared))
 
 
 def _error_ratio_within(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
-    """The mean errors of no two slices are surely further apart than that ratio.
+    """Is its mean error in no group surely more than that many times the error in the group with the least?
 
     The logarithm of a ratio of means has, nearly, the variance of the relative errors of both (delta method).
     """

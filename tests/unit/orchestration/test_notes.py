@@ -88,7 +88,7 @@ def test_a_batch_and_its_scoring() -> None:
 
 
 def test_a_gate_says_by_which_alpha_a_version_was_compared() -> None:
-    compared = Comparison("3", "1", 2, "adjusted_r2", 400, 0.01, 0.002, 0.05 / 6, 0.003, 0.02, Finding.BETTER)
+    compared = Comparison("3", "1", 2, "adjusted_r2", 400, 0.01, 0.002, 0.03, 0.05 / 6, 0.003, 0.02, Finding.BETTER)
     better, worse = (
         CheckResult("better", True, "It is.", comparison=compared),
         CheckResult("above", False, "It is not."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from include.evaluation.drift import ColumnDrift, ColumnKind
@@ -75,8 +76,8 @@ def everything(run: Run, text: str) -> None:
     skew = Skew(200, 9, 0, (text,), 600, {text: 9})
     decide(run, Kind.SKEW_GATE, Outcome.FAILED, {"skew": skew, "max_skew": 0.0})
     policy(run, version=text, drifted_features=(text,))
-    compared = Comparison(text, text, 2, text, 400, 0.01, -0.002, 0.0083, 0.003, 0.02, Finding.NOT_SURELY_BETTER)
-    checks = [CheckResult(text, False, text, comparison=compared)]
+    compared = Comparison(text, text, 2, text, 400, 0.01, -0.002, 0.03, 0.0083, 0.003, 0.02, Finding.NOT_SURELY_BETTER)
+    checks = [CheckResult(text, False, text, comparison=compared, slices=[replace(compared, slice=text)], asks=text)]
     for gate in (Kind.STAGING_GATE, Kind.PRODUCTION_GATE):
         decide(run, gate, Outcome.FAILED, {"checks": checks, "compared_with": text}, subject=text)
     told = probation.Verdict(

@@ -100,17 +100,28 @@ def test_a_training_shows_its_candidates_and_how_good_they_are(run: Run) -> None
 
 
 def test_a_failed_gate_shows_its_failed_checks_first_and_how_sure_a_gain_had_to_be(run: Run) -> None:
-    compared = Comparison("3", "2", 7, "adjusted_r2", 400, 0.01, 0.002, 0.05 / 56, 0.003, 0.02, Finding.BETTER)
+    compared = Comparison("3", "2", 7, "adjusted_r2", 400, 0.01, 0.002, 0.03, 0.05 / 56, 0.003, 0.02, Finding.BETTER)
+    in_slice = replace(compared, slice="income 1 to 2", rows=90, upper_bound=-0.1, outcome=Finding.SURELY_WORSE)
     checks: list[object] = [
         {"name": "has_artifacts", "passed": True, "detail": "8 files."},
-        {"name": "above_threshold", "passed": False, "detail": "Adjusted R2 is 0.7, not above 0.8."},
-        CheckResult("better_than_production", True, "It is better.", comparison=compared),
+        CheckResult("above_threshold", False, "It is not above 0.8.", 0.7, 0.8, asks="Is it above?"),
+        CheckResult("better_than_production", True, "It is better.", comparison=compared, slices=[in_slice]),
     ]
     inputs = {"checks": checks, "compared_with": "2"}
     scene.decide(run, Kind.PRODUCTION_GATE, Outcome.FAILED, inputs, ["check:above_threshold"], subject="version 3")
     told = ["Version 3: 1 of 3 checks failed", "Compared with version 2, in production then."]
     told += ["Gain", "0.0100", "surely more than", "0.0020", "Candidate since version 2", "7", "Its alpha", "0.00089"]
-    assert in_order([*told, "above threshold", "failed", "Adjusted R2 is 0.7, not above 0.8.", "passed"], said(run))
+    told += ["Observed", "Threshold", "above threshold", "0.7", "0.8", "failed", "It is not above 0.8.", "passed"]
+    told += [
+        "Slices, beside the version in production",
+        "income 1 to 2",
+        "90",
+        "-0.1000",
+        "surely worse",
+        "What each check asks",
+        "Is it above?",
+    ]
+    assert in_order(told, said(run))
 
 
 def measured(run: Run, distance: float) -> None:

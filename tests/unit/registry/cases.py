@@ -6,13 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from include.core.sections import GateCheck
+from include.core.sections import Gate, GateCheck
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.run import Run
+from include.lakehouse.tables import Lakehouse
+from include.registry import check_answers, evidence
 from include.registry.approval import Answer
+from include.registry.gates import Verdict
 from tests.unit.training.stage import Scene, register
 
 THRESHOLD = 0.6
@@ -34,6 +37,13 @@ def with_params(spec: ModelSpec, **params: dict[str, Any]) -> ModelSpec:
         "production",
         *({"check": item.check, "params": item.params | params.get(item.check, {})} for item in spec.gates.production),
     )
+
+
+def ask(spec: ModelSpec, lake: Lakehouse, gate: Gate, version: str) -> Verdict:
+    """The verdict of a gate, all of whose checks are asked here; nothing but comparisons is recorded."""
+    run = Run(spec, Settings(), lake, "asked")
+    found = check_answers.find_all(run, gate, evidence.of(spec, lake, version))
+    return check_answers.conclude(spec, gate, str(version), found)
 
 
 def lenient(spec: ModelSpec) -> ModelSpec:

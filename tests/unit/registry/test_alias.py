@@ -12,9 +12,9 @@ from include.core.errors import TamperedError
 from include.lakehouse import alias_history
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
-from include.registry import alias, gates, promotion, registration, steps, versions
+from include.registry import alias, promotion, registration, steps, versions
 from include.scoring import steps as scoring
-from tests.unit.registry.cases import another, outcomes, registered
+from tests.unit.registry.cases import another, ask, outcomes, registered
 from tests.unit.training.stage import DAYS, Scene, register
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def test_a_deleted_version_in_production_is_red_until_another_one_is_in_its_plac
             scoring.choose_version(run)
     assert outcomes(run, Kind.ALIAS_CHECK) == [("alias production", "refused", ["version_deleted"])]
     # A candidate is compared with none, so that there is a way on where no earlier version is left.
-    assert gates.ask(run.spec, run.lake, "production", "1").compared_with is None
+    assert ask(run.spec, run.lake, "production", "1").compared_with is None
     steps.roll_back(another(run, "back"), "1", "a test")
     chosen = scoring.choose_version(run)
     assert chosen is not None
@@ -178,7 +178,7 @@ def test_a_promotion_at_the_same_moment_is_no_hand_at_work(scene: Scene, monkeyp
 def test_who_moves_the_alias_by_hand_is_not_asked_which_version_a_candidate_is_compared_with(scene: Scene) -> None:
     run = promoted(scene, "compared", "1")
     MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
-    assert gates.ask(run.spec, run.lake, "production", "2").compared_with == "1"
+    assert ask(run.spec, run.lake, "production", "2").compared_with == "1"
 
 
 def adopting(run: Run) -> Run:

@@ -16,10 +16,10 @@ from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.monitoring import reference
-from include.registry import evidence, gates, promotion, registration, steps, versions
+from include.registry import evidence, promotion, registration, steps, versions
 from include.scoring import choice, feature_lookup
 from include.training import manifest
-from tests.unit.registry.cases import decided, registered
+from tests.unit.registry.cases import ask, decided, registered
 from tests.unit.training.stage import DAYS, Scene, register
 
 pytestmark = pytest.mark.slow
@@ -107,7 +107,7 @@ def test_what_is_not_what_was_registered_is_loaded_nowhere(run: Run, attack: Cal
     assert promotion.in_production(run.spec, run.lake).version == "2"
     assert decided(run, Kind.ROLL_BACK) == []
     for gate in ("staging", "production"):
-        (check,) = gates.ask(run.spec, run.lake, gate, "1").checks
+        (check,) = ask(run.spec, run.lake, gate, "1").checks
         assert (check.name, check.passed) == ("as_registered", False)
         assert said in check.detail
 
@@ -115,7 +115,7 @@ def test_what_is_not_what_was_registered_is_loaded_nowhere(run: Run, attack: Cal
 def test_the_version_in_production_is_held_against_its_record_where_a_candidate_is_compared_with_it(run: Run) -> None:
     promotion.put_in_production(run.spec, run.lake, "1", "d1")
     names_code(folder(run, "1"))
-    failed = gates.ask(run.spec, run.lake, "production", "2").failed
+    failed = ask(run.spec, run.lake, "production", "2").failed
     assert [check.name for check in failed] == ["better_than_production", "no_slice_worse_than_production"]
     assert all("MLmodel of version 1 is changed" in check.detail for check in failed)
 

@@ -91,9 +91,10 @@ def reads(spec: ModelSpec, columns: Iterable[str]) -> set[str]:
     Raises:
         ConfigError: the SQL is wrong.
     """
-    clean = _empty_clean(spec)
+    clean, found = _empty_clean(spec), set()
+    shown = {name: column.model_copy(update={"pii": False}) for name, column in spec.columns.items()}
+    spec = spec.model_copy(update={"columns": shown})  # of empty rows personal data is none
     names = set(_select(spec, clean).schema.names)
-    found = set()
     for column in set(columns) & set(clean.column_names):
         try:
             without = set(_select(spec, clean.drop_columns([column])).schema.names)

@@ -151,5 +151,5 @@ def test_a_check_that_is_asked_again_has_spent_its_alpha_once(scene: Scene) -> N
 
 def test_a_check_that_the_gate_does_not_ask(scene: Scene) -> None:
     run = registered(scene, "not_asked")
-    with pytest.raises(UsageError, match=r"asks no check 'predicts'\. It asks as_registered, better_than_naive"):
+    with pytest.raises(UsageError, match=r"asks no check 'predicts'\. It asks as_registered, prediction_schema"):
         steps.run_check(run, "1", "production", "predicts")

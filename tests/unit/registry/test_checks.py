@@ -69,9 +69,7 @@ def test_staging_refuses_predictions_that_are_not_finite(scene: Scene) -> None:
     fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)
     fitted.model[-1].coef_ *= np.nan
     with tracking.started(spec, "baseline", ref, "always NaN", "test") as run:
-        model_id, files = tracking.log_model(
-            spec, own.lake, ref, run, fitted.model, EXAMPLE, candidate="tuned", measured={}
-        )
+        model_id, files = tracking.log_model(spec, own.lake, ref, run, fitted, EXAMPLE, candidate="tuned", measured={})
     made = register(spec, own.lake, RunRef(run.info.run_id, "baseline", model_id, {}, files), ref)
     verdict = ask(spec, own.lake, "staging", made.version)
     assert [check.name for check in verdict.failed] == ["predicts"]

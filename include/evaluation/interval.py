@@ -37,6 +37,27 @@ def best_bound(
     Raises:
         DataError: the metric is undefined on the rows.
     """
+    found = _value_and_reach(metric, actual, predicted, n_features, confidence)
+    if found is None:
+        return None
+    value, reach = found
+    return value + reach if metric.higher_is_better else value - reach
+
+
+def bounds(
+    metric: Metric, actual: npt.ArrayLike, predicted: npt.ArrayLike, n_features: int, confidence: float
+) -> tuple[float, float] | None:
+    """Between which values the metric would be on all rows like these, at the given confidence, two-sided.
+
+    Arguments, errors and what None means as `best_bound`.
+    """
+    found = _value_and_reach(metric, actual, predicted, n_features, (1 + confidence) / 2)
+    return (found[0] - found[1], found[0] + found[1]) if found else None
+
+
+def _value_and_reach(
+    metric: Metric, actual: npt.ArrayLike, predicted: npt.ArrayLike, n_features: int, confidence: float
+) -> tuple[float, float] | None:
     from scipy import stats
 
     y, p = pair(actual, predicted)
@@ -54,7 +75,7 @@ def best_bound(
     reach = float(stats.t.ppf(confidence, count - 1) * error)
     if reach > abs(metric.gain(metric.measure(y, y, n_features), of_constant(metric, y, n_features))):
         return None
-    return value + reach if metric.higher_is_better else value - reach
+    return value, reach
 
 
 def _by_terms(metric: Metric, y: Floats, p: Floats, n_features: int, group: Groups) -> Floats:

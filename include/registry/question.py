@@ -18,6 +18,7 @@ from include.registry import approval, release
 from include.registry.checks.check import shown
 from include.registry.registration import subject
 from include.registry.versions import Version
+from include.training.card import FILE
 
 LOOK_BACK = 32
 """Partitions among which the newest window that was measured is looked for."""
@@ -29,7 +30,14 @@ def describe(run: Run, version: Version) -> str:
     gates = {kind: _last(run, version, kind) for kind in (Kind.PRODUCTION_GATE, Kind.STAGING_GATE)}
     checks = [check for found in gates.values() if found for check in found.inputs["checks"]]
     judged = gates[Kind.PRODUCTION_GATE]
-    parts = [_who(run, version), _against_production(run, judged), _checks(checks), _drift(run), _release(judged)]
+    parts = [
+        _who(run, version),
+        _against_production(run, judged),
+        _checks(checks),
+        _drift(run),
+        _card(version),
+        _release(judged),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -94,6 +102,11 @@ def _drift(run: Run) -> str:
     measured = "unknown" if window.metric is None else metric.shown(window.metric)
     drifted = [f"{name} ({window.distances[name][0]:.2f})" for name in window.drifted_features if window.distances]
     return f"{title} {metric.title} {measured}; drifted: {in_markdown(', '.join(drifted) or 'nothing')}."
+
+
+def _card(version: Version) -> str:
+    where = f"{FILE} of the run {version.run_id} in MLflow: data, slices, limits, lineage"
+    return f"**Model card:** {in_markdown(where)}."
 
 
 def _release(gate: Decision | None) -> str:

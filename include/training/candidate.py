@@ -19,7 +19,7 @@ from include.features import fitted_categories
 from include.lakehouse import provenance
 from include.lakehouse.schemas import PARTITION, SPLIT, SUPERSEDED
 from include.lakehouse.tables import Lakehouse
-from include.training import algorithms, plots, search, tracking, training_set
+from include.training import algorithms, card, plots, search, tracking, training_set
 from include.training.algorithms import Fitted, Sample
 from include.training.search import SearchResult
 from include.training.splits import TEST, TRAIN, VALIDATION
@@ -121,7 +121,14 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
         drawn = plots.all_of(spec, ref.features, test, predicted[is_test], fitted.model, measured, categories)
         tracking.log_figures(drawn)
         example = test[list(ref.features)]
-        model_id, files = tracking.log_model(spec, lake, ref, run, fitted, example, candidate=name, measured=measured)
+        known = card.Evidence(
+            name, fitted, found, frame, test, predicted[is_test], measured, run.data.tags, run.info.run_id
+        )
+        page = card.render(spec, ref, known)
+        mlflow.log_text(page, card.FILE)
+        model_id, files = tracking.log_model(
+            spec, lake, ref, run, fitted, example, candidate=name, measured=measured, card=page
+        )
         mlflow.log_metrics(measured, model_id=model_id)
     return RunRef(run.info.run_id, name, model_id, measured, files)
 

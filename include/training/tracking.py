@@ -40,6 +40,7 @@ from include.training import (
     trial_runs,
 )
 from include.training.algorithms import Fitted
+from include.training.card import FILE as CARD
 from include.training.manifest import Manifest
 from include.training.search import SearchResult
 from include.training.training_set import TrainingSetRef
@@ -182,6 +183,7 @@ def log_model(
     *,
     candidate: str,
     measured: Mapping[str, float],
+    card: str,
 ) -> tuple[str, Manifest]:
     """Log the fitted model by its algorithm's flavor; its id, and what its files were before they left this process.
 
@@ -194,6 +196,7 @@ def log_model(
     Args:
         features: of some rows, as an example of the input.
         measured: the metrics of the candidate, which are recorded, too.
+        card: the page that says what it is, which is one of its files.
     """
     algorithm, client = algorithms.of(spec), MlflowClient()
     metadata = {
@@ -218,6 +221,7 @@ def log_model(
     with TemporaryDirectory(prefix="flightline-") as scratch:
         folder = Path(scratch, "model")
         algorithm.save(fitted.model, spec.task, example, folder, mlflow_model=described, pip_requirements=requirements)
+        (folder / CARD).write_text(card, encoding="utf-8")
         files = manifest.of(folder)
         client.log_model_artifacts(logged.model_id, str(folder))
     mlflow.finalize_logged_model(logged.model_id, "READY")

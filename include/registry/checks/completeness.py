@@ -81,6 +81,18 @@ def _predicts(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
     return CheckResult("predicts", passed, detail)
 
 
+def _has_model_card(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    from include.training import card
+
+    name, file = "has_model_card", evidence.folder / card.FILE
+    if not file.is_file():
+        return CheckResult(name, False, f"It has no {card.FILE}: train it anew.")
+    missing = card.missing(file.read_text(encoding="utf-8", errors="replace"))
+    if missing:
+        return CheckResult(name, False, f"Its {card.FILE} says nothing of: {', '.join(missing)}.")
+    return CheckResult(name, True, f"Its {card.FILE} has all {len(card.SECTIONS)} parts.")
+
+
 CHECKS = (
     Check("has_artifacts", _has_artifacts),
     Check("has_description", _has_description),
@@ -89,4 +101,5 @@ CHECKS = (
     Check("has_owner", _has_owner),
     Check("has_environment", _has_environment),
     Check("predicts", _predicts),
+    Check("has_model_card", _has_model_card),
 )

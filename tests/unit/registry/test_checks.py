@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -19,7 +20,7 @@ from include.registry import checks, promotion, versions
 from include.registry.checks import Check, CheckResult, Param
 from include.registry.evidence import Evidence
 from include.registry.gates import Verdict
-from include.training import tracking, training_set
+from include.training import card, tracking, training_set
 from include.training.algorithms import Sample
 from include.training.algorithms.linear import LINEAR
 from include.training.tracking import RunRef
@@ -69,11 +70,43 @@ def test_staging_refuses_predictions_that_are_not_finite(scene: Scene) -> None:
     fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)
     fitted.model[-1].coef_ *= np.nan
     with tracking.started(spec, "baseline", ref, "always NaN", "test") as run:
-        model_id, files = tracking.log_model(spec, own.lake, ref, run, fitted, EXAMPLE, candidate="tuned", measured={})
+        model_id, files = tracking.log_model(
+            spec, own.lake, ref, run, fitted, EXAMPLE, candidate="tuned", measured={}, card=full_card(scene)
+        )
     made = register(spec, own.lake, RunRef(run.info.run_id, "baseline", model_id, {}, files), ref)
     verdict = ask(spec, own.lake, "staging", made.version)
     assert [check.name for check in verdict.failed] == ["predicts"]
     assert detail(verdict, "predicts").endswith("not all finite or not one per row.")
+
+
+def full_card(scene: Scene) -> str:
+    return str(mlflow.artifacts.load_text(f"runs:/{scene.old.mlflow_run_id}/{card.FILE}"))
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (None, "It has no model_card.html: train it anew."),
+        ("", f"Its model_card.html says nothing of: {', '.join(card.SECTIONS)}."),
+        (
+            "<h3>Purpose</h3><p>Prices</p><h3>Data</h3><p> </p>",
+            f"Its model_card.html says nothing of: {', '.join(card.SECTIONS[1:])}.",
+        ),
+        ("full", "Its model_card.html has all 8 parts."),
+    ],
+)
+def test_a_model_card_has_to_say_something_of_each_part(scene: Scene, page: str | None, said: str) -> None:
+    own = scene.own("with_card").world
+    candidate = register(own.spec, own.lake, scene.old, scene.old_ref)
+    evidence = Evidence(own.spec, own.lake, candidate, None)
+    file = evidence.folder / card.FILE
+    assert file.read_text() == full_card(scene)
+    if page is None:
+        file.unlink()
+    elif page != "full":
+        file.write_text(page)
+    found = checks.CHECKS["has_model_card"].ask(evidence, {})
+    assert (found.passed, found.detail) == (page == "full", said)
 
 
 def test_staging_can_ask_for_more(scene: Scene) -> None:

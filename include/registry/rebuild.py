@@ -54,16 +54,21 @@ class Rebuilt:
 
 
 def rebuild(spec: ModelSpec, lake: Lakehouse, version: Version) -> Rebuilt:
-    """Fit a version again, and compare.
+    """Fit a version again, and compare; errors as `of`."""
+    return of(Evidence(spec, lake, version, serving=None))
+
+
+def of(registered: Evidence) -> Rebuilt:
+    """Fit the candidate of some evidence again, and compare.
 
     Raises:
         DataError: its record does not say by which parameters it was fitted; its rows are gone; or the metric is
             undefined on its test rows.
         TamperedError: it is not what was registered.
     """
-    registered = Evidence(spec, lake, version, serving=None)
+    spec, version = registered.spec, registered.candidate
     packages = _other_packages(registered.folder)  # first of all: whether it is what was registered
-    rows = stored_rows(spec, lake, version)
+    rows = stored_rows(spec, registered.lake, version)
     fitted = _fit(spec, version, registered, rows)
     test = test_rows(spec, version, rows)
     features = test[list(version.features)]

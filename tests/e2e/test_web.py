@@ -26,6 +26,7 @@ FORMS: dict[str, Callable[[Played], Fields]] = {
     "withdraw_batch": lambda played: {"element_partition": played.day(1)},
     "roll_back_model": lambda played: {"element_version": "1"},
     "collect_requests": lambda played: {},
+    "rebuild_version": lambda played: {"element_version": "1"},
     "promote_model": lambda played: {KEY: "1"},
     "train_model": lambda played: {KEY: played.day(3)},
     "request_training": lambda played: {KEY: played.day(3)},  # the last: it starts a training, which nobody waits for

@@ -93,6 +93,15 @@ def _has_model_card(evidence: Evidence, params: Mapping[str, Any]) -> CheckResul
     return CheckResult(name, True, f"Its {card.FILE} has all {len(card.SECTIONS)} parts.")
 
 
+def _rebuilds(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Does the same model come out, when it is fitted again from what is recorded of it?"""
+    from include.registry import rebuild
+
+    built = rebuild.of(evidence)
+    said = rebuild.described(evidence.spec, built)
+    return CheckResult("rebuilds", built.alike, f"{said[0].upper()}{said[1:]}.", built.distance, built.tolerance)
+
+
 CHECKS = (
     Check("has_artifacts", _has_artifacts),
     Check("has_description", _has_description),
@@ -102,4 +111,5 @@ CHECKS = (
     Check("has_environment", _has_environment),
     Check("predicts", _predicts),
     Check("has_model_card", _has_model_card),
+    Check("rebuilds", _rebuilds),
 )

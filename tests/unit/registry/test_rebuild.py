@@ -11,7 +11,7 @@ from include.core.spec import ModelSpec
 from include.lakehouse.decisions import Kind
 from include.registry import promotion, rebuild, steps, versions
 from include.training import candidate, tracking
-from tests.unit.registry.cases import another, decided, registered
+from tests.unit.registry.cases import another, ask, decided, registered, with_gate
 from tests.unit.training.stage import Scene, register
 
 
@@ -58,6 +58,17 @@ def test_another_model_is_said_recorded_and_not_retried(scene: Scene, monkeypatc
     assert versions.get(run.spec, version).tags["rebuild"] == "different"
     generous = replace(run, spec=with_training(run.spec, rebuild_tolerance=100.0), run_id="generous")
     assert steps.rebuild_version(generous, version).alike
+
+
+def test_a_gate_may_ask_for_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = registered(scene, "gated")
+    spec = with_gate(run.spec, "staging", "rebuilds")
+    (_, check) = ask(spec, run.lake, "staging", "1").checks
+    assert (check.name, check.passed, check.value, check.threshold) == ("rebuilds", True, 0.0, 1e-6)
+    monkeypatch.setattr(rebuild, "_fit", lambda *_: None)
+    (_, check) = ask(spec, run.lake, "staging", "1").checks
+    assert not check.passed
+    assert check.detail.startswith("It could not be checked")
 
 
 def test_without_a_number_it_is_the_one_in_production(scene: Scene) -> None:

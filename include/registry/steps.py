@@ -24,6 +24,7 @@ from include.lakehouse.schemas import PARTITION, PREDICTIONS
 from include.registry import (
     approval,
     check_answers,
+    drift_note,
     evidence,
     gates,
     promised,
@@ -358,15 +359,10 @@ def check_drift(run: Run, version: str) -> list[str] | None:
     drifted = sorted(item.column for item in tested if item.drifted)
     head = f"{later.sum()} rows after the history of version {version}, beside the {(~later).sum()} of it"
     log.info("%s: %s", head, drift.described([(item.column, item) for item in tested], config))
-    _decide(
-        run,
-        Kind.DRIFT_CHECK,
-        found,
-        Outcome.DRIFTED if drifted else Outcome.NO_DRIFT if tested else Outcome.NOTHING_TO_COMPARE,
-        [Reason.DRIFTED.about(name) for name in drifted],
-        actor=Actor.GATE,
-        inputs={"features": tested},
-    )
+    outcome = Outcome.DRIFTED if drifted else Outcome.NO_DRIFT if tested else Outcome.NOTHING_TO_COMPARE
+    reasons = [Reason.DRIFTED.about(name) for name in drifted]
+    decision_id = _decide(run, Kind.DRIFT_CHECK, found, outcome, reasons, actor=Actor.GATE, inputs={"features": tested})
+    drift_note.write(run.spec, found, outcome, drifted, decision_id)
     return drifted if tested else None
 
 

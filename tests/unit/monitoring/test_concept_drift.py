@@ -15,10 +15,11 @@ from include.lakehouse.decisions import Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.windows import WindowMetrics
 from include.monitoring import steps
-from include.registry import gates, promotion, reference_profile, registration
+from include.registry import promotion, reference_profile, registration
 from include.registry.versions import Version
 from include.training import candidate, training_set
 from tests.tables import put_predictions
+from tests.unit.registry.cases import ask
 from tests.unit.training import world
 from tests.unit.training.stage import mlflow_store, register
 from tests.unit.training.world import HISTORY, World
@@ -77,7 +78,7 @@ def test_a_version_is_right_again_within_four_days(life: Life) -> None:
         assert window.concept_drifted
         assert not window.drifted_features
     second = life.train(WORSE[2])
-    verdict = gates.ask(life.spec, life.lake, "production", second.version)
+    verdict = ask(life.spec, life.lake, "production", second.version)
     assert verdict.passed, [check.detail for check in verdict.failed]
     promotion.put_in_production(life.spec, life.lake, second.version, "d2")
     window, outcome = life.serve(WORSE[2].shift(1), second, price_factor=1.5)

@@ -331,6 +331,12 @@ def test_drift_check_names_the_features_that_drifted(scene: Scene, caplog: pytes
     assert (nothing.outcome, nothing.reasons) == ("nothing_to_compare", [])
     assert drifted.outcome == "drifted"
     assert "drifted:median_income" in drifted.reasons
+    knew, told = (versions.get(run.spec, version) for version in "12")
+    assert (knew.tags["drift_check"], knew.tags["drift_check.features"]) == ("nothing_to_compare", "none")
+    assert told.tags["drift_check"] == "drifted"
+    assert told.tags["drift_check.features"] == ", ".join(found)
+    assert told.tags["drift_check.decision"] == drifted.decision_id
+    assert "**Drift check:** since the history " in told.description
 
 
 def test_smoke_score(scene: Scene) -> None:

@@ -79,7 +79,8 @@ def quick(folder: Path = catalogue.MODELS) -> ModelSpec:
     content = spec.model_dump(mode="json")
     content["training"]["search"] |= {"trials": 1, "start": {}}
     content["replay"]["time"]["history_partitions"] = len(HISTORY)
-    content["gates"]["production"][1]["params"]["threshold"] = 0.0
+    (above,) = (item for item in content["gates"]["production"] if item["check"] == "above_threshold")
+    above["params"]["threshold"] = 0.0
     made = ModelSpec.model_validate(content)
     made._folder = spec.folder
     return made

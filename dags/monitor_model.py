@@ -5,9 +5,9 @@ While a version is on probation (`probation` in model.yaml), its labelled window
 before it predicts for the same rows; one that is surely worse is rolled back here, if the rule says so, and else that
 is recorded.
 
-**Runs when:** a partition's `predictions` are there (drift alone), again when its `labels` are, or when it is
-`reopened` (a window that it was decided by has changed, or a partition that its own is made of); or backfilled over a
-range.
+**Runs when:** a partition's `predictions` are there (drift alone), again when its `labels` are, when it is the newest
+labelled one and a version was rejected (`drift_check_requested`), or when it is `reopened` (a window that it was
+decided by has changed, or a partition that its own is made of); or backfilled over a range.
 
 **Reads:** features, labels and served predictions of the window: the partition, and as many before it as
 `monitoring.window` says; training set and reference profile of the version that was served; the profiles of the
@@ -51,7 +51,8 @@ def monitor_model(model: str) -> None:
     @dag(
         **dag_defaults(spec, "monitor_model", Tag.MONITORING),
         schedule=EachAssetPartition(
-            assets=assets.predictions | assets.labels | assets.reopened, partitions=each_partition(spec)
+            assets=assets.predictions | assets.labels | assets.reopened | assets.drift_check_requested,
+            partitions=each_partition(spec),
         ),
         doc_md=__doc__,
     )

@@ -9,7 +9,8 @@ that somebody asks for it in MLflow. Or triggered with `version`, `target` and `
 
 **Writes:** aliases, tags and the description in the registry, `alias_history`, rows in `comparison_<model>` if it is
 compared with production, a row in `decisions` for the request, each gate, each answer of a person, the approval, what
-was done, and what became of the request.
+was done, and what became of the request. A version that is rejected on its way to production says what its drift check
+found, and the newest labelled window is measured again: `drift_check_requested` starts `monitor_model`.
 
 **Safe to re-run:** yes. Moving the alias is the one step that counts, and moving it twice changes nothing. A version
 that is compared again keeps its number, and so its alpha. Each check that model.yaml lists is an instance of
@@ -37,7 +38,7 @@ from include.core.notification import Occasion
 from include.orchestration import models
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import model_run_of, note, version_of
+from include.orchestration.runs import emit_each, model_run_of, note, version_of
 from include.orchestration.transitions import request_of, request_params
 
 
@@ -156,6 +157,14 @@ def promote_model(model: str) -> None:
             note(context, notes.of_drift_check(drifted))
             return drifted
 
+        @task(outlets=[assets.drift_check_requested])
+        def request_drift_check(outlet_events=None, **context) -> list:
+            from include.registry import steps
+
+            found = steps.find_window_to_check(model_run_of(context), version_of(context))
+            emit_each(context, outlet_events[assets.drift_check_requested], found, "measured again")
+            return found
+
         @task(trigger_rule=TriggerRule.ALL_DONE)
         def answer_request(**context) -> None:
             from include.orchestration import notes
@@ -183,7 +192,7 @@ def promote_model(model: str) -> None:
         first >> Label("approved, and another one has to") >> second
         second >> Label("approved") >> promoted
         [first, second] >> Label("rejected, or no answer") >> rejected
-        rejected >> check_drift()
+        rejected >> [check_drift(), request_drift_check()]
 
     build()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -24,6 +25,8 @@ BEST = "best"
 """The best value of the model's metric that chance leaves open."""
 CONCEPT_DRIFTED = "concept_drifted"
 """1 where what is predicted has changed, 0 where it has not; absent where that cannot be said."""
+LOOK_BACK = 32
+"""Partitions among which the newest window is looked for."""
 FAULT, FAULT_LEAST, FAULT_MOST = "fault", "fault_least", "fault_most"
 """Of a column, followed by the kind of the fault and what it is: ``fault:rows:times_10``. The value, and its bounds."""
 ROWS, SERVED_CONTENT, LABELS_CONTENT = "rows", "served_content", "labels_content"
@@ -119,6 +122,18 @@ def read(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) ->
         from_rows(spec, Partition.parse(str(key), spec.grain), rows)
         for key, rows in table.to_pandas().groupby(PARTITION, sort=True)
     ]
+
+
+def newest(
+    spec: ModelSpec, lake: Lakehouse, wanted: Callable[[WindowMetrics], bool] = lambda window: True
+) -> WindowMetrics | None:
+    """The newest window of which ``wanted`` holds, among the last `LOOK_BACK` partitions; None where there is none."""
+    keys = sorted(lake.rows_by_partition(METRICS.of(spec)), reverse=True)[:LOOK_BACK]
+    for key in keys:
+        partition = Partition.parse(key, spec.grain)
+        if (found := read(spec, lake, partition, partition)) and wanted(found[0]):
+            return found[0]
+    return None
 
 
 def contents(spec: ModelSpec, lake: Lakehouse, first: Partition, last: Partition) -> dict[Partition, Content]:

@@ -34,6 +34,9 @@ class ModelAssets:
     reopened: Asset
     """A day is to be decided on again: one that its decision looked back on has changed. From monitor_model and
     withdraw_batch, to monitor_model."""
+    drift_check_requested: Asset
+    """A day is to be measured again: a version was rejected on its way to production. From promote_model,
+    to monitor_model."""
     retraining_requested: Asset
     """A training is wanted on the data known after a day. From monitor_model and request_training, to train_model."""
     candidate: Asset
@@ -57,6 +60,7 @@ def assets_of(model: str) -> ModelAssets:
         stale_features=asset("stale_features", "features"),
         predictions=asset("predictions", "predictions"),
         reopened=asset("reopened", "decisions"),
+        drift_check_requested=asset("drift_check_requested", "decisions"),
         retraining_requested=asset("retraining_requested", "decisions"),
         candidate=asset("candidate", "models"),
         transition_requested=asset(

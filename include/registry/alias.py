@@ -10,7 +10,7 @@ from include.lakehouse import alias_history, decisions
 from include.lakehouse.alias_history import AliasPeriod
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
-from include.registry import promotion, registration, versions
+from include.registry import gates, promotion, registration, release, versions
 from include.registry.versions import Version
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,8 @@ class _Overtaken(Exception):
 
 
 def _may_be_in_production(run: Run, version: Version) -> bool:
-    """Whether it has been in production, or the last word of each gate is that it passed."""
+    """Whether it has been in production; or the last word of each gate is that it passed, and it is approved where a
+    person has to."""
     if version.version in promotion.served(run.spec, run.lake):
         return True
     said = (
@@ -118,7 +119,18 @@ def _may_be_in_production(run: Run, version: Version) -> bool:
         for kind in (Kind.STAGING_GATE, Kind.PRODUCTION_GATE)
     )
     newest = (max(made, key=lambda item: item.recorded_at, default=None) for made in said)
-    return all(item is not None and item.outcome == Outcome.PASSED for item in newest)
+    return all(item is not None and item.outcome == Outcome.PASSED for item in newest) and _is_approved(run, version)
+
+
+def _is_approved(run: Run, version: Version) -> bool:
+    """Whether nobody has to approve it, or somebody has, as it is now."""
+    if not gates.asks_person(run.spec, run.settings):
+        return True
+    approved = release.approved(run.spec, run.lake, version)
+    if approved is None:
+        return False
+    changes = approved.changes(release.of(run.spec, run.lake, version))
+    return not release.sorted_out(changes, run.spec.approval.release.at_promotion)[0]
 
 
 def _require_registered(run: Run) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.lakehouse import comparisons
-from include.lakehouse.comparisons import Comparison
+from include.lakehouse.comparisons import ALL, Comparison
 from include.lakehouse.tables import Lakehouse
 from include.registry import versions
 
@@ -13,9 +13,9 @@ TAG = "gain.promised"
 
 
 def of(spec: ModelSpec, lake: Lakehouse, version: str, former: str | None) -> Comparison | None:
-    """The last comparison of a version with the one whose place it took; None where there was none."""
+    """The last comparison of a version, on all rows, with the one whose place it took; None where there was none."""
     made = comparisons.read(spec, lake, former) if former else []
-    return next((item for item in reversed(made) if item.candidate == version), None)
+    return next((item for item in reversed(made) if item.candidate == version and item.slice == ALL), None)
 
 
 def note(spec: ModelSpec, lake: Lakehouse, version: str, former: str | None) -> None:

@@ -6,22 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from include.core import duration
-from include.core.partition import Partition
 from include.core.text import in_markdown, table_in_markdown
 from include.evaluation import metrics
 from include.lakehouse import decisions, windows
 from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import METRICS
-from include.lakehouse.windows import WindowMetrics
 from include.registry import approval, release
 from include.registry.checks.check import shown
 from include.registry.registration import subject
 from include.registry.versions import Version
 from include.training.card import FILE
 
-LOOK_BACK = 32
-"""Partitions among which the newest window that was measured is looked for."""
 Inputs = Mapping[str, Any]
 
 
@@ -94,7 +89,7 @@ def _checks(checks: list[Inputs]) -> str:
 
 
 def _drift(run: Run) -> str:
-    window = _newest_window(run)
+    window = windows.newest(run.spec, run.lake)
     if window is None:
         return "**Drift:** no window is measured yet."
     scored = f"of version {window.version}" if window.version else "in which nothing was scored"
@@ -116,15 +111,6 @@ def _release(gate: Decision | None) -> str:
         return ""
     parts = f"**Release** {found.digest[: release.SHORT]}: {', '.join(release.TITLES.values())}."
     return f"{parts} A part that is another one at promotion voids the answer."
-
-
-def _newest_window(run: Run) -> WindowMetrics | None:
-    keys = sorted(run.lake.rows_by_partition(run.table(METRICS)), reverse=True)[:LOOK_BACK]
-    for key in keys:
-        partition = Partition.parse(key, run.spec.grain)
-        if found := windows.read(run.spec, run.lake, partition, partition):
-            return found[0]
-    return None
 
 
 def _last(run: Run, version: Version, kind: Kind) -> Decision | None:

@@ -17,10 +17,11 @@ from include.core.release import ReleasePart
 from include.core.sections import Gate
 from include.evaluation import drift
 from include.features import store
-from include.lakehouse import alias_history, decisions
+from include.lakehouse import alias_history, decisions, windows
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PARTITION, PREDICTIONS
+from include.lakehouse.windows import WindowMetrics
 from include.registry import (
     approval,
     check_answers,
@@ -362,8 +363,23 @@ def check_drift(run: Run, version: str) -> list[str] | None:
     outcome = Outcome.DRIFTED if drifted else Outcome.NO_DRIFT if tested else Outcome.NOTHING_TO_COMPARE
     reasons = [Reason.DRIFTED.about(name) for name in drifted]
     decision_id = _decide(run, Kind.DRIFT_CHECK, found, outcome, reasons, actor=Actor.GATE, inputs={"features": tested})
-    drift_note.write(run.spec, found, outcome, drifted, decision_id)
+    drift_note.write(run.spec, found, outcome, drifted, _newest_labelled(run), decision_id)
     return drifted if tested else None
+
+
+def find_window_to_check(run: Run, version: str) -> list[str]:
+    """The newest labelled window, if this run has rejected a version on its way to production; else none.
+
+    `monitor_model` measures it again then. The trainings that it asks for after one window are one, so the next
+    candidate, if it is rejected, asks for none.
+    """
+    judged = _decided(run, versions.get(run.spec, version), Kind.PRODUCTION_GATE)
+    found = _newest_labelled(run)
+    return [found.partition.key] if found and any(item.run_id == run.run_id for item in judged) else []
+
+
+def _newest_labelled(run: Run) -> WindowMetrics | None:
+    return windows.newest(run.spec, run.lake, lambda window: window.labelled)
 
 
 def rebuild_version(run: Run, version: str | None = None) -> Rebuilt:

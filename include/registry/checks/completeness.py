@@ -82,6 +82,7 @@ def _predicts(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
 
 
 def _has_model_card(evidence: Evidence, params: Mapping[str, Any]) -> CheckResult:
+    """Is there a model card among its files, and does it say all that one has to?"""
     from include.training import card
 
     name, file = "has_model_card", evidence.folder / card.FILE

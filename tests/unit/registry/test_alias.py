@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from include.core.errors import TamperedError
+from include.core.settings import Settings
 from include.lakehouse import alias_history
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
@@ -215,6 +216,22 @@ def test_a_version_that_passed_no_gate_is_not_adopted(scene: Scene) -> None:
     alias.require(another(run, "second"))
     assert aliased(run) == "2"
     assert [outcome for _, outcome, _ in outcomes(run, Kind.ALIAS_CHECK)] == ["put_back", "adopted"]
+
+
+def test_a_version_that_no_person_approved_is_not_adopted_where_one_has_to(scene: Scene) -> None:
+    run = adopting(promoted(scene, "unapproved", "1"))
+    gated = another(run, "gates of 2")
+    assert steps.check_staging(gated, "2").passed
+    assert steps.check_production(gated, "2").passed
+    asked = replace(another(run, "asked"), settings=Settings(environment="prod", lakehouse_uri="unused"))
+    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
+    with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
+        alias.require(asked)
+    assert aliased(run) == "1"
+    steps.approve(gated, "2")
+    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
+    alias.require(replace(asked, run_id="approved"))
+    assert aliased(run) == "2"
 
 
 def test_an_alias_that_was_removed_by_hand_is_put_back_also_where_others_are_adopted(scene: Scene) -> None:

@@ -141,11 +141,11 @@ def test_a_roll_back_takes_what_was_approved_and_what_changes_with_every_deploym
     back = another(at.run, "back")
     if part in at.spec.approval.release.at_scoring:
         with pytest.raises(UsageError, match=said):
-            steps.roll_back(back, "1")
+            steps.roll_back(back, "1", comment="a test")
         (refused,) = decided(at.run, Kind.ROLL_BACK)
         assert (refused.outcome, refused.reasons) == ("refused", [f"release_changed:{part}"])
     else:
-        moved = steps.roll_back(back, "1")
+        moved = steps.roll_back(back, "1", comment="a test")
         assert (moved.version, moved.former) == ("1", "2")
         assert re.match(said, moved.release_changes[0])
 

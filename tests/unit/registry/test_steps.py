@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -17,10 +18,10 @@ from include.core.errors import DataError, UsageError
 from include.core.sections import Gate
 from include.core.spec import ModelSpec
 from include.evaluation.drift import kolmogorov_smirnov
-from include.lakehouse import comparisons, decisions, reference_profiles
+from include.lakehouse import comparisons, decisions, reference_profiles, windows
 from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import CLEAN, PREDICTION, RESIDUAL, SPLIT, WEIGHT
+from include.lakehouse.schemas import CLEAN, METRICS, MODEL_VERSION, PREDICTION, RESIDUAL, SPLIT, WEIGHT
 from include.registry import checks, evidence, gates, promotion, registration, steps, versions
 from include.registry.checks import CheckResult
 from tests.tables import put
@@ -193,7 +194,9 @@ def test_after_a_roll_back_the_next_candidate_is_promoted_and_one_of_older_data_
     for version, run in runs.items():
         through_the_gates(run, version)
         steps.promote(run, version)
-    (compared,) = comparisons.read(first.spec, first.lake, "1")
+    compared, *slices = comparisons.read(first.spec, first.lake, "1")
+    assert slices
+    assert all(item.gain != compared.gain for item in slices)
     assert float(versions.get(first.spec, "2").tag("gain.promised")) == pytest.approx(compared.gain, rel=1e-5)
     back = another(first, "third")
     assert steps.roll_back(back, "1", comment="bad prices").former == "2"
@@ -337,6 +340,36 @@ def test_drift_check_names_the_features_that_drifted(scene: Scene, caplog: pytes
     assert told.tags["drift_check.features"] == ", ".join(found)
     assert told.tags["drift_check.decision"] == drifted.decision_id
     assert "**Drift check:** since the history " in told.description
+
+
+def test_a_rejection_on_the_way_to_production_names_the_newest_labelled_window(scene: Scene) -> None:
+    run = registered(scene, "window_to_check")
+    assert steps.find_window_to_check(run, "1") == [], "it was not asked for production"
+    steps.check_production(run, "1")
+    rows = pd.DataFrame(
+        [
+            ("rows", windows.ALL, 413.0),
+            ("labelled_rows", windows.ALL, 413.0),
+            ("adjusted_r2", windows.ALL, 0.7125),
+            ("drifted", "median_income", 1.0),
+            ("distance", "median_income", 0.4),
+        ],
+        columns=["metric", "slice", "value"],
+    ).assign(**{MODEL_VERSION: "1", "threshold": 0.1})
+    key = {"partition_key": "2025-02-01", "source": windows.SOURCE}
+    put(run.lake, METRICS.of(run.spec), rows, key)
+    put(run.lake, METRICS.of(run.spec), rows[:2], {**key, "partition_key": "2025-02-02"})
+    try:
+        assert steps.find_window_to_check(run, "1") == ["2025-02-01"], "the one after it has no metric"
+        assert steps.find_window_to_check(another(run, "another"), "1") == []
+        steps.check_drift(run, "1")
+        tags = versions.get(run.spec, "1").tags
+        assert tags["drift_check.window"] == "2025-02-01"
+        assert tags["drift_check.window_features"] == "median_income"
+        assert tags["drift_check.window_metric"] == "0.7125"
+    finally:
+        for day in ("2025-02-01", "2025-02-02"):
+            put(run.lake, METRICS.of(run.spec), rows[:0], {**key, "partition_key": day})
 
 
 def test_smoke_score(scene: Scene) -> None:

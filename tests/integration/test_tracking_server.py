@@ -137,7 +137,7 @@ def version(run: Run) -> Version:
     fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)
     with tracking.started(spec, "baseline", ref, "run", "test") as started:
         model_id, files = tracking.log_model(
-            spec, run.lake, ref, started, fitted, EXAMPLE, candidate="tuned", measured={}, card=""
+            spec, run.lake, ref, started, fitted, EXAMPLE, candidate="tuned", measured={}, card="<p>A model.</p>"
         )
     return registration.register(run, RunRef(started.info.run_id, "baseline", model_id, {}, files), ref)
 

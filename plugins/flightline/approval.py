@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from airflow.configuration import conf
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param, timezone
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import TaskAwaitingInput
 
 from flightline.notices import Notice, page_of
@@ -46,7 +47,7 @@ class ApprovalBranchOperator(HITLBranchOperator):
             response_timeout=approval.times_out_after,
             execution_timeout=approval.times_out_after + SPARE,  # it waits for a person
             params={
-                **kwargs.pop("params", {}),  # the DAG's, which the form leaves out
+                **kwargs.pop("params", {}),  # the DAG's
                 "comment": Param(
                     None,
                     source="task",
@@ -64,6 +65,7 @@ class ApprovalBranchOperator(HITLBranchOperator):
     def execute(self, context: Context) -> None:
         from include.registry import steps
 
+        self._ask_for_a_comment_alone()
         now = timezone.utcnow()
         # Not templates: what is in them was written by others.
         self.body = steps.describe_question(model_run_of(context), version_of(context)) + _links(context)
@@ -82,6 +84,7 @@ class ApprovalBranchOperator(HITLBranchOperator):
             until: when the time to answer is over, ISO 8601.
             remind_at: when to remind; None when that was done.
         """
+        self._ask_for_a_comment_alone()
         end = datetime.fromisoformat(until)
         remind = datetime.fromisoformat(remind_at) if remind_at else None
         branch: Branch | None = "rejected"
@@ -131,6 +134,10 @@ class ApprovalBranchOperator(HITLBranchOperator):
                 timeout=max(leg, timedelta(seconds=1)),
             ) from None
         raise AssertionError("Airflow waits for an answer")
+
+    def _ask_for_a_comment_alone(self) -> None:
+        """Airflow gives a task that runs the fields of its DAG's form, too, and wants them in the answer."""
+        self.params = ParamsDict({"comment": self.params.get_param("comment")})
 
     def _tell_when_asked(self, occasion: Occasion, what: str) -> None:
         """Airflow tells it once the question can be answered, and takes an answer while it does."""

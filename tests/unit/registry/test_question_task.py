@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import Param
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import TaskAwaitingInput
 from flightline import approval
 from flightline.approval import ApprovalBranchOperator
@@ -46,6 +48,10 @@ class Asking:
         monkeypatch.setattr(
             self.operator, "do_branch", lambda context, branches_to_execute: branches_to_execute, raising=True
         )
+        # As Airflow has it where the task runs.
+        self.operator.params = ParamsDict(
+            {"version": Param(None), "target": Param("Production")} | dict_of(self.operator)
+        )
         self.context: Any = {"task_instance": SimpleNamespace(id="x")}
 
     def begin(self) -> TaskAwaitingInput:
@@ -65,6 +71,10 @@ class Asking:
             return self.operator.execute_complete(self.context, event, **(waiting.kwargs or {}))
         except TaskAwaitingInput as again:
             return again
+
+
+def dict_of(operator: ApprovalBranchOperator) -> dict[str, Param]:
+    return {name: operator.params.get_param(name) for name in operator.params}
 
 
 def gated(scene: Scene, name: str, **rules: Any) -> Run:

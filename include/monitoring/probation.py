@@ -86,6 +86,18 @@ def current(run: Run) -> Trial | None:
     return Trial(periods[-1], periods[-2].version)
 
 
+def begun(run: Run) -> Verdict | None:
+    """The verdict by which this run has put a version back already, whether or not it came to its end."""
+    decided = decisions.history(run.lake, run.spec.name, Kind.PROBATION, run_id=run.run_id)
+    found = [verdict for verdict in map(restored, decided) if verdict.rolls_back]
+    ours = {period.decision_id for period in alias_history.periods(run.lake, run.spec.name)}
+    return next((verdict for verdict in found if _roll_back_id(run, verdict.former) in ours), None)
+
+
+def _roll_back_id(run: Run, former: str) -> str:
+    return decisions.identity(run.spec.name, Kind.ROLL_BACK, subject_of(former), run.run_id)
+
+
 def looks(run: Run, version: str) -> list[Decision]:
     """What probation has said of a version, in all of its periods, by the clock."""
     found = decisions.history(run.lake, run.spec.name, Kind.PROBATION, subject=subject_of(version))

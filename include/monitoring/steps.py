@@ -139,6 +139,9 @@ def end_probation(run: Run) -> Transition | None:
     Raises:
         DataError: the version that was there before does not predict, or is gone.
     """
+    if begun := probation.begun(run):
+        # An earlier attempt was ended in between: what it began is completed, and recorded.
+        return registry.go_back(run, begun.former, Reason.SURELY_WORSE, _because_of(run, begun), actor=Actor.POLICY)
     trial = probation.current(run)
     verdict = probation.judge(run, trial) if trial else None
     if trial is None or verdict is None or not verdict.rolls_back:
@@ -150,12 +153,16 @@ def end_probation(run: Run) -> Transition | None:
         if now is None or now.decision_id != trial.period.decision_id:
             raise _Replaced
 
-    comment = f"probation: {probation.told(run.spec, verdict)}"
+    said = _because_of(run, verdict)
     try:
-        return registry.go_back(run, trial.former, Reason.SURELY_WORSE, comment, actor=Actor.POLICY, require=require)
+        return registry.go_back(run, trial.former, Reason.SURELY_WORSE, said, actor=Actor.POLICY, require=require)
     except _Replaced:
         log.info("Version %s is in production no more: nothing is rolled back", trial.version)
         return None
+
+
+def _because_of(run: Run, verdict: probation.Verdict) -> str:
+    return f"probation: {probation.told(run.spec, verdict)}"
 
 
 class _Replaced(Exception):

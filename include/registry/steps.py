@@ -695,7 +695,18 @@ def _record_move(
     actor: str,
     comment: str,
 ) -> None:
-    """Say what was done: moved, found there already, or left since a later decision has moved it on."""
+    """Say what was done: moved, found there already, or left since a later decision has moved it on.
+
+    What this decision did before it was superseded is said once: a repetition replaces no row by another meaning.
+    """
+    decision_id = decisions.identity(run.spec.name, kind, subject(version), run.run_id)
+    periods = alias_history.periods(run.lake, run.spec.name)
+    began = next((place for place, period in enumerate(periods) if period.decision_id == decision_id), None)
+    if began is not None and not moved.changed:
+        if any(item.decision_id == decision_id for item in _decided(run, version, kind)):
+            log.info("It was done and recorded before, and version %s took its place since", moved.version)
+            return
+        moved = Transition(version.version, periods[began - 1].version if began else None, changed=True)
     if moved.version != version.version:
         log.info("Nothing changed: version %s took its place since, and stays", moved.version)
         return

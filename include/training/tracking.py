@@ -49,7 +49,7 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas")
 """Of every model, beside those of its algorithm."""
 EXAMPLE_ROWS = 5
 RULES = "training.rules"
-"""Tag: a digest of the section ``training`` of model.yaml."""
+"""Tag: task and metric, and a digest of the section ``training`` of model.yaml."""
 
 
 @dataclass(frozen=True)
@@ -291,8 +291,8 @@ def _data_tags(ref: TrainingSetRef) -> dict[str, str]:
 
 
 def _rules(spec: ModelSpec) -> str:
-    """What decides on the course of a training, beside the data."""
-    return decisions.policy_hash(spec.training)
+    """What decides on the course of a training, beside the data: trials by another metric are none of its own."""
+    return f"{spec.task} {spec.metric} {decisions.policy_hash(spec.training)}"
 
 
 def _attempts(client: MlflowClient, spec: ModelSpec, run_name: str, run_id: str) -> list[Run]:

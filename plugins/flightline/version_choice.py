@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowSkipException
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class VersionChoiceOperator(HITLOperator):
         from include.orchestration.runs import model_run_of
         from include.registry import steps
 
+        self.params = ParamsDict()  # else the fields of the DAG's form are asked for again
         self.options = [*steps.offer_versions(model_run_of(context)), NONE]
         return super().execute(context)
 
@@ -38,6 +40,7 @@ class VersionChoiceOperator(HITLOperator):
         """They are those of when it was asked: Airflow has held the answer against them."""
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+        self.params = ParamsDict()
         chosen = super().execute_complete(context, event)["chosen_options"][0]
         user = event.get("responded_by_user") or {}
         context["ti"].xcom_push("chosen_by", user.get("name") or user.get("id"))

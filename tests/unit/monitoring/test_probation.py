@@ -48,6 +48,32 @@ def said(made: Serving, kind: Kind = Kind.PROBATION) -> list[Decision]:
     return sorted(found, key=lambda item: item.recorded_at)
 
 
+@pytest.mark.parametrize("killed_in", ["follow_history", "record"])
+def test_a_roll_back_that_was_killed_is_completed_and_recorded(
+    made: Serving, monkeypatch: pytest.MonkeyPatch, killed_in: str
+) -> None:
+    made.promote(GOOD, BAD)
+    assert measured(made, DAYS[0], BAD) == "roll_back_version"
+    run = made.run(DAYS[0], f"monitor {DAYS[0]}", **RULE)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if killed_in == "record":
+            patch.setattr(registry, "_record_move", killed)
+        else:
+            patch.setattr(promotion, "follow_history", killed)
+        with pytest.raises(KeyboardInterrupt):
+            steps.end_probation(run)
+    assert said(made, Kind.ROLL_BACK) == []
+    assert steps.end_probation(run) == promotion.Transition(GOOD, BAD, changed=True)
+    assert production(made) == [GOOD, BAD, GOOD]
+    assert versions.number_of(made.spec, "production") == GOOD
+    (row,) = said(made, Kind.ROLL_BACK)
+    assert row.outcome == "rolled_back"
+
+
 def test_a_version_that_is_worse_is_rolled_back_once_and_the_policy_leaves_its_window(made: Serving) -> None:
     made.promote(GOOD, BAD)
     assert measured(made, DAYS[0], BAD) == "roll_back_version"
@@ -55,7 +81,7 @@ def test_a_version_that_is_worse_is_rolled_back_once_and_the_policy_leaves_its_w
     assert steps.judge_probation(second).branch == "roll_back_version", "the first run may have died since"
     moved = steps.end_probation(first)
     assert moved == promotion.Transition(GOOD, BAD, changed=True)
-    assert steps.end_probation(first) is None
+    assert steps.end_probation(first) == moved, "a repetition finds what it has done"
     assert steps.end_probation(second) is None
     assert production(made) == [GOOD, BAD, GOOD]
     assert versions.number_of(made.spec, "production") == GOOD

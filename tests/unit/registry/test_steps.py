@@ -221,6 +221,39 @@ def test_after_a_roll_back_the_next_candidate_is_promoted_and_one_of_older_data_
     assert rolled_back.decided_at == versions.get(first.spec, "2").known_at  # data went as far, nothing was scored
 
 
+def test_repeating_what_was_superseded_leaves_its_row_as_it_is(scene: Scene) -> None:
+    first = registered(scene, "superseded")
+    runs = {"1": first, "2": another(first, "second")}
+    for version, run in runs.items():
+        through_the_gates(run, version)
+        steps.promote(run, version)
+    steps.roll_back(another(first, "third"), "1", comment="bad prices")
+    steps.roll_back(another(first, "fourth"), "2", comment="they were right")
+    before = decided(first)
+    assert not steps.promote(runs["2"], "2").changed
+    assert decided(first) == before
+    assert serving(first) == "2"
+
+
+def test_a_promotion_that_was_killed_and_superseded_is_recorded_by_its_retry(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = registered(scene, "killed_then_superseded")
+    through_the_gates(first, "1")
+    steps.promote(first, "1")
+    second = another(first, "second")
+    through_the_gates(second, "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "_record_move", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            steps.promote(second, "2")
+    steps.roll_back(another(first, "third"), "1", comment="bad prices")
+    assert not steps.promote(second, "2").changed
+    of_second = [item for item in decided(first, Kind.PROMOTION) if item.run_id == "second"]
+    assert [(item.outcome, item.inputs["former"]) for item in of_second] == [("promoted", "1")]
+    assert serving(first) == "1"
+
+
 def test_a_job_promotes_in_prod_only_what_a_person_approved(scene: Scene) -> None:
     run = registered(scene, "prod", "prod")
     through_the_gates(run, "1")

@@ -53,10 +53,9 @@ def _version(run: Run, number: str) -> Version:
         number = serving.version
     try:
         return versions.get(run.spec, number)
-    except MlflowException as error:
-        said = str(error).splitlines()[0]
+    except MlflowException:
         raise StackError(
-            f"MLflow does not answer: {shown(said)}", where=run.settings.mlflow_uri, fix="make up"
+            "MLflow does not answer", where=run.settings.mlflow_uri, fix="Start the stack (make up), or see its log"
         ) from None
 
 

@@ -724,7 +724,8 @@ def _say_answer(run: Run, version: Version, answer: TransitionAnswer, asked: Map
     """Say it on the version, and take the request away."""
     decision_id = decisions.identity(run.spec.name, Kind.TRANSITION_ANSWER, subject(version), run.run_id)
     by = asked["requester"] or ("a person" if asked["by_tag"] else "")
-    said = f"{answer.target}{f', asked for by {by},' if by else ''} is {answer.outcome.value.replace('_', ' ')} by "
+    found = "needs nothing, says" if answer.outcome is Outcome.NO_ACTION else f"is {answer.outcome.value} by"
+    said = f"{answer.target}{f', asked for by {by},' if by else ''} {found} "
     said += f"{answer.actor}: {', '.join(answer.reasons)}" + (f" ({answer.comment})" if answer.comment else "")
     tags = {transition_request.ANSWER: said, f"{transition_request.ANSWER}.decision": decision_id}
     versions.note(run.spec, version.version, "Request", f"{said} (decision {decision_id})", tags)

@@ -200,7 +200,7 @@ class _Played:
         with self.check.step("registry.register_candidate"):
             chosen = self._do("training.choose_candidate", baseline=fitted["fit_baseline"], tuned=fitted["fit_tuned"])
             version = self._do("registry.register_candidate", candidate=fitted[f"fit_{chosen}"], training_set=rows)
-            self.check.note(f"the {chosen} one")
+            self.check.note(f"the {chosen} one, by the validation rows")
         return str(version)
 
     def _promote(self, version: str) -> None:

@@ -14,12 +14,14 @@ from mlflow import MlflowClient
 from include.core import catalogue
 from include.core.errors import ConfigError, DataError
 from include.core.spec import ModelSpec
+from include.evaluation.metrics import Floats
 from include.features import query
 from include.lakehouse.schemas import DRIFTED, TRAINING_SETS
 from include.registry import checks, promotion, versions
 from include.registry.checks import Check, CheckResult, Param
 from include.registry.evidence import Evidence
 from include.registry.gates import Verdict
+from include.registry.versions import Predictor
 from include.training import card, tracking, training_set
 from include.training.algorithms import Sample
 from include.training.algorithms.linear import LINEAR
@@ -157,6 +159,30 @@ def test_slices_of_real_versions(scene: Scene) -> None:
     assert [check.passed for check in verdict.checks] == [True, True, False, True, True], verdict.checks
     assert "In none of 6 slices its adjusted R2 is surely below -1. Worst: " in verdict.checks[1].detail
     assert "In none of " in verdict.checks[3].detail
+
+
+def test_a_version_that_takes_more_memory_than_it_may_fails(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = registered(scene, "roomy")
+    lake, version = run.lake, "1"
+    asked = with_gate(run.spec, "staging", {"check": "memory_within", "megabytes": 300, "rows": 2000})
+    (_, check) = ask(asked, lake, "staging", version).checks
+    assert check.passed, check.detail
+    predictor = versions.predictor
+
+    def greedy(*about: object) -> Predictor:
+        predict = predictor(*about)
+
+        def predicted(rows: pd.DataFrame) -> Floats:
+            kept = np.ones(64_000_000)  # 512 MB, which are gone again when it has predicted
+            return predict(rows) * kept[0]
+
+        return predicted
+
+    monkeypatch.setattr(versions, "predictor", greedy)
+    (_, check) = ask(asked, lake, "staging", version).checks
+    assert not check.passed
+    assert check.value == pytest.approx(512, rel=0.3)
+    assert check.detail.startswith("To load it and to predict 2,000 rows takes ")
 
 
 def test_production_prefers_the_version_that_knows_the_drift(scene: Scene) -> None:

@@ -153,7 +153,7 @@ class ModelSpec(Section):
         for key in self.monitoring.faults.confirmed:
             if not re.fullmatch(KEY_SHAPES[self.grain], key):
                 raise ValueError(
-                    f"monitoring.faults.confirmed: {key!r} is no {self.grain} as {EXAMPLES[self.grain]} is"
+                    f"monitoring.faults.confirmed: {key!r} is no {self.grain} such as {EXAMPLES[self.grain]}"
                 )
         return self
 

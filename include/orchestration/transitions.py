@@ -26,7 +26,7 @@ def request_params() -> dict[str, Param]:
             type=["null", "integer"],
             minimum=1,
             maximum=MOST,
-            description="Number of the registered version. (Or as the run's partition key, under Advanced Options.)",
+            description="Number of the registered version; or the run's partition key is.",
         ),
         "target": Param(
             "Production",

@@ -160,7 +160,7 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     "unknown task": (lambda text: text.replace("task: regression", "task: guessing"), "key task"),
     "no name of a check": (
         lambda text: text.replace("check: drifted_rows", "chekc: drifted_rows"),
-        "gates.production.2",
+        "gates.production.4",
     ),
     "other name": (lambda text: text.replace(f"name: {NAME}", "name: other", 1), "key name: is 'other'"),
     "half of a pin": (

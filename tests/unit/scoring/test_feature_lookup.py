@@ -34,6 +34,10 @@ def listings(*keys: int) -> pd.DataFrame:
     return pd.DataFrame({"listing_id": pd.Series(keys, dtype="int64")})
 
 
+OPEN_STORE = feature_store.open_store
+"""Before the scene, whose repository is another one, takes its place."""
+
+
 @pytest.fixture
 def delivered(tmp_path: Path) -> world.World:
     made = world.make(tmp_path, seed=2)
@@ -51,7 +55,8 @@ def store(feast_addresses, delivered, monkeypatch):
         **feast_addresses,
     }.items():
         monkeypatch.setenv(name, value)
-    opened = feature_store.open_store()
+    monkeypatch.setattr(feature_store, "open_store", OPEN_STORE)
+    opened = OPEN_STORE()
     feature_store.apply(opened, delivered.spec)
     feature_store.materialize(opened, delivered.spec, DAY)
     return opened

@@ -72,7 +72,8 @@ def asset_events(played: Played, run: Run) -> list[dict[str, str]]:
 def test_a_stage_that_there_is_not_is_answered_without_a_run(played: Played, rejected: str) -> None:
     before = len(requested(played, rejected))
     MlflowClient().set_model_version_tag(played.spec.name, rejected, REQUEST, "prod")
-    wait_for(lambda: "there is no stage 'prod'" in tags_of(played, rejected).get(ANSWER, ""), "an answer")
+    wait_for(lambda: REQUEST not in tags_of(played, rejected), "an answer")
+    assert "there is no stage 'prod'" in tags_of(played, rejected)[ANSWER]
     assert len(requested(played, rejected)) == before
 
 

@@ -8,31 +8,24 @@ import pytest
 from hypothesis import given
 
 from include.core import catalogue
-from include.core.sections import Retraining
 from include.evaluation import metrics
 from include.jobs import replay_decisions
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Decision, Kind, canonical_json
-from include.lakehouse.windows import WindowMetrics
 from include.monitoring import policy
-from include.monitoring.policy import Request
 from include.monitoring.replay import recorded, replay
 from tests.unit.monitoring.scene import DAY, Scene
-from tests.unit.monitoring.test_policy import NOW, cases, monitoring, window
+from tests.unit.monitoring.test_policy import NOW, Case, cases, monitoring, window
 from tests.unit.monitoring.test_steps import play
 
 
-@given(*cases)
-def test_what_was_recorded_is_all_that_the_policy_took(
-    score: float | None,
-    drifted: tuple[str, ...],
-    past: tuple[WindowMetrics, ...],
-    requests: tuple[Request, ...],
-    rules: Retraining,
-) -> None:
-    spec = catalogue.load("california_housing").model_copy(update={"monitoring": monitoring(rules), "metric": "r2"})
-    current, history = window(1, score, *drifted), [item for item in past if item.labelled]
-    given = {"production": "1", "requests": list(requests)}
+@given(cases)
+def test_what_was_recorded_is_all_that_the_policy_took(case: Case) -> None:
+    spec = catalogue.load("california_housing").model_copy(
+        update={"monitoring": monitoring(case.rules), "metric": "r2"}
+    )
+    current, history = window(1, case.score, *case.drifted), [item for item in case.history if item.labelled]
+    given = {"production": "1", "requests": list(case.requests)}
     verdict = policy.decide(spec.monitoring, metrics.of(spec), current, history=history, at=NOW, **given)
     looked_back = {item.partition.key: item.metric for item in history}
     inputs = recorded(spec, window=current, looked_back=looked_back, verdict=verdict, **given)

@@ -26,24 +26,21 @@ names it. Trigger it anew: the version is compared, judged and approved again.
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from airflow.sdk import Label, PartitionedAssetTimetable, TriggerRule, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
 from flightline.approval import ApprovalBranchOperator
 from flightline.notices import Notice
 
 from include.core import catalogue
 from include.core.notification import Occasion
-from include.orchestration import models
+from include.orchestration import models, promotion
 from include.orchestration.assets import assets_of
 from include.orchestration.defaults import Tag, dag_defaults
-from include.orchestration.runs import emit_each, model_run_of, note, version_of
-from include.orchestration.transitions import request_of, request_params
+from include.orchestration.transitions import request_params
 
 
 def promote_model(model: str) -> None:
     spec, assets = catalogue.load(model), assets_of(model)
+    named = "{{ task.op_kwargs['check'] }}"
     any_branch = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
 
     @dag(
@@ -54,137 +51,38 @@ def promote_model(model: str) -> None:
         params=request_params(),
     )
     def build() -> None:
-        @task
-        def record_request(**context) -> str:
-            from include.orchestration import notes
-            from include.registry import steps
-
-            asked = request_of(context)
-            note(context, notes.of_request(asked["target"], asked["requested_by"]))
-            return steps.record_request(model_run_of(context), version_of(context), **asked)
-
-        @task(map_index_template="{{ task.op_kwargs['check'] }}")
-        def run_staging_checks(check: str, **context) -> dict:
-            from include.registry import steps
-
-            return steps.run_check(model_run_of(context), version_of(context), "staging", check)
-
-        @task.branch
-        def check_staging_gate(answered, **context) -> str:
-            from include.orchestration import notes
-            from include.registry import steps
-
-            verdict = steps.conclude_gate(model_run_of(context), version_of(context), "staging", list(answered))
-            note(context, notes.of_gate(verdict))
-            return "move_to_staging" if verdict.passed else "reject_candidate"
-
-        @task
-        def move_to_staging(**context) -> str:
-            from include.registry import steps
-
-            return steps.move_to_staging(model_run_of(context), version_of(context))
-
-        @task(map_index_template="{{ task.op_kwargs['check'] }}")
-        def run_production_checks(check: str, **context) -> dict:
-            from include.registry import steps
-
-            return steps.run_check(model_run_of(context), version_of(context), "production", check)
-
-        @task.branch
-        def choose_target(target: str) -> str:
-            return "keep_in_staging" if target == "Staging" else "run_production_checks"
-
-        @task
-        def keep_in_staging(**context) -> None:
-            note(context, "in Staging, as was asked")
-
-        @task.branch
-        def check_production_gate(answered, **context) -> str:
-            from include.orchestration import notes
-            from include.registry import gates, steps
-
-            run = model_run_of(context)
-            verdict = steps.conclude_gate(run, version_of(context), "production", list(answered))
-            note(context, notes.of_gate(verdict))
-            if not verdict.passed:
-                return "reject_candidate"
-            return "wait_for_approval" if gates.asks_person(run.spec, run.settings) else "approve_automatically"
-
-        question = {
-            "subject": f"Put version {{{{ dag_run.partition_key or params.version }}}} of {model} into production?",
-            "approval": spec.approval,
-            "approved": "promote_version",
-            "rejected": "reject_candidate",
-        }
+        requested = task(promotion.record_request)()
+        staging = task(promotion.run_check, task_id="run_staging_checks", map_index_template=named)
+        staging_checks = staging.partial(gate="staging").expand(check=list(spec.gates.asked("staging")))
+        staging_gate = task.branch(promotion.check_staging_gate)(staging_checks)
+        in_staging = task(promotion.move_to_staging)()
+        target = task.branch(promotion.choose_target)(requested)
+        kept = task(promotion.keep_in_staging)()
+        production = task(promotion.run_check, task_id="run_production_checks", map_index_template=named)
+        production_checks = production.partial(gate="production").expand(check=list(spec.gates.asked("production")))
+        production_gate = task.branch(promotion.check_production_gate)(production_checks)
+        automatic = task(promotion.approve_automatically)()
+        question = promotion.question(spec)
         first = ApprovalBranchOperator(task_id="wait_for_approval", more="wait_for_second_approval", **question)
         second = ApprovalBranchOperator(task_id="wait_for_second_approval", **question)
-
-        @task
-        def approve_automatically(**context) -> str:
-            from include.registry import steps
-
-            return steps.approve(model_run_of(context), version_of(context))
-
-        @task(trigger_rule=any_branch, on_success_callback=Notice(Occasion.PROMOTED))
-        def promote_version(**context) -> dict:
-            from include.orchestration import notes
-            from include.registry import steps
-
-            moved = steps.promote(model_run_of(context), version_of(context))
-            note(context, notes.of_move(moved))
-            return asdict(moved)
-
-        @task(outlets=[assets.production])
-        def announce_production(moved: dict) -> None:
-            if not moved["changed"]:
-                raise AirflowSkipException(f"Nothing changed: version {moved['version']} is in production.")
-
-        @task(trigger_rule=any_branch, on_success_callback=Notice(Occasion.REJECTED))
-        def reject_candidate(**context) -> list[str]:
-            from include.orchestration import notes
-            from include.registry import steps
-
-            reasons = steps.reject(model_run_of(context), version_of(context))
-            note(context, notes.of_rejection(reasons))
-            return reasons
-
-        @task
-        def check_drift(**context) -> list[str] | None:
-            from include.orchestration import notes
-            from include.registry import steps
-
-            drifted = steps.check_drift(model_run_of(context), version_of(context))
-            note(context, notes.of_drift_check(drifted))
-            return drifted
-
-        @task(outlets=[assets.drift_check_requested])
-        def request_drift_check(outlet_events=None, **context) -> list:
-            from include.registry import steps
-
-            found = steps.find_window_to_check(model_run_of(context), version_of(context))
-            emit_each(context, outlet_events[assets.drift_check_requested], found, "measured again")
-            return found
-
-        @task(trigger_rule=TriggerRule.ALL_DONE)
-        def answer_request(**context) -> None:
-            from include.orchestration import notes
-            from include.registry import steps
-
-            note(context, notes.of_answer(steps.answer_request(model_run_of(context), version_of(context))))
-
-        staging_checks = run_staging_checks.expand(check=list(spec.gates.asked("staging")))
-        production_checks = run_production_checks.expand(check=list(spec.gates.asked("production")))
-        staging_gate, production_gate = check_staging_gate(staging_checks), check_production_gate(production_checks)
-        requested, promoted, rejected = record_request(), promote_version(), reject_candidate()
-        automatic, target, kept = approve_automatically(), choose_target(requested), keep_in_staging()
+        promoted = task(
+            promotion.promote_version, trigger_rule=any_branch, on_success_callback=Notice(Occasion.PROMOTED)
+        )()
+        task(promotion.announce_production, outlets=[assets.production])(promoted)
+        rejected = task(
+            promotion.reject_candidate, trigger_rule=any_branch, on_success_callback=Notice(Occasion.REJECTED)
+        )()
+        drift_checks = [
+            task(promotion.check_drift)(),
+            task(promotion.request_drift_check, outlets=[assets.drift_check_requested])(),
+        ]
+        answered = task(promotion.answer_request, trigger_rule=TriggerRule.ALL_DONE)()
 
         requested >> staging_checks
-        staging_gate >> Label("passed") >> move_to_staging() >> target
+        staging_gate >> Label("passed") >> in_staging >> target
         staging_gate >> Label("failed") >> rejected
         target >> Label("Production was asked for") >> production_checks
         target >> Label("only Staging was asked for") >> kept
-        [kept, promoted, rejected] >> answer_request()
-        announce_production(promoted)
         production_gate >> Label("passed, policy approves") >> automatic >> promoted
         production_gate >> Label("passed, a person approves") >> first
         production_gate >> Label("failed") >> rejected
@@ -192,7 +90,8 @@ def promote_model(model: str) -> None:
         first >> Label("approved, and another one has to") >> second
         second >> Label("approved") >> promoted
         [first, second] >> Label("rejected, or no answer") >> rejected
-        rejected >> [check_drift(), request_drift_check()]
+        rejected >> drift_checks
+        [kept, promoted, rejected] >> answered
 
     build()
 

@@ -16,12 +16,12 @@ and which packages are other ones than then. Or the version is not what was regi
 
 from __future__ import annotations
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import dag, task
 
 from include.core import catalogue
 from include.orchestration import models
-from include.orchestration.defaults import MOST, Tag, dag_defaults
-from include.orchestration.runs import model_run_of, note
+from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.runs import model_run_of, note, version_param
 
 
 def rebuild_version(model: str) -> None:
@@ -31,15 +31,7 @@ def rebuild_version(model: str) -> None:
         **dag_defaults(spec, "rebuild_version", Tag.REGISTRY),
         schedule=None,
         doc_md=__doc__,
-        params={
-            "version": Param(
-                None,
-                type=["null", "integer"],
-                minimum=1,
-                maximum=MOST,
-                description="Number of the version; the one in production by default.",
-            ),
-        },
+        params={"version": version_param("Number of the version; the one in production by default.")},
     )
     def build() -> None:
         @task

@@ -21,8 +21,8 @@ from airflow.sdk import Param, dag, task
 
 from include.core import catalogue
 from include.orchestration import models
-from include.orchestration.defaults import MOST, Tag, dag_defaults
-from include.orchestration.runs import model_run_of, note
+from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.runs import MOST, model_run_of, note
 
 
 def replay_source(model: str) -> None:

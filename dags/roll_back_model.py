@@ -25,7 +25,6 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 
 from airflow.sdk import Label, Param, TriggerRule, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
 from flightline.notices import Notice
 from flightline.version_choice import VersionChoiceOperator
 
@@ -33,8 +32,9 @@ from include.core import catalogue
 from include.core.notification import Occasion
 from include.orchestration import models
 from include.orchestration.assets import assets_of
-from include.orchestration.defaults import MOST, Tag, dag_defaults
-from include.orchestration.runs import model_run_of, note
+from include.orchestration.defaults import Tag, dag_defaults
+from include.orchestration.promotion import announce_production
+from include.orchestration.runs import model_run_of, note, version_param
 
 
 def roll_back_model(model: str) -> None:
@@ -45,12 +45,8 @@ def roll_back_model(model: str) -> None:
         schedule=None,
         doc_md=__doc__,
         params={
-            "version": Param(
-                None,
-                type=["null", "integer"],
-                minimum=1,
-                maximum=MOST,
-                description="Number of the version to go back to. Empty: the one before; for real you are asked.",
+            "version": version_param(
+                "Number of the version to go back to. Empty: the one before; for real you are asked."
             ),
             "comment": Param(None, type=["null", "string"], description="Why: for real it is required, and kept."),
             "dry_run": Param(True, type="boolean", description="Only say what would change."),
@@ -109,11 +105,6 @@ def roll_back_model(model: str) -> None:
             note(context, notes.of_move(moved))
             return asdict(moved)
 
-        @task(outlets=[assets.production])
-        def announce_production(moved: dict) -> None:
-            if not moved["changed"]:
-                raise AirflowSkipException(f"Nothing changed: version {moved['version']} is in production.")
-
         target, found, action = choose_target(), smoke_score(), choose_action()
         rolled_back = roll_back(found)
         target >> Label("a dry run, or a version is named") >> found
@@ -121,7 +112,7 @@ def roll_back_model(model: str) -> None:
         found >> action
         action >> Label("dry run") >> report_only(found)
         action >> Label("for real") >> rolled_back
-        announce_production(rolled_back)
+        task(announce_production, outlets=[assets.production])(rolled_back)
 
     build()
 

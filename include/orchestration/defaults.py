@@ -21,9 +21,6 @@ NOT_RETRIED = (ConfigError, RejectedError, TamperedError, UsageError)
 TASK_TIMEOUT = timedelta(hours=6)
 """A task that takes longer hangs: none of ours takes an hour, on any data that was measured."""
 
-MOST = 2**31 - 1
-"""Of a param that is a whole number: Airflow passes a run on by msgpack, and its own processes fail beyond 64 bits."""
-
 
 class Tag(StrEnum):
     """The closed set of DAG tags, beside the model's name: the stage of the model's life."""

@@ -15,6 +15,8 @@ from include.core.spec import ModelSpec
 if TYPE_CHECKING:
     from include.lakehouse.run import Run
 
+MOST = 2**31 - 1
+"""Of a param that is a whole number: Airflow passes a run on by msgpack, and its own processes fail beyond 64 bits."""
 NOTE = "note"
 """XCom of a task that has something to say of its run: a sentence of the run's note (`plugins/run_notes.py`)."""
 MOST_NAMED = 10
@@ -27,6 +29,11 @@ def partition_param(spec: ModelSpec, description: str) -> Param:
     shape: dict[str, Any] = {"format": "date"} if spec.grain is Grain.DAY else pattern
     text = f"{spec.grain.capitalize()} such as {EXAMPLES[spec.grain]}: {description}"
     return Param(None, type=["null", "string"], title="Partition", description=text, **shape)
+
+
+def version_param(description: str) -> Param:
+    """The field of the trigger form that asks for a version's number."""
+    return Param(None, type=["null", "integer"], minimum=1, maximum=MOST, description=description)
 
 
 def key_of(context: Any) -> str | None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
-from include.orchestration.defaults import MOST
-from include.orchestration.runs import started_by
+from include.orchestration.runs import started_by, version_param
 
 if TYPE_CHECKING:
     from include.registry.transition_request import TransitionRequest
@@ -21,13 +20,7 @@ COLLECTED = "operator_triggered"
 def request_params() -> dict[str, Param]:
     """The fields of the form in which a person asks for a version in a stage."""
     return {
-        "version": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            maximum=MOST,
-            description="Number of the registered version; or the run's partition key is.",
-        ),
+        "version": version_param("Number of the registered version; or the run's partition key is."),
         "target": Param(
             "Production",
             type="string",

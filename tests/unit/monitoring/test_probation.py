@@ -61,7 +61,7 @@ def test_a_roll_back_that_was_killed_is_completed_and_recorded(
 
     with monkeypatch.context() as patch:
         if killed_in == "record":
-            patch.setattr(registry, "_record_move", killed)
+            patch.setattr("include.registry.steps.rolling_back.record_move", killed)
         else:
             patch.setattr(promotion, "follow_history", killed)
         with pytest.raises(KeyboardInterrupt):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,28 +16,55 @@ from include.orchestration.steps import STEPS
 DAGS = PROJECT_ROOT / "dags"
 
 
-def verbs_of(file: Path) -> dict[str, set[str]]:
-    """By task, what it calls of a stage's ``steps``: ``<stage>.<verb>``."""
-    found: dict[str, set[str]] = {}
-    for task in ast.walk(ast.parse(file.read_text())):
-        if not isinstance(task, ast.FunctionDef) or not task.decorator_list:
-            continue
-        imported = {
-            alias.asname or alias.name: f"{(node.module or '').removeprefix('include.')}.{alias.name}"
-            for node in task.body
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("include.")
-            for alias in node.names
-        }
-        for node in ast.walk(task):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                base = node.func.value
-                if isinstance(base, ast.Name) and imported.get(base.id, "").endswith((".steps", ".maintenance")):
-                    stage = imported[base.id].split(".")[0]
-                    found.setdefault(f"{file.stem}.{task.name}", set()).add(f"{stage}.{node.func.attr}")
+Functions = Mapping[str, ast.FunctionDef]
+
+
+def functions_of(file: Path) -> Functions:
+    return {node.name: node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+def tasks_of(file: Path) -> Iterator[tuple[str, ast.FunctionDef, Functions]]:
+    """The tasks of a DAG file: its decorated functions, and those of ``include.orchestration`` that it wraps."""
+    for name, function in functions_of(file).items():
+        if function.decorator_list:
+            yield f"{file.stem}.{name}", function, {}
+    for call in ast.walk(ast.parse(file.read_text())):
+        match call:
+            case ast.Call(
+                func=ast.Name(id="task") | ast.Attribute(value=ast.Name(id="task")),
+                args=[ast.Attribute(value=ast.Name(id=module), attr=name)],
+                keywords=keywords,
+            ):
+                named = [word.value.value for word in keywords if word.arg == "task_id"]
+                beside = functions_of(PROJECT_ROOT / "include" / "orchestration" / f"{module}.py")
+                yield f"{file.stem}.{named[0] if named else name}", beside[name], beside
+
+
+def verbs_of(task: ast.FunctionDef, beside: Functions) -> set[str]:
+    """What it calls of a stage's ``steps``, itself or by a function beside it: ``<stage>.<verb>``."""
+    found: set[str] = set()
+    imported = {
+        alias.asname or alias.name: f"{(node.module or '').removeprefix('include.')}.{alias.name}"
+        for node in task.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("include.")
+        for alias in node.names
+    }
+    for node in ast.walk(task):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=base), attr=verb)):
+                if imported.get(base, "").endswith((".steps", ".maintenance")):
+                    found.add(f"{imported[base].split('.')[0]}.{verb}")
+            case ast.Call(func=ast.Name(id=name)) if name in beside:
+                found |= verbs_of(beside[name], beside)
     return found
 
 
-CALLED = {task: verbs for file in sorted(DAGS.glob("*.py")) for task, verbs in verbs_of(file).items()}
+CALLED = {
+    task: verbs
+    for file in sorted(DAGS.glob("*.py"))
+    for task, function, beside in tasks_of(file)
+    if (verbs := verbs_of(function, beside))
+}
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -147,7 +147,7 @@ def test_a_roll_back_whose_process_ended_before_it_was_recorded_hides_no_hand_fo
         raise ConnectionError("the process ends here")
 
     with monkeypatch.context() as patched:
-        patched.setattr(steps, "_record_move", stops)
+        patched.setattr("include.registry.steps.rolling_back.record_move", stops)
         with pytest.raises(ConnectionError):
             steps.roll_back(another(run, "back"), "1", "a test")
     steps.roll_back(another(run, "once more"), "1", "a test")

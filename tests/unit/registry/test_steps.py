@@ -244,7 +244,9 @@ def test_a_promotion_that_was_killed_and_superseded_is_recorded_by_its_retry(
     second = another(first, "second")
     through_the_gates(second, "2")
     with monkeypatch.context() as patch:
-        patch.setattr(steps, "_record_move", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            "include.registry.steps.promotion.record_move", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             steps.promote(second, "2")
     steps.roll_back(another(first, "third"), "1", comment="bad prices")

@@ -15,6 +15,7 @@ from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
 from include.registry import open_requests, promotion, steps, transition_request, versions
 from include.registry.approval import Answer
+from include.registry.steps import record
 from include.registry.transition_request import ANSWER, COMMENT, REQUEST, REQUESTED_BY
 from tests.unit.registry.cases import another, decided, outcomes, registered
 from tests.unit.training.stage import Scene
@@ -128,17 +129,17 @@ def test_a_run_that_comes_to_no_end_says_so_and_the_request_can_be_made_again(sc
     assert anew.run_id == "request__version_1_Production_1"
 
 
-@pytest.mark.parametrize("stopped_before", ["note", "close", "_decide"])
+@pytest.mark.parametrize("stopped_before", ["note", "close", "decide"])
 def test_an_answer_that_is_interrupted_is_given_once_and_the_request_stays_the_same(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, stopped_before: str
 ) -> None:
     """Until its answer is recorded, whoever looks asks for the same run."""
-    run = registered(scene, f"interrupted_{stopped_before.strip('_')}")
+    run = registered(scene, f"interrupted_{stopped_before}")
     ask(run, "1", "Staging")
     before = [item.run_id for item in steps.collect_requests(run)]
     answering = start(run, "1", before[0])
     steps.check_staging(answering, "1")
-    where = {"note": versions, "close": transition_request, "_decide": steps}[stopped_before]
+    where = {"note": versions, "close": transition_request, "decide": record}[stopped_before]
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

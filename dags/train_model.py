@@ -7,8 +7,8 @@ Fits a baseline and a tuned candidate on all labels known by then, and registers
 **Reads:** `labels_<model>` that had arrived, joined point in time to their features through Feast.
 
 **Writes:** `training_sets_<model>`; two runs in the MLflow experiment `<model>/training`, below the tuned one a run
-for each trial of the search; a registered version, with a
-digest of each of its files in `decisions`; the training set as a dataset in Feast's registry;
+for each trial of the search, and on the run of the one that is kept figures and the model card; a registered
+version, with a digest of each of its files in `decisions`; the training set as a dataset in Feast's registry;
 `reference_profiles_<model>`, which the version's windows are compared with.
 
 **Safe to re-run:** yes. The same run replaces its own training set and its own MLflow runs. A search that was killed
@@ -16,7 +16,8 @@ goes on from its last trial; its log says of each trial what it found, and how l
 
 **When it fails:** `wait_for_features`: the features of that partition never came; `build_training_set`: no
 labels yet, features that are the label or determine it together, or rows that cannot be split as model.yaml
-wants; `train_baseline`: too few rows; `register_candidate`: a file of the model is not the one that was fitted.
+wants; `train_baseline`: too few rows; `explain_candidate`, `register_candidate`: a file of the model is not the one
+that was fitted.
 """
 
 from __future__ import annotations
@@ -82,14 +83,24 @@ def train_model(model: str) -> None:
         def keep_tuned(tuned: dict) -> dict:
             return tuned
 
-        @task(outlets=[assets.candidate], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-        def register_candidate(kept: list, training_set: dict, outlet_events=None, **context) -> str:
+        @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+        def explain_candidate(kept: list, training_set: dict, **context) -> dict:
+            from include.training import steps
+            from include.training.tracking import RunRef
+            from include.training.training_set import TrainingSetRef
+
+            candidate = next(run for run in kept if run)
+            steps.explain_candidate(run_of(context), RunRef(**candidate), TrainingSetRef(**training_set))
+            return candidate
+
+        @task(outlets=[assets.candidate])
+        def register_candidate(explained: dict, training_set: dict, outlet_events=None, **context) -> str:
             from include.orchestration import notes
             from include.registry import steps
             from include.training.tracking import RunRef
             from include.training.training_set import TrainingSetRef
 
-            candidate, fitted_to = RunRef(**next(run for run in kept if run)), TrainingSetRef(**training_set)
+            candidate, fitted_to = RunRef(**explained), TrainingSetRef(**training_set)
             run = run_of(context)
             version = steps.register_candidate(run, candidate, fitted_to)
             note(context, notes.of_candidate(run, version, candidate, fitted_to.suspected))
@@ -105,7 +116,7 @@ def train_model(model: str) -> None:
         baseline >> tuned  # one after the other: each uses all cores
         chosen >> Label("tuning brought nothing") >> kept_baseline
         chosen >> Label("tuned is better on validation") >> kept_tuned
-        register_candidate([kept_baseline, kept_tuned], training_set)
+        register_candidate(explain_candidate([kept_baseline, kept_tuned], training_set), training_set)
 
     build()
 

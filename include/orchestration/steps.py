@@ -98,6 +98,7 @@ STEPS: Mapping[str, Step] = {
     "training.fit_baseline": Step(("train_model.train_baseline",), (TRAINING_SETS,)),
     "training.fit_tuned": Step(("train_model.tune",), (TRAINING_SETS,)),
     "training.choose_candidate": Step(("train_model.choose_candidate",)),
+    "training.explain_candidate": Step(("train_model.explain_candidate",), (TRAINING_SETS,)),
     "registry.register_candidate": Step(
         ("train_model.register_candidate",), reads_all=(TRAINING_SETS,), writes=(REFERENCE_PROFILES,)
     ),

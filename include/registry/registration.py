@@ -10,15 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pandas as pd
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from include.core.errors import DataError, TamperedError
 from include.core.spec import ModelSpec
@@ -29,7 +24,7 @@ from include.lakehouse.run import Run
 from include.lakehouse.tables import Lakehouse
 from include.registry import versions
 from include.registry.versions import Predictor, Version
-from include.training import manifest
+from include.training import manifest, stored_files
 from include.training.manifest import Manifest
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
@@ -118,18 +113,8 @@ def fetch(spec: ModelSpec, lake: Lakehouse, version: Version, scratch: Path) -> 
     Raises:
         TamperedError: a file is changed, missing or additional, as the message says; or as `of`.
     """
-    recorded, stored = of(spec, lake, version).files, _Stored(version)
-    found = stored.sizes(recorded)
-    for name in sorted({*recorded, *found}):
-        if name not in recorded or name not in found or found[name] != recorded[name]["size"]:
-            how = "additional" if name not in recorded else "missing" if name not in found else "changed"
-            raise _refused(spec, version, name, how)
-    folder = scratch / "model"
-    folder.mkdir()
-    for name in recorded:
-        if manifest.of_file(stored.download(name, folder)) != recorded[name]:
-            raise _refused(spec, version, name, "changed")
-    return folder
+    recorded = of(spec, lake, version).files
+    return stored_files.fetch(version.uri, recorded, scratch, lambda name, how: _refused(spec, version, name, how))
 
 
 def predictor(spec: ModelSpec, lake: Lakehouse, version: Version) -> Predictor:
@@ -147,34 +132,6 @@ def require(spec: ModelSpec, lake: Lakehouse, version: Version) -> None:
     """Refuse a version that is not as it was registered; errors as `fetch`."""
     with TemporaryDirectory(prefix="flightline-") as scratch:
         fetch(spec, lake, version, Path(scratch))
-
-
-class _Stored:
-    """The files of a version in MLflow's artifact store."""
-
-    def __init__(self, version: Version) -> None:
-        self._repository: Any = None
-        try:
-            self._repository = get_artifact_repository(version.uri)
-        except MlflowException as error:
-            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-                raise
-
-    def sizes(self, expected: Manifest) -> dict[str, int | None]:
-        """The size of each file, by path. Of a folder in which none is expected its own name, without a size.
-
-        Where no server stands before the files, MLflow's own ``load_model`` leaves a note among them: no part of them.
-        """
-        if self._repository is None:
-            return {}
-        parents = {folder for name in expected for folder in PurePosixPath(name).parents}
-        folders = {"" if folder == PurePosixPath() else str(folder) for folder in parents}
-        listed = [item for folder in folders for item in self._repository.list_artifacts(folder)]
-        ignored = folders | {REGISTERED_MODEL_META_FILE_NAME}
-        return {item.path: item.file_size for item in listed if item.path not in ignored}
-
-    def download(self, name: str, folder: Path) -> Path:
-        return Path(self._repository.download_artifacts(name, dst_path=str(folder)))
 
 
 def _refused(spec: ModelSpec, version: Version, name: str, how: str) -> DataError:

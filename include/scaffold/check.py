@@ -197,9 +197,12 @@ class _Played:
             with self.check.step(f"training.{name}"):
                 fitted[name] = self._do(f"training.{name}", training_set=rows)
                 self.check.note(f"{self.spec.metric} {fitted[name].metrics[self.spec.metric]:.4g}")
-        with self.check.step("registry.register_candidate"):
+        with self.check.step("training.explain_candidate"):
             chosen = self._do("training.choose_candidate", baseline=fitted["fit_baseline"], tuned=fitted["fit_tuned"])
-            version = self._do("registry.register_candidate", candidate=fitted[f"fit_{chosen}"], training_set=rows)
+            kept = fitted[f"fit_{chosen}"]
+            self._do("training.explain_candidate", kept=kept, training_set=rows)
+        with self.check.step("registry.register_candidate"):
+            version = self._do("registry.register_candidate", candidate=kept, training_set=rows)
             self.check.note(f"the {chosen} one, by the validation rows")
         return str(version)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import mlflow
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from mlflow.entities import Run
 
@@ -17,9 +16,9 @@ from include.evaluation import metrics
 from include.evaluation.metrics import Floats
 from include.features import fitted_categories
 from include.lakehouse import provenance
-from include.lakehouse.schemas import PARTITION, SPLIT, SUPERSEDED
+from include.lakehouse.schemas import PARTITION, SPLIT
 from include.lakehouse.tables import Lakehouse
-from include.training import algorithms, card, plots, search, tracking, training_set
+from include.training import algorithms, card, fitted_rows, plots, search, tracking, training_set
 from include.training.algorithms import Fitted, Sample
 from include.training.search import SearchResult
 from include.training.splits import TEST, TRAIN, VALIDATION
@@ -82,7 +81,7 @@ def evaluate(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame, predicte
     ``drifted_`` metrics.
     """
     n_features, least = len(ref.features), metrics.of(spec).least_rows(len(ref.features))
-    is_test, has_drifted = _test_rows(frame), frame[PARTITION].isin(ref.drifted).to_numpy()
+    is_test, has_drifted = fitted_rows.judging(frame), frame[PARTITION].isin(ref.drifted).to_numpy()
     fitted = (frame[SPLIT] != TEST).to_numpy()
     actual = frame[spec.target].to_numpy(dtype=np.float64)
     measured: dict[str, float] = {}
@@ -115,27 +114,18 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
             tracking.log_search(found)
         tracking.log_params(ref, fitted)
         tracking.log_dataset(spec, lake, ref, frame)
-        is_test = _test_rows(frame)
+        is_test = fitted_rows.judging(frame)
         test = frame[is_test]
-        categories = fitted_categories.read(ref.categories)
-        drawn = plots.all_of(spec, ref.features, test, predicted[is_test], fitted.model, measured, categories)
-        tracking.log_figures(drawn)
         example = test[list(ref.features)]
         known = card.Evidence(
             name, fitted, found, frame, test, predicted[is_test], measured, run.data.tags, run.info.run_id
         )
         page = card.render(spec, ref, known)
-        mlflow.log_text(page, card.FILE)
         model_id, files = tracking.log_model(
             spec, lake, ref, run, fitted, example, candidate=name, measured=measured, card=page
         )
         mlflow.log_metrics(measured, model_id=model_id)
     return RunRef(run.info.run_id, name, model_id, measured, files)
-
-
-def _test_rows(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Which rows a version is judged by."""
-    return ((frame[SPLIT] == TEST) & ~frame[SUPERSEDED].astype(bool)).to_numpy()
 
 
 def _require_rows(spec: ModelSpec, ref: TrainingSetRef) -> None:

@@ -1,13 +1,16 @@
-"""The rows whose labels a version has seen: it is not measured on them."""
+"""The rows whose labels a version has seen: it is not measured on them. And those that a candidate is judged by."""
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import PARTITION, SPLIT, WORKING
+from include.lakehouse.schemas import PARTITION, SPLIT, SUPERSEDED, WORKING
 from include.lakehouse.tables import Lakehouse
 from include.training import training_set
+from include.training.splits import TEST
 
 SEEN = f"{WORKING}seen"
 PARTS = ("train", "validation")
@@ -16,6 +19,12 @@ PARTS = ("train", "validation")
 def of(spec: ModelSpec, rows: pd.DataFrame) -> pd.DataFrame:
     """Key and partition of those rows of a training set that a version was fitted to, or tuned on."""
     return rows.loc[rows[SPLIT].isin(PARTS), [*spec.entity.keys, PARTITION]]
+
+
+def judging(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which rows of its training set a candidate is judged by: the test rows, but for those of before a change of what
+    is predicted."""
+    return ((rows[SPLIT] == TEST) & ~rows[SUPERSEDED].astype(bool)).to_numpy()
 
 
 def read(spec: ModelSpec, lake: Lakehouse, name: str, table_version: int) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from include.features import store
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
-from include.training import candidate
+from include.training import candidate, evidence
 from include.training import training_set as sets
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
@@ -45,3 +45,8 @@ def fit_tuned(run: Run, training_set: TrainingSetRef) -> RunRef:
 def choose_candidate(run: Run, baseline: RunRef, tuned: RunRef) -> str:
     """Name of the better one: ``baseline`` or ``tuned``."""
     return candidate.better_of(run.spec, baseline, tuned).run_name
+
+
+def explain_candidate(run: Run, kept: RunRef, training_set: TrainingSetRef) -> None:
+    """Draw the candidate that is kept, and put the figures and its card on its run in MLflow."""
+    evidence.publish(run.spec, run.lake, training_set, kept)

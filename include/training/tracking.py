@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 import pandas as pd
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.data.filesystem_dataset_source import FileSystemDatasetSource
 from mlflow.data.pandas_dataset import from_pandas
@@ -240,12 +239,6 @@ def log_model(
         run_id=run.data.tags["airflow.run_id"],
     )
     return logged.model_id, files
-
-
-def log_figures(figures: Mapping[str, Figure]) -> None:
-    """Store every figure as ``plots/<name>.png``."""
-    for name, figure in figures.items():
-        mlflow.log_figure(figure, f"plots/{name}.png")
 
 
 class _TableSource(FileSystemDatasetSource):

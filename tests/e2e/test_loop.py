@@ -134,11 +134,24 @@ def test_both_runs_are_comparable_in_mlflow(played: Played) -> None:
         assert {"n_estimators", "feature_service"} <= set(run.data.params)
         (dataset,) = run.inputs.dataset_inputs
         assert dataset.dataset.name.startswith(played.spec.table("training_sets"))
-        files = {item.path for item in client.list_artifacts(run.info.run_id, "plots")}
-        names = " ".join(sorted(files))
+        assert run.data.tags["data.origin"], "the run does not say which file it was trained on"
+
+
+def test_the_run_that_was_kept_has_figures_and_card_and_the_other_one_has_none(played: Played) -> None:
+    client = MlflowClient(played.stack.mlflow_url)
+    experiment = client.get_experiment_by_name(f"{played.spec.name}/training")
+    kept = {item.run_id for item in client.search_model_versions(f"name = '{played.spec.name}'")}
+    runs = [run for run in client.search_runs([experiment.experiment_id]) if run.data.tags["kind"] != "trial"]
+    assert len(kept) == len(runs) / 2
+    for run in runs:
+        files = {item.path for item in client.list_artifacts(run.info.run_id)}
+        if run.info.run_id not in kept:
+            assert files == set()
+            continue
+        assert "model_card.html" in files
+        names = " ".join(item.path for item in client.list_artifacts(run.info.run_id, "plots"))
         for plot in ("predicted", "residuals", "importance", "correlation"):
             assert plot in names
-        assert run.data.tags["data.origin"], "the run does not say which file it was trained on"
 
 
 def test_the_same_facts_are_in_the_tables(played: Played) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -79,7 +80,8 @@ def test_staging_refuses_predictions_that_are_not_finite(scene: Scene) -> None:
 
 
 def full_card(scene: Scene) -> str:
-    return str(mlflow.artifacts.load_text(f"runs:/{scene.old.mlflow_run_id}/{card.FILE}"))
+    folder = mlflow.artifacts.download_artifacts(artifact_uri=scene.old.model_uri)
+    return Path(folder, card.FILE).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ STEPS = [
     *("ingestion.validate_batch", "ingestion.load_batch", "ingestion.load_labels"),
     *("features.compute_features", "features.sql in time", "features.materialize_features", "features.check_skew"),
     *("training.build_training_set", "training.fit_baseline", "training.fit_tuned"),
+    "training.explain_candidate",
     *("registry.register_candidate", "registry.check_staging", "registry.check_production", "registry.promote"),
     *("scoring.score_rows", "monitoring.measure_window"),
 ]

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from include.core import catalogue
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
-from include.training import candidate, plots, training_set
+from include.training import candidate, evidence, plots, training_set
 from include.training.algorithms import Sample
 from include.training.algorithms.lightgbm import LIGHTGBM
 from tests.unit.training import world
@@ -56,6 +56,7 @@ def personal(mlflow_store: None, tmp_path: Path) -> World:
 def test_a_training_leaves_no_personal_value_in_plots_or_artifacts(personal: World, tmp_path: Path) -> None:
     ref = training_set.build(personal.spec, personal.lake, personal.store(), world.HISTORY.shift(1))
     run = candidate.fit_baseline(personal.spec, personal.lake, ref, "run-private")
+    evidence.publish(personal.spec, personal.lake, ref, run)
     client = MlflowClient()
     artifacts = tmp_path / "artifacts"
     artifacts.mkdir()

@@ -30,12 +30,13 @@ from include.features import query
 from include.ingestion import steps as ingestion
 from include.lakehouse.decisions import Outcome
 from include.lakehouse.run import Run
-from include.lakehouse.schemas import FEATURES, LABELS, PARTITION
+from include.lakehouse.schemas import FEATURES, LABELS, PARTITION, SPLIT
 from include.lakehouse.tables import Lakehouse
 from include.lakehouse.windows import WindowMetrics
 from include.monitoring import policy
 from include.training import algorithms, search, splits
 from include.training.algorithms import Sample
+from include.training.places import Mask
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,14 @@ class Comparison:
         split = splits.hold(spec, self.names, known)
         parts = splits.parts(spec, split, known)
 
-        def sample(*chosen: str) -> Sample:
-            rows = known[np.isin(parts, chosen)]
+        def sample(chosen: Mask) -> Sample:
+            rows = known[chosen]
             return Sample(rows[self.names], rows[spec.target].to_numpy(dtype=np.float64), np.ones(len(rows)))
 
-        found = search.tune(spec, sample(splits.TRAIN), sample(splits.VALIDATION))
-        fitted = algorithms.fit(spec, sample(splits.TRAIN, splits.VALIDATION), dict(found.best.params))
+        folds = splits.search_folds(spec, known.assign(**{SPLIT: parts}))
+        found = search.tune(spec, [(sample(fold.fitted), sample(fold.judged)) for fold in folds])
+        known_rows = np.isin(parts, (splits.TRAIN, splits.VALIDATION))
+        fitted = algorithms.fit(spec, sample(known_rows), dict(found.best.params))
         candidate = Candidate(partition, fitted.model, split, known.loc[parts != splits.LEFT_OUT, self.names], 0.0, 0.0)
         value = self._measure(known[parts == splits.TEST], candidate)
         seconds = time.process_time() - began

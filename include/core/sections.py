@@ -179,6 +179,9 @@ class Search(Section):
     pruning: bool = False
     """Whether a trial is given up that is worse than three quarters of the others after as many rounds. On the real
     file it saves a third of the trees, and in one of five searches it loses the best point (1 % of the error)."""
+    folds: int | None = Field(default=None, ge=2, le=20)
+    """Each trial is measured by cross-validation of so many folds, made as the test rows are: of keys, groups, blocks,
+    or by time, each fold after what is fitted to. By default it is measured on the validation rows alone."""
     seed: int
     space: dict[str, SearchRange] = Field(min_length=1)
     start: dict[str, float] = {}
@@ -206,6 +209,19 @@ class Split(Section):
     """Of a split by time: partitions left out before the test rows."""
     group: Name | None = None
     """Of a split by group: the column whose values stay together."""
+    blocks: dict[Name, Annotated[float, Field(gt=0)]] = Field(default={}, max_length=4)
+    """Of a split by block: the numbers that say where a row is, and how wide a block is in each:
+    ``{longitude: 0.5, latitude: 0.5}``."""
+    margin: float = Field(default=0.0, ge=0, lt=1)
+    """Of a split by block: rows so near to a block of test rows are left out; a share of a block's width."""
+    retire_after: int | None = Field(default=None, gt=0)
+    """Of a split by key: only the newest so many partitions have test rows; older ones have judged enough, and are
+    fitted to. For keys that come once: of others the fit would know the test rows' past."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those that a row's part depends on, beside key and partition."""
+        return tuple(self.blocks) if self.group is None else (self.group,)
 
 
 class Training(Section):

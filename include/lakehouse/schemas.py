@@ -101,7 +101,7 @@ class Table:
         columns = self.columns(spec)
         if features:
             # The column that a split groups by may be a feature, too: it has the same values.
-            others = {name: kind for name, kind in columns.items() if name != _group(spec)}
+            others = {name: kind for name, kind in columns.items() if name not in _split_by(spec)}
             columns |= _together(spec, self.layer, others, features, file="features.sql")
         return ModelTable(self, name, pa.schema(list(columns.items())), self.key(spec))
 
@@ -173,10 +173,10 @@ def _together(
     return columns
 
 
-def _group(spec: ModelSpec) -> str | None:
-    """The delivered column that the split groups by, beside the key."""
-    group = spec.training.split.group
-    return group if group in spec.columns and group not in spec.entity.keys else None
+def _split_by(spec: ModelSpec) -> Columns:
+    """The delivered columns that the split goes by, beside the key."""
+    names = [name for name in spec.training.split.columns if name in spec.columns and name not in spec.entity.keys]
+    return {name: COLUMN_TYPES[spec.columns[name].type] for name in names}
 
 
 def _raw(spec: ModelSpec) -> Columns:
@@ -212,9 +212,7 @@ def _training_sets(spec: ModelSpec) -> Columns:
     labelled = {EVENT_TIMESTAMP: TIMESTAMP}, {spec.target: pa.float64()}
     chosen = {SPLIT: pa.string(), WEIGHT: pa.float64(), DRIFTED: pa.bool_(), SUPERSEDED: pa.bool_()}
     names = {PARTITION: pa.string(), TRAINING_SET: pa.string()}
-    group = _group(spec)
-    grouped = {group: COLUMN_TYPES[spec.columns[group].type]} if group else {}
-    return _together(spec, "training_sets", key_types(spec), *labelled, chosen, names, grouped)
+    return _together(spec, "training_sets", key_types(spec), *labelled, chosen, names, _split_by(spec))
 
 
 def _predictions(spec: ModelSpec) -> Columns:

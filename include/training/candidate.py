@@ -18,8 +18,9 @@ from include.features import fitted_categories
 from include.lakehouse import provenance
 from include.lakehouse.schemas import PARTITION, SPLIT
 from include.lakehouse.tables import Lakehouse
-from include.training import algorithms, card, fitted_rows, plots, search, tracking, training_set
+from include.training import algorithms, card, fitted_rows, plots, search, splits, tracking, training_set
 from include.training.algorithms import Fitted, Sample
+from include.training.places import Mask
 from include.training.search import SearchResult
 from include.training.splits import TEST, TRAIN, VALIDATION
 from include.training.tracking import RunRef
@@ -56,8 +57,7 @@ def fit_tuned(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str
     """
 
     def fit(frame: pd.DataFrame, run: Run) -> tuple[Fitted, SearchResult]:
-        train, validation = (_sample(spec, ref, frame, part) for part in (TRAIN, VALIDATION))
-        found = search.tune(spec, train, validation, TrialRuns(run))
+        found = search.tune(spec, _folds(spec, ref, frame), TrialRuns(run))
         return algorithms.fit(spec, _sample(spec, ref, frame, TRAIN, VALIDATION), dict(found.best.params)), found
 
     return _run(spec, lake, ref, run_id, "tuned", fit)
@@ -142,3 +142,11 @@ def _require_rows(spec: ModelSpec, ref: TrainingSetRef) -> None:
 def _sample(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame, *parts: str) -> Sample:
     categories = fitted_categories.read(ref.categories)
     return training_set.sample(spec, frame, frame[SPLIT].isin(parts), ref.features, categories)
+
+
+def _folds(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame) -> list[search.Measured]:
+    def sample(chosen: Mask) -> Sample:
+        categories = fitted_categories.read(ref.categories)
+        return training_set.sample(spec, frame, chosen, ref.features, categories)
+
+    return [(sample(fold.fitted), sample(fold.judged)) for fold in splits.search_folds(spec, frame)]

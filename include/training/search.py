@@ -1,4 +1,5 @@
-"""Hyperparameter search on the validation rows: in batches, kept as it goes, and the same wherever it runs.
+"""Hyperparameter search on the validation rows, or by cross-validation: in batches, kept as it goes, and the same
+wherever it runs.
 
 The points of a batch are drawn together, and all of them are told before the next batch is drawn. So how many cores
 there are, and which trial is faster, changes nothing; and an attempt that is repeated after a crash draws the same
@@ -13,6 +14,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
+from include.core.errors import DataError
 from include.core.spec import ModelSpec
 from include.evaluation import metrics
 from include.evaluation.metrics import Metric
@@ -23,6 +27,9 @@ from include.training.sampler import Sampler
 from include.training.trial import Curve, Journal, NoJournal, Trial
 
 log = logging.getLogger(__name__)
+
+Measured = tuple[Sample, Sample]
+"""Rows that are fitted to, and those that are measured on."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +49,34 @@ class _Attempt:
     stops_early: bool
 
 
-def tune(spec: ModelSpec, train: Sample, validation: Sample, journal: Journal | None = None) -> SearchResult:
-    """Find the parameters that are best on the validation rows.
+def tune(spec: ModelSpec, folds: Sequence[Measured], journal: Journal | None = None) -> SearchResult:
+    """Find the parameters that are best on rows that are not fitted to.
 
     The baseline's are tried first, so on these rows the best is never worse than they are. The other trials stop early
     where the algorithm can.
 
     Args:
+        folds: what each trial is fitted to and measured on (`splits.search_folds`); of several the mean counts.
         journal: keeps the trials; what it knows of an earlier attempt is not fitted again.
 
     Raises:
-        DataError: the metric is undefined on the validation rows.
+        DataError: a fold has too few rows, or the metric is undefined on one.
     """
-    return _Search(spec, train, validation, journal or NoJournal()).run()
+    least = metrics.of(spec).least_rows(folds[0][0].features.shape[1])
+    for number, rows in enumerate(len(sample.target) for fold in folds for sample in fold):
+        if rows < least:
+            use = "measure on" if number % 2 else "fit to"
+            raise DataError(
+                f"fold {number // 2 + 1} has {rows} rows to {use}, fewer than {least}",
+                where=f"{spec.file()}: training.search.folds",
+                fix="Ingest more labelled partitions, or lessen training.search.folds",
+            )
+    return _Search(spec, folds, journal or NoJournal()).run()
 
 
 class _Search:
-    def __init__(self, spec: ModelSpec, train: Sample, validation: Sample, journal: Journal) -> None:
-        self._spec, self._train, self._validation, self._journal = spec, train, validation, journal
+    def __init__(self, spec: ModelSpec, folds: Sequence[Measured], journal: Journal) -> None:
+        self._spec, self._folds, self._journal = spec, folds, journal
         self._limits, self._algorithm = spec.training.search, algorithms.of(spec)
         self._metric: Metric = metrics.for_search(spec)
         self._known = journal.known()
@@ -104,15 +121,47 @@ class _Search:
             return known
         began = time.perf_counter()
         rule = QuantileRule(curves, enabled=self._limits.pruning and attempt.stops_early)
-        stopping = self._validation if attempt.stops_early and self._algorithm.rounds else None
-        fitted = algorithms.fit(self._spec, self._train, attempt.params, stopping, threads=threads, watch=rule)
-        predicted = self._algorithm.predict(fitted.model, self._validation.features, self._spec.task)
-        rows, n_features = self._validation, self._train.features.shape[1]
-        value = self._metric.weighted(rows.target, predicted, rows.weight, n_features)
+        values, fitted = [], []
+        for place, fold in enumerate(self._folds):
+            value, params = self._measured(attempt, fold, threads, None if place else rule)
+            values.append(value)
+            fitted.append(params)
+            if rule.pruned:
+                break
         seconds = round(time.perf_counter() - began, 2)
-        trial = Trial(attempt.number, value, fitted.params, attempt.params, seconds, tuple(rule.curve), rule.pruned)
+        several = tuple(values) if len(self._folds) > 1 else ()
+        value, params = self._mean(values), self._together(fitted)
+        trial = Trial(attempt.number, value, params, attempt.params, seconds, tuple(rule.curve), rule.pruned, several)
         self._journal.record(trial)
         return trial
+
+    def _measured(
+        self, attempt: _Attempt, fold: Measured, threads: int, rule: QuantileRule | None
+    ) -> tuple[float, Parameters]:
+        """The metric on one fold, and the parameters with those found on the way."""
+        train, validation = fold
+        stopping = validation if attempt.stops_early and self._algorithm.rounds else None
+        fitted = algorithms.fit(self._spec, train, attempt.params, stopping, threads=threads, watch=rule)
+        predicted = self._algorithm.predict(fitted.model, validation.features, self._spec.task)
+        n_features = train.features.shape[1]
+        value = self._metric.weighted(validation.target, predicted, validation.weight, n_features)
+        return value, fitted.params
+
+    def _mean(self, values: Sequence[float]) -> float:
+        """Over the folds, by the weight of their rows. Where a trial was given up on the first, the baseline's mean and
+        what the trial was better or worse by on that fold: folds are not alike."""
+        if len(values) < len(self._folds):
+            baseline = self._tried[0]
+            return baseline.validation + values[0] - baseline.folds[0]
+        weights = [float(validation.weight.sum()) for _, validation in self._folds]
+        return float(np.average(values, weights=weights))
+
+    def _together(self, fitted: Sequence[Parameters]) -> Parameters:
+        """The parameters of all folds: they differ in the rounds alone, of which the mean is taken."""
+        rounds = self._algorithm.rounds
+        if not rounds or len(fitted) == 1:
+            return fitted[0]
+        return {**fitted[0], rounds: round(sum(params[rounds] for params in fitted) / len(fitted))}
 
     def _ended(self) -> str:
         """The limit of model.yaml that is reached; empty while none is."""

@@ -6,9 +6,8 @@ rows come later. They are the version's tag ``split``: so it can be asked of any
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,9 @@ from include.core.errors import ConfigError, DataError
 from include.core.partition import Partition
 from include.core.registry import choose, recorded
 from include.core.spec import ModelSpec
-from include.lakehouse.schemas import PARTITION
+from include.lakehouse.schemas import PARTITION, SPLIT
+from include.training import folds, places
+from include.training.folds import Fold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ TRAIN, VALIDATION, TEST, LEFT_OUT = "train", "validation", "test", "left_out"
 Parts = npt.NDArray[np.str_]
 Held = dict[str, Any]
 """What names each row's part: anything that JSON can express."""
+_NEEDED = {"group": "the column to group by", "blocks": "columns and a block's width in each"}
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,19 @@ class Splitter:
 
     name: str
     hold: Callable[[ModelSpec, pd.DataFrame], Held]
-    """From the rows of a training set (key, partition_key, and the group's column) to what names each row's part.
+    """From the rows of a training set (key, partition_key, and the split's columns) to what names each row's part.
 
     Raises DataError where they cannot be split so.
     """
     parts: Callable[[Held, pd.DataFrame], Parts]
     """From that to the part of each of any rows. A row's part depends on no other row."""
     options: tuple[str, ...] = ()
-    """Keys of ``training.split`` beyond the shares and the seed, that it needs or takes."""
+    """Keys of ``training.split`` beyond the shares and the seed, that it takes."""
+    needs: tuple[str, ...] = ()
+    """Those that it cannot do without."""
+    folds: Callable[[ModelSpec, pd.DataFrame], list[Fold]] | None = None
+    """From the rows that are not for testing to ``training.search.folds`` folds of the same kind as the test rows; None
+    where a search has the validation rows alone."""
 
 
 def of(spec: ModelSpec, features: Collection[str]) -> Splitter:
@@ -58,16 +65,31 @@ def of(spec: ModelSpec, features: Collection[str]) -> Splitter:
     """
     where, split = f"{spec.file()}: training.split", spec.training.split
     splitter = choose(SPLITS, split.kind, f"{where}.kind")
-    for option, is_set in (("gap", split.gap > 0), ("group", split.group is not None)):
-        if is_set and option not in splitter.options:
+    options = {option: getattr(split, option) for option in ("gap", "group", "blocks", "margin", "retire_after")}
+    for option, value in options.items():
+        if value and option not in {*splitter.options, *splitter.needs}:
             raise ConfigError(f"{splitter.name} has no {option}", where=f"{where}.{option}", fix="Leave it out")
-    if "group" in splitter.options and split.group is None:
-        raise ConfigError(f"{splitter.name} needs the column to group by", where=f"{where}.group", fix="Name one")
-    if split.group is not None and split.group not in {*spec.columns, *features} - spec.personal_columns:
+        if not value and option in splitter.needs:
+            raise ConfigError(f"{splitter.name} needs {_NEEDED[option]}", where=f"{where}.{option}", fix="Name it")
+    for column in split.columns:
+        option = "blocks" if split.blocks else "group"
+        if column not in {*spec.columns, *features} - spec.personal_columns:
+            raise ConfigError(
+                f"{column!r} is no column and no feature, or personal data",
+                where=f"{where}.{option}",
+                fix="Name another column",
+            )
+        if option == "blocks" and column not in features and spec.columns[column].type not in ("integer", "number"):
+            raise ConfigError(
+                f"{column!r} is no number but {spec.columns[column].type}",
+                where=f"{where}.blocks",
+                fix="Name numbers, such as longitude and latitude; by_group is for others",
+            )
+    if spec.training.search.folds and splitter.folds is None:
         raise ConfigError(
-            f"{split.group!r} is no column and no feature, or personal data",
-            where=f"{where}.group",
-            fix="Group by another column",
+            f"{splitter.name} makes no folds",
+            where=f"{spec.file()}: training.search.folds",
+            fix="Leave it out: trials are then measured on the validation rows",
         )
     return splitter
 
@@ -77,7 +99,7 @@ def hold(spec: ModelSpec, features: Collection[str], rows: pd.DataFrame) -> str:
 
     Args:
         features: names of those among the columns.
-        rows: with the entity's key, the partition's, and the group's column where the split is by one.
+        rows: with the entity's key, the partition's, and the columns of `Split.columns`.
 
     Raises:
         ConfigError: as `of`.
@@ -107,41 +129,80 @@ def parts(spec: ModelSpec, held: str, rows: pd.DataFrame) -> Parts:
 def held_out(spec: ModelSpec, held: str, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Whether each row is a test row of the version whose tag ``split`` this is; arguments and errors as `parts`.
 
-    A row whose group is not known is none: its group may have been trained on.
+    A row whose group or block is not known is none: others of it may have been trained on.
     """
     mask: npt.NDArray[np.bool_] = parts(spec, held, rows) == TEST
-    group = json.loads(held).get("group")
-    return mask if group is None else mask & rows[group].notna().to_numpy()
+    if columns := columns_of(held):
+        mask &= rows[columns].notna().all(axis=1).to_numpy()
+    return mask
 
 
-def _by_hash(columns: Sequence[str], held: Held, rows: pd.DataFrame) -> Parts:
-    """By a number in [0, 1), SHA-256 of ``<seed>:<values>``: below ``test_share`` a row is test; of the rest the lowest
-    ``validation_share`` is validation. So a value is in the same part in every training set that is ever built."""
-    if missing := [column for column in columns if column not in rows]:
-        raise DataError(
-            f"the rows have no {', '.join(missing)}, by which they are split",
-            where="training set",
-            fix="Build it again with the present model.yaml",
-        )
-    values = rows[columns[0]]
-    for column in columns[1:]:
-        values = values.astype(str) + "|" + rows[column].astype(str)
-    codes, distinct = values.factorize(use_na_sentinel=False)
-    digests = b"".join(
-        hashlib.sha256(f"{held['seed']}:{_text(value)}".encode()).digest() for value in distinct.tolist()
-    )
-    first_48_bits = np.frombuffer(digests, dtype=">u8").reshape(-1, 4)[:, 0] >> np.uint64(16)
-    return _cut(first_48_bits[codes] / 2**48, held["test_share"], held["validation_share"])
+def columns_of(held: str) -> list[str]:
+    """The columns that a row's part depends on, beside key and partition.
+
+    Args:
+        held: what `hold` said.
+    """
+    split = json.loads(held)
+    return [split["group"]] if "group" in split else list(split.get("blocks", {}))
 
 
-def _cut(place: npt.NDArray[np.float64], test_share: float, validation_share: float) -> Parts:
-    validation_end = test_share + (1 - test_share) * validation_share
+def search_folds(spec: ModelSpec, rows: pd.DataFrame) -> list[Fold]:
+    """What each trial of a search is fitted to and measured on: the folds of model.yaml, or the validation rows alone.
+
+    Args:
+        rows: of a training set, with their parts.
+
+    Raises:
+        DataError: they are too few, or of too few keys, groups, blocks or partitions, for so many folds.
+    """
+    part = rows[SPLIT].to_numpy()
+    splitter = choose(SPLITS, spec.training.split.kind, f"{spec.file()}: training.split.kind")
+    if spec.training.search.folds is None or splitter.folds is None:
+        return [Fold(part == TRAIN, part == VALIDATION)]
+    chosen = np.flatnonzero(np.isin(part, (TRAIN, VALIDATION)))
+
+    def among_all(mask: places.Mask) -> places.Mask:
+        found = np.zeros(len(rows), dtype=np.bool_)
+        found[chosen[mask]] = True
+        return found
+
+    made = splitter.folds(spec, rows.iloc[chosen])
+    return [Fold(among_all(fold.fitted), among_all(fold.judged)) for fold in made]
+
+
+def _cut(place: places.Places, held: Held) -> Parts:
+    """Below ``test_share`` a row is test; of the rest the lowest ``validation_share`` is validation. So a value is in
+    the same part in every training set that is ever built."""
+    test_share = held["test_share"]
+    validation_end = test_share + (1 - test_share) * held["validation_share"]
     return np.where(place < test_share, TEST, np.where(place < validation_end, VALIDATION, TRAIN))
 
 
-def _text(value: object) -> str:
-    """Whole numbers alike, whether they are stored as integers or, as features are, as floats."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _hold_key(spec: ModelSpec, rows: pd.DataFrame) -> Held:
+    retire_after = spec.training.split.retire_after
+    if retire_after is None:
+        return {}
+    keys = list(spec.entity.keys)
+    if rows.duplicated(keys).any():
+        raise DataError(
+            f"some {', '.join(keys)} come in more than one partition: where older test rows are fitted to, they would "
+            "tell of the newer ones",
+            where=spec.table("training_sets"),
+            fix="Leave training.split.retire_after out of model.yaml, or split by_time, which tests on the newest rows",
+        )
+    newest = Partition.parse(max(rows[PARTITION]), spec.grain)
+    return {"first_test": newest.shift(1 - retire_after).key}
+
+
+def _parts_by_key(held: Held, rows: pd.DataFrame) -> Parts:
+    place = places.of(held["seed"], places.joined(held["keys"], rows))
+    found = _cut(place, held)
+    if "first_test" not in held:
+        return found
+    retired = (found == TEST) & (rows[PARTITION].to_numpy() < held["first_test"])
+    within = _cut(place / held["test_share"], {**held, "test_share": 0.0})
+    return np.where(retired, within, found)
 
 
 def _hold_time(spec: ModelSpec, rows: pd.DataFrame) -> Held:
@@ -162,8 +223,33 @@ def _hold_time(spec: ModelSpec, rows: pd.DataFrame) -> Held:
 
 def _parts_by_time(held: Held, rows: pd.DataFrame) -> Parts:
     keys = rows[PARTITION].to_numpy()
-    before = _by_hash(held["keys"], {**held, "test_share": 0.0}, rows)
+    place = places.of(held["seed"], places.joined(held["keys"], rows))
+    before = _cut(place, {**held, "test_share": 0.0})
     return np.where(keys >= held["first_test"], TEST, np.where(keys <= held["last_train"], before, LEFT_OUT))
+
+
+def _parts_by_group(held: Held, rows: pd.DataFrame) -> Parts:
+    return _cut(places.of(held["seed"], places.joined([held["group"]], rows)), held)
+
+
+def _hold_block(spec: ModelSpec, rows: pd.DataFrame) -> Held:
+    return {"blocks": dict(spec.training.split.blocks), "margin": spec.training.split.margin}
+
+
+def _parts_by_block(held: Held, rows: pd.DataFrame) -> Parts:
+    def parts_of(blocks: pd.Series) -> Parts:
+        return _cut(places.of(held["seed"], blocks), held)
+
+    found = parts_of(places.cells(held["blocks"], rows))
+    if not held["margin"]:
+        return found
+    near = [parts_of(blocks) == TEST for blocks in places.around(held["blocks"], rows, held["margin"])]
+    return np.where((found != TEST) & np.logical_or.reduce(near), LEFT_OUT, found)
+
+
+def _count(spec: ModelSpec) -> int:
+    """Folds, where there are any."""
+    return spec.training.search.folds or 1
 
 
 SPLITS: Mapping[str, Splitter] = {
@@ -172,17 +258,45 @@ SPLITS: Mapping[str, Splitter] = {
         # The rows of one key are together, in every training set.
         Splitter(
             "random_by_key",
-            hold=lambda spec, rows: {},
-            parts=lambda held, rows: _by_hash(held["keys"], held, rows),
+            hold=_hold_key,
+            parts=_parts_by_key,
+            options=("retire_after",),
+            folds=lambda spec, rows: folds.balanced(
+                places.joined(spec.entity.keys, rows), spec.training.split.seed, _count(spec)
+            ),
         ),
         # The newest partitions, up to test_share of the rows, are test rows; those of a gap before them are left out.
-        Splitter("by_time", hold=_hold_time, parts=_parts_by_time, options=("gap",)),
+        Splitter(
+            "by_time",
+            hold=_hold_time,
+            parts=_parts_by_time,
+            options=("gap",),
+            folds=lambda spec, rows: folds.expanding(spec, rows, _count(spec)),
+        ),
         # The rows of one value of a column are together, in every training set.
         Splitter(
             "by_group",
             hold=lambda spec, rows: {"group": spec.training.split.group},
-            parts=lambda held, rows: _by_hash([held["group"]], held, rows),
-            options=("group",),
+            parts=_parts_by_group,
+            needs=("group",),
+            folds=lambda spec, rows: folds.balanced(
+                places.joined(spec.training.split.columns, rows), spec.training.split.seed, _count(spec)
+            ),
+        ),
+        # The rows of one block of a grid, in space or whatever the numbers say, are together, in every training set.
+        Splitter(
+            "by_block",
+            hold=_hold_block,
+            parts=_parts_by_block,
+            options=("margin",),
+            needs=("blocks",),
+            folds=lambda spec, rows: folds.of_blocks(
+                spec.training.split.blocks,
+                spec.training.split.margin,
+                rows,
+                spec.training.split.seed,
+                _count(spec),
+            ),
         ),
     )
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from include.lakehouse.schemas import (
 from include.lakehouse.tables import Lakehouse
 from include.training import concept_drift, faulty_partitions, labelled_rows, leakage, splits
 from include.training.algorithms import Sample
+from include.training.places import Mask
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def build(spec: ModelSpec, lake: Lakehouse, store: FeatureStore, partition: Part
             spec.target,
         )
 
-    frame = _with_group(spec, lake, frame)
+    frame = _with_split_columns(spec, lake, frame)
     split = splits.hold(spec, names, frame)
     frame[SPLIT] = splits.parts(spec, split, frame)
     left_out = (frame[SPLIT] == splits.LEFT_OUT).to_numpy()
@@ -194,8 +194,7 @@ def columns(spec: ModelSpec, features: Sequence[str], split: str) -> list[str]:
         features: of the set.
         split: what `splits.hold` said of it.
     """
-    group = json.loads(split).get("group")
-    return list(dict.fromkeys([*TRAINING_SETS.of(spec).schema.names, *features, *([group] if group else [])]))
+    return list(dict.fromkeys([*TRAINING_SETS.of(spec).schema.names, *features, *splits.columns_of(split)]))
 
 
 def stored(spec: ModelSpec, lake: Lakehouse, training_set: str, table_version: int, columns: list[str]) -> pd.DataFrame:
@@ -220,7 +219,7 @@ def stored(spec: ModelSpec, lake: Lakehouse, training_set: str, table_version: i
 
 
 def sample(
-    spec: ModelSpec, frame: pd.DataFrame, chosen: pd.Series, features: Sequence[str], categories: Collection[str]
+    spec: ModelSpec, frame: pd.DataFrame, chosen: pd.Series | Mask, features: Sequence[str], categories: Collection[str]
 ) -> Sample:
     """Some rows of a training set, to fit or to judge a model by.
 
@@ -279,12 +278,13 @@ def drifted_partitions(spec: ModelSpec, lake: Lakehouse, keys: Sequence[str]) ->
     return [item.key for item in windows.drifted(spec, lake, newest[0], newest[-1]) if item in newest] if newest else []
 
 
-def _with_group(spec: ModelSpec, lake: Lakehouse, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the column that the split groups by: if it is no feature, as it was delivered."""
-    group, named = spec.training.split.group, [*spec.entity.keys, PARTITION]
-    if group is None or group in frame or group not in spec.columns:
+def _with_split_columns(spec: ModelSpec, lake: Lakehouse, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the columns that the split goes by: those that are no features, as they were delivered."""
+    named = [*spec.entity.keys, PARTITION]
+    missing = [name for name in spec.training.split.columns if name not in frame and name in spec.columns]
+    if not missing:
         return frame
-    clean = lake.read(CLEAN.of(spec), columns=[*named, group]).to_pandas()
+    clean = lake.read(CLEAN.of(spec), columns=[*named, *missing]).to_pandas()
     return frame.merge(clean, on=named, how="left", validate="one_to_one")
 
 

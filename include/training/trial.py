@@ -18,7 +18,7 @@ class Trial:
 
     number: int
     validation: float
-    """`metrics.for_search`, weighted, on the validation rows."""
+    """`metrics.for_search`, weighted, on the validation rows, or the mean over the folds."""
     params: Parameters
     """Those that fit it again."""
     asked: Parameters = field(default_factory=dict)
@@ -27,7 +27,9 @@ class Trial:
     """What it took."""
     curve: Curve = ()
     pruned: bool = False
-    """Whether it was given up for hopeless: it is measured by the rounds that it came to."""
+    """Whether it was given up for hopeless: it is measured by the rounds that it came to, on the first fold."""
+    folds: tuple[float, ...] = ()
+    """The metric on each fold that it came to, where there are several."""
 
 
 class Journal(Protocol):

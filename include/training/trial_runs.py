@@ -62,6 +62,7 @@ class TrialRuns:
 
     def _read(self, run: Run) -> Trial:
         kept: dict[str, Any] = json.loads(run.data.tags["trial"])
+        kept["folds"] = tuple(kept["folds"])
         history = self._client.get_metric_history(run.info.run_id, LOSS)
         curve = tuple(sorted((point.step, point.value) for point in history))
         metrics = run.data.metrics
@@ -82,4 +83,5 @@ def of(client: MlflowClient, parent: Run) -> list[Run]:
 
 def _kept(trial: Trial) -> dict[str, Any]:
     """What parameters and metrics of MLflow, which are texts and numbers, do not hold as it is."""
-    return {"number": trial.number, "params": trial.params, "asked": trial.asked, "pruned": trial.pruned}
+    kept = {"number": trial.number, "params": trial.params, "asked": trial.asked}
+    return {**kept, "pruned": trial.pruned, "folds": list(trial.folds)}

@@ -139,10 +139,138 @@ def test_wrong_options_are_errors_of_model_yaml() -> None:
         (split_by("by_group"), "split.group: by_group needs the column"),
         (split_by("by_group", group="nothing"), "split.group: 'nothing' is no column and no feature"),
         (personal, "split.group: 'ocean_proximity' is no column and no feature, or personal data"),
+        (split_by("by_time", blocks=BLOCKS), "split.blocks: by_time has no blocks"),
+        (split_by("by_block"), "split.blocks: by_block needs columns and a block's width in each"),
+        (split_by("by_block", blocks={"nothing": 1.0}), "split.blocks: 'nothing' is no column and no feature"),
+        (
+            split_by("by_block", blocks={"ocean_proximity": 1.0}),
+            "split.blocks: 'ocean_proximity' is no number but text",
+        ),
+        (split_by("random_by_key", margin=0.1), "split.margin: random_by_key has no margin"),
+        (split_by("by_time", retire_after=3), "split.retire_after: by_time has no retire_after"),
     ):
         with pytest.raises(ConfigError, match=f"california_housing/model.yaml: training.{message}"):
             splits.of(spec, FEATURES)
     assert splits.of(split_by("by_group", group="ocean_proximity"), FEATURES).name == "by_group"
+
+
+PLACES = st.lists(
+    st.tuples(st.floats(-125, -114), st.floats(32, 42)),
+    min_size=1,
+    max_size=25,
+)
+
+
+def at(places: list[tuple[float, float]]) -> pd.DataFrame:
+    numbers = np.array(places, dtype=float).reshape(-1, 2)
+    listing = np.arange(len(numbers)) + 1
+    return pd.DataFrame(
+        {"listing_id": listing, PARTITION: "2025-01-01", "longitude": numbers[:, 0], "latitude": numbers[:, 1]}
+    )
+
+
+def spread(rows: int, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return at(list(zip(rng.uniform(-125, -114, rows), rng.uniform(32, 42, rows), strict=True)))
+
+
+BLOCKS = {"longitude": 0.5, "latitude": 0.5}
+
+
+@settings(deadline=None, max_examples=50)
+@given(PLACES, st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 0.9]))
+def test_by_block_a_block_is_in_one_part_whatever_other_rows_there_are(
+    places: list[tuple[float, float]], seed: int, margin: float
+) -> None:
+    spec, frame = split_by("by_block", blocks=BLOCKS, margin=margin, seed=seed, test_share=0.5), at(places)
+    found = parts(spec, frame)
+    assert list(found) == [parts(spec, frame.iloc[[number]]).iloc[0] for number in range(len(frame))]
+    cell = frame["longitude"].floordiv(0.5).astype(str) + frame["latitude"].floordiv(0.5).astype(str)
+    kept = found[found != LEFT_OUT]
+    assert (kept.groupby(cell[kept.index]).nunique() == 1).all()
+
+
+@pytest.mark.parametrize("margin", [0.1, 0.4, 0.8])
+def test_by_block_no_row_near_a_test_block_is_fitted_to_and_no_other_row_is_left_out(margin: float) -> None:
+    """Against every row beside every block, one by one."""
+    frame = spread(3000)
+    whole = parts(split_by("by_block", blocks=BLOCKS), frame)
+    found = parts(split_by("by_block", blocks=BLOCKS, margin=margin), frame)
+    assert (found[whole == TEST] == TEST).all()
+    x, y = (np.floor(frame[name] / 0.5) for name in ("longitude", "latitude"))
+    # The parts of blocks without a row count as well.
+    known = {
+        (a, b): parts(split_by("by_block", blocks=BLOCKS), at([(a / 2 + 0.25, b / 2 + 0.25)])).iloc[0]
+        for a in np.arange(x.min() - 1, x.max() + 2)
+        for b in np.arange(y.min() - 1, y.max() + 2)
+    }
+    reach = margin * 0.5
+    for row in frame[whole != TEST].sample(300, random_state=1).index:
+        px, py = frame.at[row, "longitude"], frame.at[row, "latitude"]
+        near = any(
+            known[a, b] == TEST
+            and a / 2 - reach <= px < (a + 1) / 2 + reach
+            and b / 2 - reach <= py < (b + 1) / 2 + reach
+            for a in (x[row] - 1, x[row], x[row] + 1)
+            for b in (y[row] - 1, y[row], y[row] + 1)
+        )
+        assert found[row] == (LEFT_OUT if near else whole[row])
+
+
+def test_by_block_shares_and_unknown_places() -> None:
+    fine = split_by("by_block", blocks={"longitude": 0.05, "latitude": 0.05})
+    frame = spread(20_000)
+    held = splits.hold(fine, FEATURES, frame)
+    share = pd.Series(splits.parts(fine, held, frame)).value_counts(normalize=True)
+    assert share[TEST] == pytest.approx(0.3, abs=0.02)
+    assert share[VALIDATION] == pytest.approx(0.7 * 0.15, abs=0.02)
+    unknown = frame.head(3).assign(latitude=np.nan)
+    for seed in range(20):  # whatever part the hash of nothing falls into
+        assert not splits.held_out(fine, json.dumps(json.loads(held) | {"seed": seed}), unknown).any()
+    with pytest.raises(DataError, match="the rows have no latitude, by which they are split"):
+        splits.held_out(fine, held, frame.drop(columns="latitude"))
+
+
+RETIRING = {"retire_after": 3}
+
+
+def test_test_rows_retire_and_what_a_version_was_fitted_to_never_judges_it() -> None:
+    """Of each two versions, made as partitions come: what both hold out neither has seen."""
+    spec = split_by("random_by_key", **RETIRING)
+    every = rows(range(1, 13))
+    versions = []
+    for day in range(3, 13):
+        known = every[every[PARTITION] <= f"2025-01-{day:02}"]
+        held = splits.hold(spec, FEATURES, known)
+        part = pd.Series(splits.parts(spec, held, known), index=known.index)
+        assert set(known[PARTITION][part == TEST]) == {f"2025-01-{newer:02}" for newer in range(day - 2, day + 1)}
+        versions.append((held, set(known.index[part != TEST]), set(known.index)))
+    plain = pd.Series(splits.parts(SPEC, splits.hold(SPEC, FEATURES, every), every))
+    for held, fitted, known in versions:
+        for other, fitted_by_other, _ in versions:
+            both = splits.held_out(spec, held, every) & splits.held_out(spec, other, every)
+            assert not {*np.flatnonzero(both)} & (fitted | fitted_by_other)
+            assert set(plain[both]) == {TEST}
+        rest = pd.Series(splits.parts(spec, held, every)).drop(np.flatnonzero(plain == TEST))
+        assert (rest == plain[rest.index]).all(), "no other row changes its part"
+        assert known >= fitted
+    last = pd.Series(splits.parts(spec, versions[-1][0], every))
+    retired = last[(plain == TEST) & (every[PARTITION] < "2025-01-10")]
+    assert retired.value_counts(normalize=True)[VALIDATION] == pytest.approx(0.15, abs=0.06)
+
+
+def test_a_version_of_before_the_option_and_one_of_after_it_are_compared_on_rows_that_neither_saw() -> None:
+    every = rows(range(1, 13))
+    plain, retiring = SPEC, split_by("random_by_key", **RETIRING)
+    first, second = splits.hold(plain, FEATURES, every), splits.hold(retiring, FEATURES, every)
+    both = splits.held_out(plain, first, every) & splits.held_out(retiring, second, every)
+    assert set(every[PARTITION][both]) == {"2025-01-10", "2025-01-11", "2025-01-12"}
+
+
+def test_rows_of_keys_that_come_again_do_not_retire() -> None:
+    frame = pd.concat([rows(range(1, 2)), rows(range(2, 3))])
+    with pytest.raises(DataError, match="some listing_id come in more than one partition"):
+        splits.hold(split_by("random_by_key", **RETIRING), FEATURES, frame)
 
 
 def test_a_users_own_split_is_asked_while_model_yaml_names_it_and_no_tag_imports_code() -> None:

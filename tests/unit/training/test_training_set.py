@@ -224,6 +224,32 @@ def test_a_split_by_a_delivered_column_keeps_it_beside_the_rows(small: world.Wor
     assert list(splits.parts(small.spec, ref.split, frame)) == list(frame["split"])
 
 
+def test_a_split_by_blocks_keeps_delivered_columns_and_leaves_the_margin_out(small: world.World) -> None:
+    blocks = {"longitude": 0.5, "households": 200.0}
+    changed(small, kind="by_block", blocks=blocks, margin=0.2, test_share=0.4)
+    ref, frame = build(small)
+    assert "households" not in ref.features
+    assert "longitude" in ref.features
+    assert ref.left_out > 0
+    assert ref.rows == len(frame) == 500 - ref.left_out
+    assert list(splits.parts(small.spec, ref.split, frame)) == list(frame["split"])
+    assert ref.test_rows == splits.held_out(small.spec, ref.split, frame).sum() > 0
+
+
+def test_test_rows_that_retire_are_fitted_to_later(small: world.World) -> None:
+    changed(small, retire_after=2)
+    ref, frame = build(small)
+    assert set(frame.loc[frame["split"] == "test", "partition_key"]) == {SECOND.key, THIRD.key}
+    small.deliver(FOURTH, 60)
+    newer, later = build(small, FOURTH)
+    assert set(later.loc[later["split"] == "test", "partition_key"]) == {THIRD.key, FOURTH.key}
+    both = splits.held_out(small.spec, ref.split, later) & splits.held_out(small.spec, newer.split, later)
+    judged = later.loc[both, ["listing_id"]]
+    assert set(later.loc[both, "partition_key"]) == {THIRD.key, FOURTH.key}
+    fitted = set(frame.loc[frame["split"] != "test", "listing_id"])
+    assert not fitted & set(judged["listing_id"])
+
+
 def test_labels_of_a_task_with_classes_are_classes(small: world.World) -> None:
     for task, values, message in (
         (

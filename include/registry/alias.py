@@ -38,6 +38,8 @@ def require(run: Run) -> None:
         running = period.version if period else None
         if versions.number_of(spec, versions.PRODUCTION) == running:
             _require_registered(run)
+            if period is not None and period.kind == Kind.ALIAS_CHECK:
+                _require_recorded(run, period)
             return
         complete = period is None or _is_complete(run, period)
         named = versions.number_of(spec, versions.PRODUCTION)
@@ -105,6 +107,16 @@ def _adopt(run: Run, period: AliasPeriod | None, named: str) -> bool:
     return True
 
 
+def _require_recorded(run: Run, period: AliasPeriod) -> None:
+    """Record the adoption that began a period, where its process ended before it did."""
+    made = decisions.history(run.lake, run.spec.name, Kind.ALIAS_CHECK)
+    if any(period.decision_id in (item.decision_id, item.inputs.get("adoption")) for item in made):
+        return
+    inputs = {"alias": period.version, "history": period.version, "adoption": period.decision_id}
+    run.decide(Kind.ALIAS_CHECK, Outcome.COMPLETED, [Reason.HALF_DONE], subject=_SUBJECT, inputs=inputs)
+    log.warning("Version %s was adopted by a process that ended before it said so: it is recorded now", period.version)
+
+
 class _Overtaken(Exception):
     """Another period has begun since."""
 
@@ -163,5 +175,5 @@ def _is_complete(run: Run, period: AliasPeriod) -> bool:
     """
     if period.valid_from < datetime.now(UTC) - IN_FLIGHT:
         return True
-    decided = decisions.history(run.lake, run.spec.name, since=period.model_time)
+    decided = decisions.history(run.lake, run.spec.name)
     return any(item.decision_id == period.decision_id for item in decided)

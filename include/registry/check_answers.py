@@ -98,8 +98,11 @@ def conclude(spec: ModelSpec, gate: Gate, version: str, answers: Iterable[CheckA
         UsageError: a check has no answer, or its answer is of another version, of another model.yaml, or beside another
             version in production than the others. Nothing is decided then.
     """
-    by_check = {item.asked: item for item in answers if (item.gate, item.version) == (gate, version)}
+    mine = [item for item in answers if (item.gate, item.version) == (gate, version)]
+    by_check = {item.asked: item for item in mine}
     listed, policy = spec.gates.asked(gate), _policy(spec)
+    if twice := sorted({item.asked for item in mine if item != by_check[item.asked]}):
+        raise _unanswered(spec, gate, f"{', '.join(twice)} has two answers that differ")
     if missing := [asked for asked in listed if asked not in by_check]:
         raise _unanswered(spec, gate, f"{', '.join(missing)} has no answer: the task ended without one")
     found = [by_check[asked] for asked in listed]

@@ -203,6 +203,23 @@ def test_a_version_that_has_served_is_adopted_where_model_yaml_says_so(scene: Sc
     assert {number: versions.get(run.spec, number).stage for number in "12"} == {"1": "Production", "2": "Archived"}
 
 
+def test_an_adoption_whose_process_ended_before_it_was_recorded_is_recorded_once(scene: Scene, monkeypatch) -> None:
+    run = adopting(promoted(scene, "adopted_unrecorded", "1", "2"))
+    MlflowClient().set_registered_model_alias(run.spec.name, "production", "1")
+
+    def ends(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(alias, "_record", ends)
+        with pytest.raises(KeyboardInterrupt):
+            alias.require(another(run, "ends"))
+    assert outcomes(run, Kind.ALIAS_CHECK) == []
+    for run_id in ("next", "and the one after"):
+        alias.require(another(run, run_id))
+    assert outcomes(run, Kind.ALIAS_CHECK) == [("alias production", "completed", ["half_done"])]
+
+
 def test_a_version_that_passed_no_gate_is_not_adopted(scene: Scene) -> None:
     run = adopting(promoted(scene, "not_adopted", "1"))
     MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")

@@ -58,6 +58,14 @@ def test_one_without_an_answer_lets_nothing_pass(place: int) -> None:
         check_answers.conclude(SPEC, "production", "2", found)
 
 
+def test_one_with_two_answers_that_differ_lets_nothing_pass() -> None:
+    found = passing()
+    other = replace(found[1], result=replace(found[1].result, passed=False))
+    with pytest.raises(UsageError, match=f"{other.asked} has two answers that differ"):
+        check_answers.conclude(SPEC, "production", "2", [other, *found])
+    assert check_answers.conclude(SPEC, "production", "2", [found[1], *found]).passed
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

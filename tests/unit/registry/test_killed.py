@@ -1,0 +1,112 @@
+"""A process is killed (SIGKILL) at each request that a promotion, a rejection or a roll-back makes to MLflow, before
+and after the server has done it: never none or two in production, and a repetition of the same run completes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include.core.sections import Gates
+from include.core.spec import ModelSpec
+from include.lakehouse import alias_history, comparisons, decisions
+from include.lakehouse.decisions import Kind
+from include.registry import versions
+from tests.unit.registry.failing_mlflow import PATIENCE_SECONDS, Proxy, mlflow_behind_a_proxy
+from tests.unit.registry.zygote import Zygote, work
+from tests.unit.training.serving import BAD, GOOD, Serving, serving
+
+pytestmark = pytest.mark.slow
+
+STRIDE = int(os.environ.get("KILL_STRIDE", "15"))
+"""Each fifteenth request, before and after in turn; with 1, which takes minutes, each of them (an odd number)."""
+LENIENT = [{"check": "above_threshold", "threshold": -1e9}]
+STRICT = [{"check": "better_than_production", "confidence": 0.95}, {"check": "above_threshold", "threshold": 1.5}]
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    with mlflow_behind_a_proxy() as found:
+        yield found
+
+
+@pytest.fixture
+def behind(proxy: Proxy, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Serving:
+    """Both versions were in production, and one is: the good one where the other is to be rejected."""
+    journey = request.node.callspec.id
+    made = serving(f"killed_{journey}", tmp_path)
+    made.promote(*((BAD, GOOD) if journey == "reject" else (GOOD, BAD)))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.url)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE_SECONDS))
+    return made
+
+
+@pytest.fixture
+def zygote(behind: Serving, tmp_path: Path) -> Iterator[Zygote]:
+    made = Zygote(tmp_path)
+    yield made
+    made.end()
+
+
+def gated(made: Serving, production: list[dict]) -> ModelSpec:
+    """The model with so many checks that it takes as many requests as a kill each is affordable for."""
+    gates = Gates.model_validate({"staging": ["has_description", "has_signature"], "production": production})
+    spec = made.spec.model_copy(update={"gates": gates})
+    spec._folder = made.spec.folder
+    return spec
+
+
+def periods(made: Serving) -> list[str]:
+    found = alias_history.periods(made.scene.world.lake, made.spec.name)
+    assert [item.valid_to is None for item in found] == [False] * (len(found) - 1) + [True], "one is in production"
+    return [item.version for item in found]
+
+
+def said(made: Serving, run_id: str) -> Counter[str]:
+    """What a run has recorded, each kind as often as it did."""
+    found = decisions.history(made.scene.world.lake, made.spec.name, run_id=run_id)
+    return Counter(item.kind for item in found)
+
+
+@pytest.mark.parametrize("journey", ["promote", "reject", "roll_back"])
+def test_wherever_a_process_is_killed_one_version_is_in_production_and_a_repetition_completes(
+    behind: Serving, proxy: Proxy, zygote: Zygote, journey: str
+) -> None:
+    spec = gated(behind, STRICT if journey == "reject" else LENIENT)
+    at, killed, once = 1, 0, Counter[str]()
+    while True:
+        before = periods(behind)
+        target = GOOD if before[-1] == BAD else BAD
+        after = before if journey == "reject" else [*before, target]
+        todo = work(behind, spec, f"run {at}", journey.replace("reject", "promote"), target)
+        victim = zygote.fork(todo)
+        proxy.strike_at(at, lambda victim=victim: os.kill(victim, signal.SIGKILL), hands_on=bool(at % 2))
+        ended = zygote.go()
+        proxy.heal()
+        assert periods(behind) in (before, after)
+        if ended == 0:
+            break  # it has made all of its requests
+        assert ended == -signal.SIGKILL
+        killed += 1
+        zygote.fork(todo)
+        assert zygote.go() == 0
+        assert periods(behind) == after
+        assert versions.number_of(spec, versions.PRODUCTION) == after[-1]
+        assert [version.version for version in versions.in_stage(spec, "Production")] == [after[-1]]
+        recorded = said(behind, f"run {at}")
+        once = once or recorded
+        assert recorded == once, "a run that was killed says the same as another one that was"
+        assert set(recorded.values()) == {1}, "nothing is said twice"
+        at += STRIDE
+    assert killed >= 20 / STRIDE
+    assert said(behind, f"run {at}") == once, "and as one that was not"
+    kind = {"promote": Kind.PROMOTION, "reject": Kind.REJECTION, "roll_back": Kind.ROLL_BACK}[journey]
+    assert once[kind] == 1
+    if journey == "reject":
+        numbers = {item.number for item in comparisons.read(spec, behind.scene.world.lake, GOOD)}
+        assert numbers == {1}, "one candidate, however often it is compared"

@@ -28,7 +28,7 @@ from include.core.settings import PROJECT_ROOT
 from include.core.text import shown
 from include.evaluation.metrics import METRICS, Metric
 from include.orchestration import models
-from include.scaffold import features, guess, names, profile, source, windows
+from include.scaffold import features, guess, names, profile, source, split, windows
 from include.scaffold.features import Selection
 from include.scaffold.guess import Guess, Wanted
 from include.scaffold.profile import MOST_CATEGORIES, NULL_NUMBERS, Column, Profile
@@ -37,6 +37,7 @@ from include.scaffold.times import Times
 
 SEED = 20640
 LABEL_DELAY = 1
+TEST_SHARE = 0.3
 SCHEMAS = PROJECT_ROOT / "docs" / "schema"
 _METRICS = {Task.REGRESSION: "adjusted_r2", Task.BINARY: "auc", Task.MULTICLASS: "accuracy"}
 _FRESH_HOURS = {Grain.HOUR: 24, Grain.DAY: 48, Grain.WEEK: 24 * 14, Grain.MONTH: 24 * 62}
@@ -57,6 +58,7 @@ class Draft:
     keys: Guess[tuple[Column, ...]]
     time: Guess[Times | None]
     grain: Guess[Grain]
+    split: Guess[split.Options]
     selection: Selection
     today: date
 
@@ -126,6 +128,7 @@ class Draft:
             "rules": [_line(rule) for rule in self._rules()],
             "label_rules": [_line(self._label_rule())],
             "label_delay": LABEL_DELAY,
+            "split_line": _line(self._split()),
             "seed": SEED,
             "schema_folder": os.path.relpath(SCHEMAS, folder),
         }
@@ -139,7 +142,7 @@ class Draft:
             f"key {', '.join(key.name for key in self.keys.value)}": self.keys,
             f"time {', '.join(self.time.value.columns) if self.time.value else 'none'}": self.time,
             f"grain {self.grain.value}": self.grain,
-            f"split {'by_time' if self.time.value else 'random_by_key'}": self.time,
+            f"split {self.split.value['kind']}": self.split,
         }
         if self.window.value > 1:
             guesses[f"monitored windows of {self.window.value} {self.grain.value}s"] = self.window
@@ -185,6 +188,10 @@ class Draft:
         if len(self.keys.value) > 1:
             return "row"
         return self.keys.value[0].name.removesuffix("_id")
+
+    def _split(self) -> dict[str, Any]:
+        kind, *options = self.split.value.items()
+        return dict([kind, ("test_share", TEST_SHARE), *options, ("seed", SEED)])
 
     def _rules(self) -> Iterator[dict[str, Any]]:
         keys = [key.name for key in self.keys.value]
@@ -236,7 +243,8 @@ def make(name: str, path: str, wanted: Wanted, today: date, root: Path = catalog
     if not selection.features:
         why = "; ".join(f"{name}: {reason}" for name, reason in selection.left_out.items())
         raise UsageError(f"no column is left for a feature. {why}", where=path, fix="Deliver more columns")
-    return Draft(name, read, found, target, task, keys, time, grain, selection, today)
+    parted = split.of(found, target.value, keys.value, time, LABEL_DELAY)
+    return Draft(name, read, found, target, task, keys, time, grain, parted, selection, today)
 
 
 def write(draft: Draft, root: Path = catalogue.MODELS) -> Path:
@@ -296,14 +304,16 @@ def _range(column: Column) -> dict[str, Any]:
 
 
 def _line(rule: Mapping[str, Any]) -> str:
-    """An entry of expectations.yaml on one line."""
-    return "{" + ", ".join(f"{key}: {_yaml(value)}" for key, value in rule.items()) + "}"
+    """A mapping on one line."""
+    return "{" + ", ".join(f"{_yaml(key)}: {_yaml(value)}" for key, value in rule.items()) + "}"
 
 
 def _yaml(value: object) -> str:
     """A value as YAML has it within braces, without quotes where that means the same."""
     if isinstance(value, list):
         return f"[{', '.join(_yaml(item) for item in value)}]"
+    if isinstance(value, dict):
+        return _line(value)
     if isinstance(value, str) and _PLAIN.fullmatch(value) and yaml.safe_load(value) == value:
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -100,7 +100,7 @@ def test_every_guess_is_marked_with_its_reason(tmp_path: Path, drafted: Callable
     assert marks["target"] == "guessed: the last column, as usual, and it holds numbers"
     assert marks["keys"] == "guessed: it numbers the rows"
     assert marks["task"].startswith("guessed: cnt has ")
-    assert marks["split"] == "guessed: the rows have a time; gap is label_delay"
+    assert marks["split"].startswith("guessed: the rows have a time, and what is predicted is later than what is known")
     assert marks["grain"] == "given"
     assert marks["casual"].startswith("guessed: casual + registered = cnt; delete the line if")
     sql = (tmp_path / "models/m/features.sql").read_text()

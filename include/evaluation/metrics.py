@@ -136,17 +136,18 @@ def summary(
     """
     y, p = pair(actual, predicted)
     found = {prefix + "rows": float(y.size)}
-    chosen = of(spec)
-    for metric in {
-        **{name: item for name, item in METRICS.items() if item.task is spec.task},
-        spec.metric: chosen,
-    }.values():
+    for name, metric in of_task(spec).items():
         try:
-            found[prefix + (spec.metric if metric is chosen else metric.name)] = metric.measure(y, p, n_features)
+            found[prefix + name] = metric.measure(y, p, n_features)
         except DataError:
-            if metric is chosen:
+            if name == spec.metric:
                 raise
     return found
+
+
+def of_task(spec: ModelSpec) -> dict[str, Metric]:
+    """The metrics of the model's task, its own first, wherever that comes from."""
+    return {name: item for name, item in {spec.metric: of(spec), **METRICS}.items() if item.task is spec.task}
 
 
 def r2(actual: Floats, predicted: Floats, n_features: int = 0) -> float:

@@ -21,13 +21,11 @@ from include.evaluation.compare import Gain
 from include.evaluation.metrics import Floats, Metric
 from include.features import store
 from include.lakehouse import alias_history, comparisons
-from include.lakehouse.schemas import DRIFTED, SUPERSEDED, WEIGHT
+from include.lakehouse.schemas import DRIFTED, SUPERSEDED
 from include.lakehouse.tables import Lakehouse
 from include.registry import promotion, registration, versions
 from include.registry.versions import Predictor, Version
-from include.training import algorithms, training_set
-from include.training.algorithms import Sample
-from include.training.algorithms.linear import LINEAR
+from include.training import floors, training_set
 
 
 @dataclass(frozen=True)
@@ -151,11 +149,8 @@ class Evidence:
 
     def predictions_of_linear(self, rows: Rows) -> Floats:
         """What a linear model predicts for them that is fitted to the rows that the candidate was fitted to."""
-        features, fitted = list(self.candidate.features), self.fitted_rows
-        target, weight = (fitted[name].to_numpy(dtype=np.float64) for name in (self.spec.target, WEIGHT))
-        sample = Sample(fitted[features], target, weight, tuple(self.candidate.categories))
-        made = LINEAR.fit(sample, {}, self.spec.task, self.spec.training.seed, algorithms.most_threads())
-        return LINEAR.predict(made.model, rows.frame[features], self.spec.task)
+        version = self.candidate
+        return floors.linear(self.spec, self.fitted_rows, rows.frame, version.features, version.categories)
 
     @cached_property
     def store(self) -> FeatureStore:

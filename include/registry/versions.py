@@ -282,7 +282,7 @@ def describe(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> str:
     if f"drifted_{spec.metric}" in measured:
         figures = _figures(spec, measured, "drifted_")
         text += f" On the {measured['drifted_rows']:,.0f} of them in drifted windows: {figures}."
-    return text
+    return f"{text} Its card and its figures are among the artifacts of its run in MLflow."
 
 
 def facts(spec: ModelSpec, run_ref: RunRef, ref: TrainingSetRef) -> dict[str, str]:
@@ -327,8 +327,7 @@ def _told_by(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _figures(spec: ModelSpec, measured: Mapping[str, float], prefix: str) -> str:
     """All metrics of the task that were measured, the model's own first."""
-    chosen = {spec.metric: metrics.of(spec), **METRICS}
-    found = [(item, prefix + name) for name, item in chosen.items() if item.task is spec.task]
+    found = [(item, prefix + name) for name, item in metrics.of_task(spec).items()]
     return ", ".join(f"{item.title} {item.shown(measured[name])}" for item, name in found if name in measured)
 
 

@@ -12,13 +12,24 @@ from mlflow.entities import Run
 
 from include.core.errors import DataError
 from include.core.spec import ModelSpec
-from include.evaluation import metrics
+from include.evaluation import interval, metrics
 from include.evaluation.metrics import Floats
 from include.features import fitted_categories
 from include.lakehouse import provenance
 from include.lakehouse.schemas import PARTITION, SPLIT
 from include.lakehouse.tables import Lakehouse
-from include.training import algorithms, card, fitted_rows, plots, search, splits, tracking, training_set
+from include.training import (
+    algorithms,
+    card,
+    fitted_rows,
+    floors,
+    plots,
+    search,
+    slice_metrics,
+    splits,
+    tracking,
+    training_set,
+)
 from include.training.algorithms import Fitted, Sample
 from include.training.places import Mask
 from include.training.search import SearchResult
@@ -96,6 +107,20 @@ def evaluate(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame, predicte
     return measured
 
 
+def _intervals(spec: ModelSpec, ref: TrainingSetRef, test: pd.DataFrame, predicted: Floats) -> dict[str, float]:
+    """``<metric>.low`` and ``<metric>.high`` of each metric of the task on the test rows, where they can be told."""
+    actual = test[spec.target].to_numpy(dtype=np.float64)
+    found: dict[str, float] = {}
+    for name, metric in metrics.of_task(spec).items():
+        try:
+            between = interval.bounds(metric, actual, predicted, len(ref.features), slice_metrics.CONFIDENCE)
+        except DataError:
+            continue
+        if between:
+            found |= {f"{name}.low": between[0], f"{name}.high": between[1]}
+    return found
+
+
 def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, name: str, fit: Fit) -> RunRef:
     if done := tracking.finished(spec, lake, name, ref, run_id):
         return done
@@ -115,10 +140,12 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
         tracking.log_params(ref, fitted)
         tracking.log_dataset(spec, lake, ref, frame)
         is_test = fitted_rows.judging(frame)
-        test = frame[is_test]
+        test, lowest = frame[is_test], floors.of(spec, ref, frame)
+        measured |= _intervals(spec, ref, test, predicted[is_test])
+        measured |= {f"{floors.PREFIX}{floor.name}": floor.value for floor in lowest}
         example = test[list(ref.features)]
         known = card.Evidence(
-            name, fitted, found, frame, test, predicted[is_test], measured, run.data.tags, run.info.run_id
+            name, fitted, found, frame, test, predicted[is_test], measured, run.data.tags, run.info.run_id, lowest
         )
         page = card.render(spec, ref, known)
         model_id, files = tracking.log_model(

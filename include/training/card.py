@@ -12,30 +12,27 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from include.core import html
-from include.core.errors import DataError
+from include.core.sections import Task
 from include.core.spec import ModelSpec
-from include.evaluation import interval, metrics, slices
-from include.evaluation.metrics import METRICS, Floats, Metric
+from include.evaluation import metrics
+from include.evaluation.metrics import Floats, Metric
 from include.features import fitted_categories
 from include.lakehouse.schemas import SPLIT
-from include.training import algorithms
+from include.training import algorithms, importance, slice_metrics
 from include.training.algorithms import Fitted
+from include.training.floors import Floor
+from include.training.importance import Importance
 from include.training.search import SearchResult
+from include.training.slice_metrics import CONFIDENCE
 from include.training.splits import TEST
 from include.training.training_set import TrainingSetRef
 
 FILE = "model_card.html"
-SECTIONS = ("Purpose", "Data", "Features", "Metrics", "Slices", "Limits", "How it was chosen", "Lineage")
-CONFIDENCE = 0.95
-BANDS = 4
-MOST_COLUMNS = 5
-"""Whose slices are shown, where no gate names some: the most important features."""
+SECTIONS = ("Purpose", "Data", "Features", "Metrics", "Floors", "Slices", "Limits", "How it was chosen", "Lineage")
 NULLS_WORTH_SAYING = 0.01
 _PACKAGES = ("mlflow", "numpy", "pandas")
 
@@ -75,17 +72,19 @@ class Evidence:
     tags: Mapping[str, str]
     """Of its run in MLflow."""
     run_id: str
+    floors: Sequence[Floor] = ()
 
 
 def render(spec: ModelSpec, ref: TrainingSetRef, known: Evidence) -> str:
     """The page of a candidate."""
-    importance = _importance(spec, known.fitted)
+    weights = importance.of(spec, known.fitted.model, known.test[list(ref.features)], known.test[spec.target])
     contents = {
         "Purpose": _purpose(spec),
         "Data": _data(spec, ref, known),
-        "Features": _features(spec, ref, known, importance),
-        "Metrics": _metrics(spec, ref, known),
-        "Slices": _slices(spec, ref, known, importance),
+        "Features": _features(spec, ref, known, weights),
+        "Metrics": _metrics(spec, known),
+        "Floors": _floors(spec, known),
+        "Slices": _slices(spec, ref, known, weights.shares),
         "Limits": _limits(spec, ref, known),
         "How it was chosen": _choice(spec, known),
         "Lineage": _lineage(spec, ref, known),
@@ -161,30 +160,31 @@ def _data(spec: ModelSpec, ref: TrainingSetRef, known: Evidence) -> Content:
     return ref.concept_drifts, [Table(("", ""), rows)]
 
 
-def _features(spec: ModelSpec, ref: TrainingSetRef, known: Evidence, importance: Mapping[str, float]) -> Content:
+def _features(spec: ModelSpec, ref: TrainingSetRef, known: Evidence, weights: Importance) -> Content:
     described = {name: column.description for name, column in spec.columns.items()} | spec.features.descriptions
     nulls = known.frame[list(ref.features)].isna().mean()
-    ordered = sorted(ref.features, key=lambda name: -importance.get(name, 0.0))
+    shares = weights.shares
+    ordered = sorted(ref.features, key=lambda name: -shares.get(name, 0.0))
     rows = [
-        (name, described.get(name, ""), f"{nulls[name]:.1%}", f"{importance[name]:.1%}" if name in importance else "")
+        (name, described.get(name, ""), f"{nulls[name]:.1%}", f"{shares[name]:.1%}" if name in shares else "")
         for name in ordered
     ]
-    told = f" Importance is the {algorithms.of(spec).importance_is}." if importance else ""
-    head = ("Feature", "What it is", "Null", "Importance" if importance else "")
+    told = f" Importance is the {weights.meaning}." if shares else ""
+    head = ("Feature", "What it is", "Null", "Importance" if shares else "")
     return [f"{len(rows)} features of {ref.feature_service}.{told}"], [Table(head, rows)]
 
 
-def _metrics(spec: ModelSpec, ref: TrainingSetRef, known: Evidence) -> Content:
-    actual = known.test[spec.target].to_numpy(dtype=np.float64)
+def _metrics(spec: ModelSpec, known: Evidence) -> Content:
     rows: list[tuple[str, ...]] = []
-    for name, metric in _chosen(spec).items():
+    for name, metric in metrics.of_task(spec).items():
         if name in known.measured:
             fitted, drifted = (known.measured.get(prefix + name) for prefix in ("train_", "drifted_"))
+            low, high = (known.measured.get(f"{name}.{end}") for end in ("low", "high"))
             rows.append(
                 (
                     metric.title,
                     metric.shown(known.measured[name]),
-                    _between(metric, actual, known.predicted, len(ref.features)),
+                    _between(metric, (low, high) if low is not None and high is not None else None),
                     metric.shown(fitted) if fitted is not None else "",
                     metric.shown(drifted) if drifted is not None else "",
                 )
@@ -196,24 +196,33 @@ def _metrics(spec: ModelSpec, ref: TrainingSetRef, known: Evidence) -> Content:
     return [said], [Table(head, rows)]
 
 
-def _slices(spec: ModelSpec, ref: TrainingSetRef, known: Evidence, importance: Mapping[str, float]) -> Content:
-    metric, n_features = metrics.of(spec), len(ref.features)
-    texts = {name: category.texts for name, category in fitted_categories.read(ref.categories).items()}
-    actual = known.test[spec.target].to_numpy(dtype=np.float64)
+def _floors(spec: ModelSpec, known: Evidence) -> Content:
+    """What anybody could predict without the model, beside it."""
+    metric, own = metrics.of(spec), known.measured[spec.metric]
     rows: list[Sequence[Cell]] = []
-    for column in _sliced(spec, ref, importance):
-        values = known.test[column].to_numpy(dtype=np.float64)
-        for part in slices.of(column, values, BANDS, texts.get(column)):
-            y, p = actual[part.rows], known.predicted[part.rows]
-            if len(part) < metric.least_rows(n_features):
-                rows.append((part.title, len(part), "too few rows", ""))
-                continue
-            try:
-                value = metric.shown(metric.measure(y, p, n_features))
-            except DataError:
-                value = "undefined"
-            rows.append((part.title, len(part), value, _between(metric, y, p, n_features)))
-    head = ("Slice of the test rows", "Rows", metric.title, f"{CONFIDENCE:.0%} interval")
+    for floor in known.floors:
+        gained = metric.gain(own, floor.value)
+        rows.append(
+            (floor.title, metric.shown(floor.value), metric.shown(gained), "better" if gained > 0 else "no better")
+        )
+    head = ("Predicting", metric.title, "The model gains", "So the model is")
+    return [] if rows else ["Nothing simpler can be measured on these rows."], [Table(head, rows)]
+
+
+def _slices(spec: ModelSpec, ref: TrainingSetRef, known: Evidence, shares: Mapping[str, float]) -> Content:
+    metric = metrics.of(spec)
+    rows: list[Sequence[Cell]] = [
+        (
+            item.title,
+            item.rows,
+            "too few rows" if item.value is None else metric.shown(item.value),
+            "" if item.value is None else _between(metric, item.bounds),
+            item.residual,
+        )
+        for item in slice_metrics.of(spec, ref, known.test, known.predicted, shares)
+    ]
+    left = "Wrong" if spec.task is Task.MULTICLASS else "Mean residual"
+    head = ("Slice of the test rows", "Rows", metric.title, f"{CONFIDENCE:.0%} interval", left)
     return [] if rows else ["No column has slices."], [Table(head, rows)]
 
 
@@ -262,6 +271,7 @@ def _choice(spec: ModelSpec, known: Evidence) -> Content:
 def _lineage(spec: ModelSpec, ref: TrainingSetRef, known: Evidence) -> Content:
     packages, rules = dict.fromkeys((*_PACKAGES, *algorithms.of(spec).requirements)), spec.training
     rows: list[Sequence[Cell]] = [
+        ("Version", f"that of the registry whose source run is {known.run_id}: it has a number once it is registered"),
         ("MLflow run", known.run_id),
         ("Airflow run", known.tags.get("airflow.run_id", "")),
         ("Commit", known.tags.get("git.sha", "not known")),
@@ -283,36 +293,8 @@ def _params(known: Evidence) -> Table:
     return Table(("Parameter", "Value"), [(name, str(value)) for name, value in known.fitted.params.items()])
 
 
-def _chosen(spec: ModelSpec) -> dict[str, Metric]:
-    """Those of the task, the model's own first."""
-    return {name: item for name, item in {spec.metric: metrics.of(spec), **METRICS}.items() if item.task is spec.task}
-
-
-def _between(metric: Metric, actual: Floats, predicted: Floats, n_features: int) -> str:
-    try:
-        found = interval.bounds(metric, actual, predicted, n_features, CONFIDENCE)
-    except DataError:
-        found = None
+def _between(metric: Metric, found: tuple[float, float] | None) -> str:
     return f"{metric.shown(found[0])} to {metric.shown(found[1])}" if found else "too few rows"
-
-
-def _sliced(spec: ModelSpec, ref: TrainingSetRef, importance: Mapping[str, float]) -> list[str]:
-    """The columns that gates look at, and the categories; else the most important features."""
-    told: list[Any] = [
-        named
-        for check in (*spec.gates.staging, *spec.gates.production)
-        for named in (*check.params.get("columns", ()), check.params.get("column"))
-    ]
-    chosen = [name for name in (*told, *fitted_categories.read(ref.categories)) if name in ref.features]
-    return list(dict.fromkeys(chosen)) or sorted(importance, key=lambda name: -importance[name])[:MOST_COLUMNS]
-
-
-def _importance(spec: ModelSpec, fitted: Fitted) -> dict[str, float]:
-    """The share of each feature; empty where the algorithm tells none."""
-    told = algorithms.of(spec).importance
-    weights = dict(told(fitted.model)) if told else {}
-    total = sum(weights.values()) or 1.0
-    return {str(name): float(weight) / total for name, weight in weights.items()}
 
 
 _environment = html.environment(Path(__file__).parent / "templates")

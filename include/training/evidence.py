@@ -1,4 +1,4 @@
-"""What is told of the candidate that is kept: figures and its card, on its run in MLflow.
+"""What is told of the candidate that is kept, on its run in MLflow: plots, tables, its card, and its training set.
 
 They are made once it is chosen, by a step of their own. Most of what is fitted is not kept, and nobody looks at
 figures of it: its run has parameters, metrics and the model's files, by which the kept one is drawn.
@@ -8,17 +8,33 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-import numpy as np
+import pandas as pd
 from mlflow import MlflowClient
+from mlflow.models import Model
 
 from include.core.errors import DataError, TamperedError
 from include.core.spec import ModelSpec
+from include.evaluation import metrics
 from include.features import fitted_categories
 from include.lakehouse.tables import Lakehouse
-from include.training import algorithms, card, fitted_rows, plots, stored_files, training_set
+from include.training import (
+    algorithms,
+    card,
+    exploration,
+    fitted_rows,
+    floors,
+    importance,
+    learning_curve,
+    plots,
+    slice_metrics,
+    stored_files,
+    training_set,
+)
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
 
@@ -46,23 +62,52 @@ def publish(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, kept: RunRef)
     with TemporaryDirectory(prefix="flightline-") as name:
         scratch, made = Path(name), Path(name, "evidence")
         model = stored_files.fetch(kept.model_uri, kept.files, scratch, lambda file, how: _refused(spec, file, how))
-        _draw(spec, lake, ref, kept, model, made / "plots")
-        shutil.copy(model / card.FILE, made)
+        _make(spec, lake, ref, kept, model, made)
         client.log_artifacts(kept.mlflow_run_id, str(made))
     client.set_tag(kept.mlflow_run_id, PUBLISHED, kept.model_id)
 
 
-def _draw(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, kept: RunRef, folder: Path, drawn_into: Path) -> None:
-    """Every plot as ``<name>.png``."""
-    model = algorithms.of(spec).load(folder)
-    frame = training_set.read(spec, lake, ref)
+def _make(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, kept: RunRef, model: Path, folder: Path) -> None:
+    """Plots, tables, the page of the training set, and the card, into a folder.
+
+    Args:
+        model: where the model's files are.
+    """
+    fitted, frame = algorithms.of(spec).load(model), training_set.read(spec, lake, ref)
     test = frame[fitted_rows.judging(frame)]
-    predicted = algorithms.of(spec).predict(model, test[list(ref.features)], spec.task)
-    categories = fitted_categories.read(ref.categories)
-    drawn_into.mkdir(parents=True)
-    drawn = plots.all_of(spec, ref.features, test, np.asarray(predicted), model, kept.metrics, categories)
-    for name, figure in drawn.items():
-        figure.savefig(drawn_into / f"{name}.png")
+    features, categories = test[list(ref.features)], fitted_categories.read(ref.categories)
+    predicted = algorithms.of(spec).predict(fitted, features, spec.task)
+    weights = importance.of(spec, fitted, features, test[spec.target])
+    sliced = slice_metrics.of(spec, ref, test, predicted, weights.shares)
+    drawn = plots.Drawn(
+        *(spec, ref.features, test, predicted, fitted, kept.metrics, categories, weights.shares, weights.meaning),
+        parts=[item.part for item in sliced],
+    )
+    (folder / "plots").mkdir(parents=True)
+    for name, figure in plots.all_of(drawn):
+        figure.savefig(folder / "plots" / f"{name}.png")
+    params = (Model.load(str(model)).metadata or {})["params"]
+    _learning_curve(spec, ref, frame, params, kept.metrics, folder)
+    slice_metrics.table(spec, sliced).to_csv(folder / "slices.csv", index=False)
+    (folder / exploration.FILE).write_text(exploration.render(spec, ref, frame), encoding="utf-8")
+    shutil.copy(model / card.FILE, folder)
+
+
+def _learning_curve(
+    spec: ModelSpec,
+    ref: TrainingSetRef,
+    frame: pd.DataFrame,
+    params: dict[str, Any],
+    measured: Mapping[str, float],
+    folder: Path,
+) -> None:
+    points, metric = learning_curve.of(spec, ref, frame, params, measured), metrics.of(spec)
+    known = [
+        (name.removeprefix(floors.PREFIX), value) for name, value in measured.items() if name.startswith(floors.PREFIX)
+    ]
+    figure = plots.learning_curve(points, metric.title, [(f"floor: {name}", value) for name, value in known])
+    figure.savefig(folder / "plots" / "learning_curve.png")
+    pd.DataFrame(points).to_csv(folder / "learning_curve.csv", index=False)
 
 
 def _refused(spec: ModelSpec, file: str, how: str) -> DataError:

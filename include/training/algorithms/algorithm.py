@@ -89,6 +89,9 @@ class Algorithm:
     """From a model to the weight of each feature; None where there is no such thing."""
     importance_is: str = ""
     """What that weight is, in a few words."""
+    contributions: Callable[[Any, pd.DataFrame, Task], Floats | None] | None = None
+    """From model and features (rows x features) to how much each value moved its row's prediction, in the same shape,
+    on the model's own scale; of classes towards the predicted one. None, or no such function, where there is none."""
     most_codes: int | None = None
     """Of one category; None where there is no bound."""
     rounds: str = ""

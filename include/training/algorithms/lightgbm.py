@@ -32,6 +32,8 @@ NUMBERS = (
     *("cat_smooth", "cat_l2", "max_cat_threshold", "max_cat_to_onehot", "min_data_per_group"),
     *("is_unbalance", "alpha", "fair_c", "tweedie_variance_power", "pos_bagging_fraction", "neg_bagging_fraction"),
 )
+SWITCHES = ("extra_trees", "linear_tree", "boost_from_average", "is_unbalance")
+"""Those that are true or false to LightGBM, which takes no 1 for it; model.yaml has them as numbers."""
 OBJECTIVES: Mapping[Task, tuple[str, ...]] = {
     Task.REGRESSION: (
         *("regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie"),
@@ -55,6 +57,7 @@ def fit(
     import lightgbm as lgb
 
     given = {"objective": OBJECTIVES[task][0], **params}
+    given |= {name: bool(given[name]) for name in SWITCHES if name in given}
     trees = int(given.pop(TREES, MOST_TREES if validation else DEFAULT_TREES))
     fixed: Parameters = {
         "seed": seed,
@@ -120,6 +123,18 @@ def importance(model: Any) -> Mapping[str, float]:
     return dict(zip(model.feature_name(), model.feature_importance("gain"), strict=True))
 
 
+def contributions(model: Any, features: pd.DataFrame, task: Task) -> Floats | None:
+    """Shapley values of trees (Lundberg, Erion, Lee: Consistent individualized feature attribution for tree ensembles,
+    2018), by LightGBM itself; it has none of leaves that are linear models."""
+    if model.params.get("linear_tree"):
+        return None
+    told = np.asarray(model.predict(features, pred_contrib=True), dtype=np.float64)
+    if task is not Task.MULTICLASS:
+        return told[:, :-1]
+    by_class = told.reshape(len(features), -1, features.shape[1] + 1)
+    return np.asarray(by_class[np.arange(len(features)), by_class.sum(axis=2).argmax(axis=1), :-1])
+
+
 LIGHTGBM = Algorithm(
     name="lightgbm",
     title="LightGBM",
@@ -134,6 +149,7 @@ LIGHTGBM = Algorithm(
     requirements=("lightgbm", "scipy"),
     importance=importance,
     importance_is="share of the total reduction of the loss",
+    contributions=contributions,
     rounds=TREES,
     fits_side_by_side=True,
 )

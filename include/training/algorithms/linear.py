@@ -6,13 +6,18 @@ A category is a 0/1 column for each code, and for null, that it was fitted to; o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from include.core.sections import Task
+from include.evaluation.metrics import Floats
 from include.training.algorithms import scikit_learn
 from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_STEPS = 1000
 
@@ -57,11 +62,28 @@ def fit(
 def importance(model: Any) -> Mapping[str, float]:
     """The sizes of the coefficients; of a category those of its columns together."""
     sizes = np.abs(np.atleast_2d(model[-1].coef_)).mean(axis=0)
+    summed = np.bincount(_feature_of_columns(model), sizes)
+    return dict(zip(model.feature_names_in_, summed.tolist(), strict=True))
+
+
+def contributions(model: Any, features: pd.DataFrame, task: Task) -> Floats | None:
+    """Coefficient times distance from the mean of what was fitted to: the Shapley values of independent features."""
+    scaled = model[:-1].transform(features)
+    coefficients = np.atleast_2d(model[-1].coef_)
+    if task is Task.MULTICLASS:
+        coefficients = coefficients[model.predict_proba(features).argmax(axis=1) % len(coefficients)]
+    column = _feature_of_columns(model)
+    moved = np.zeros((features.shape[1], len(features)))
+    np.add.at(moved, column, (scaled * coefficients).T)
+    return moved.T
+
+
+def _feature_of_columns(model: Any) -> npt.NDArray[np.int64]:
+    """Of each column that the coefficients are of, the place of its feature."""
     (_, _, numbers), (_, one_hot, categories) = model[0].transformers_
     widths = [1] * len(numbers) + ([len(codes) for codes in one_hot.categories_] if categories else [])
-    features = [*numbers, *categories]
-    summed = np.bincount(np.repeat(np.arange(len(features)), widths), sizes)
-    return {name: float(summed[features.index(name)]) for name in model.feature_names_in_}
+    places = [list(model.feature_names_in_).index(name) for name in (*numbers, *categories)]
+    return np.repeat(np.asarray(places, dtype=np.int64), widths)
 
 
 LINEAR = Algorithm(
@@ -75,4 +97,5 @@ LINEAR = Algorithm(
     requirements=scikit_learn.REQUIREMENTS,
     importance=importance,
     importance_is="share of the coefficients of the scaled features",
+    contributions=contributions,
 )

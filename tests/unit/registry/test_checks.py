@@ -93,7 +93,7 @@ def full_card(scene: Scene) -> str:
             "<h3>Purpose</h3><p>Prices</p><h3>Data</h3><p> </p>",
             f"Its model_card.html says nothing of: {', '.join(card.SECTIONS[1:])}.",
         ),
-        ("full", "Its model_card.html has all 8 parts."),
+        ("full", "Its model_card.html has all 9 parts."),
     ],
 )
 def test_a_model_card_has_to_say_something_of_each_part(scene: Scene, page: str | None, said: str) -> None:

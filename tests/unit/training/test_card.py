@@ -53,6 +53,10 @@ def test_the_card_of_a_tuned_candidate_says_all_of_it(scene: Scene) -> None:
     assert re.search(r"median_income [\d.]+ to [\d.]+ \d", said)
     assert f"It knows nothing of after {ref.last_partition}" in said
     assert "lightgbm 4." in said
+    assert re.search(r"the mean label -?0\.\d+ 0\.\d+ better", said)
+    assert re.search(r"a linear model of the same features 0\.\d+ 0\.\d+ better", said)
+    assert re.search(r"ocean_proximity = INLAND \d+ 0\.\d+ 0\.\d+ to 0\.\d+ -?[\d,.]+", said)
+    assert f"whose source run is {scene.tuned.mlflow_run_id}" in said
 
 
 def test_the_card_of_a_baseline_says_that_nothing_was_searched_and_which_windows_drifted(scene: Scene) -> None:

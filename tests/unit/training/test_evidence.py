@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
 from include.core.errors import DataError, TamperedError
-from include.training import candidate, card, evidence, manifest
+from include.training import candidate, card, evidence, exploration, manifest
 from include.training.tracking import RunRef
 from tests.unit.training.stage import Scene
 
 pytestmark = pytest.mark.slow
 
-PLOTS = {"predicted_vs_actual", "residuals", "feature_importance", "correlation_heatmap"}
+PLOTS = {
+    *("predicted_vs_actual", "residuals", "residuals_by_slice", "correlation_heatmap", "feature_importance"),
+    *("shap_summary", "shap_dependence", "partial_dependence", "learning_curve"),
+}
+OTHERS = {"plots", card.FILE, exploration.FILE, "slices.csv", "learning_curve.csv"}
 
 
 def files(run: RunRef, folder: str = "") -> list[str]:
@@ -36,10 +42,15 @@ def test_the_kept_run_has_figures_and_the_card_of_its_model(scene: Scene) -> Non
     run = fitted(scene, "run-kept")
     assert files(run) == []
     publish(scene, run)
+    assert set(files(run)) == OTHERS
     assert set(files(run, "plots")) == {f"plots/{name}.png" for name in PLOTS}
     told = mlflow.artifacts.load_text(f"runs:/{run.mlflow_run_id}/{card.FILE}")
     folder = mlflow.artifacts.download_artifacts(artifact_uri=run.model_uri)
     assert told == Path(folder, card.FILE).read_text(encoding="utf-8")
+    slices = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{run.mlflow_run_id}/slices.csv")))
+    assert "ocean_proximity = INLAND" in set(slices["slice"])
+    by_category = slices[slices["slice"].str.startswith("ocean_proximity = ")]
+    assert by_category["rows"].sum() == scene.old_ref.test_rows
 
 
 def test_a_repetition_draws_nothing_and_one_after_a_failure_draws_it_all(
@@ -59,9 +70,9 @@ def test_a_repetition_draws_nothing_and_one_after_a_failure_draws_it_all(
     assert files(run) == [card.FILE]
     monkeypatch.setattr(Figure, "savefig", lambda *args, **named: (drawn.append(args[1]), save(*args, **named)))
     publish(scene, run)
-    assert len(drawn) == len(files(run, "plots"))
+    assert len(drawn) == len(PLOTS)
     publish(scene, run)
-    assert len(drawn) == len(files(run, "plots"))
+    assert len(drawn) == len(PLOTS)
 
 
 def test_a_model_that_is_not_what_was_fitted_is_not_loaded(scene: Scene) -> None:

@@ -77,7 +77,14 @@ def test_a_binary_model_predicts_probabilities_and_is_judged_by_them(made: World
     assert tuned.metrics["log_loss"] == pytest.approx(log_loss(test["median_house_value"], predicted))
     assert tuned.metrics["auc"] > 0.85
     measured = {name for name in tuned.metrics if not name.startswith("train_")}
-    assert measured == {"rows", "auc", "log_loss", "brier", "validation", "baseline_validation", "fit_seconds"}
+    intervals = {f"{name}.{end}" for name in ("auc", "log_loss", "brier") for end in ("low", "high")}
+    lowest = {"floor_mean"} | ({"floor_linear"} if algorithm != "linear" else set())
+    others = {"rows", "auc", "log_loss", "brier", "validation", "baseline_validation", "fit_seconds"}
+    assert measured == others | intervals | lowest
+    assert all(
+        tuned.metrics[f"{name}.low"] < tuned.metrics[name] < tuned.metrics[f"{name}.high"] for name in ("auc", "brier")
+    )
+    assert METRICS[metric].clears(tuned.metrics[metric], tuned.metrics["floor_mean"])
     assert METRICS[metric].gain(tuned.metrics["validation"], tuned.metrics["baseline_validation"]) >= 0
     kept = candidate.better_of(made.spec, baseline, tuned).run_name
     assert kept == ("tuned" if tuned.metrics["validation"] != tuned.metrics["baseline_validation"] else "baseline")

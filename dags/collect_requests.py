@@ -19,8 +19,8 @@ found again.
 
 from __future__ import annotations
 
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import dag, task
+from flightline.start_run import StartRunOperator
 
 from include.core import catalogue
 from include.orchestration import models
@@ -48,7 +48,7 @@ def collect_requests(model: str) -> None:
             note(context, notes.of_requests(found))
             return [started_for(request) for request in found]
 
-        TriggerDagRunOperator.partial(
+        StartRunOperator.partial(
             task_id="start_promotion",
             trigger_dag_id=f"{model}.promote_model",
             logical_date=None,

@@ -54,13 +54,13 @@ def promote_model(model: str) -> None:
         requested = task(promotion.record_request)()
         staging = task(promotion.run_check, task_id="run_staging_checks", map_index_template=named)
         staging_checks = staging.partial(gate="staging").expand(check=list(spec.gates.asked("staging")))
-        staging_gate = task.branch(promotion.check_staging_gate)(staging_checks)
+        staging_gate = task.branch(promotion.check_staging_gate)()
         in_staging = task(promotion.move_to_staging)()
         target = task.branch(promotion.choose_target)(requested)
         kept = task(promotion.keep_in_staging)()
         production = task(promotion.run_check, task_id="run_production_checks", map_index_template=named)
         production_checks = production.partial(gate="production").expand(check=list(spec.gates.asked("production")))
-        production_gate = task.branch(promotion.check_production_gate)(production_checks)
+        production_gate = task.branch(promotion.check_production_gate)()
         automatic = task(promotion.approve_automatically)()
         question = promotion.question(spec)
         first = ApprovalBranchOperator(task_id="wait_for_approval", more="wait_for_second_approval", **question)
@@ -78,10 +78,10 @@ def promote_model(model: str) -> None:
         ]
         answered = task(promotion.answer_request, trigger_rule=TriggerRule.ALL_DONE)()
 
-        requested >> staging_checks
+        requested >> staging_checks >> staging_gate
         staging_gate >> Label("passed") >> in_staging >> target
         staging_gate >> Label("failed") >> rejected
-        target >> Label("Production was asked for") >> production_checks
+        target >> Label("Production was asked for") >> production_checks >> production_gate
         target >> Label("only Staging was asked for") >> kept
         production_gate >> Label("passed, policy approves") >> automatic >> promoted
         production_gate >> Label("passed, a person approves") >> first

@@ -21,7 +21,7 @@ feature of today, is not what was registered, or not what was approved; nothing 
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import timedelta
 
 from airflow.sdk import Label, Param, TriggerRule, dag, task
@@ -48,7 +48,9 @@ def roll_back_model(model: str) -> None:
             "version": version_param(
                 "Number of the version to go back to. Empty: the one before; for real you are asked."
             ),
-            "comment": Param(None, type=["null", "string"], description="Why: for real it is required, and kept."),
+            "comment": Param(
+                None, type=["null", "string"], maxLength=500, description="Why: for real it is required, and kept."
+            ),
             "dry_run": Param(True, type="boolean", description="Only say what would change."),
         },
     )
@@ -66,13 +68,12 @@ def roll_back_model(model: str) -> None:
         ask_for_version = VersionChoiceOperator(
             task_id="ask_for_version",
             subject=f"Which version of {model} goes back into production?",
-            body="Now in production, and before it, are listed in the log of choose_target. {{ params.comment }}",
             response_timeout=timedelta(days=1),
             execution_timeout=timedelta(days=2),  # it waits for a person
         )
 
-        def answered(context, key: str = "return_value") -> str | None:
-            return context["ti"].xcom_pull(task_ids="ask_for_version", key=key)
+        def answered(context) -> str | None:
+            return context["ti"].xcom_pull(task_ids="ask_for_version")
 
         @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
         def smoke_score(params: dict, **context) -> dict:
@@ -99,9 +100,7 @@ def roll_back_model(model: str) -> None:
             from include.orchestration import notes
             from include.registry import steps
 
-            run = model_run_of(context)
-            run = replace(run, person=answered(context, "chosen_by") or run.person)
-            moved = steps.roll_back(run, found["version"], params["comment"] or "")
+            moved = steps.roll_back(model_run_of(context), found["version"], params["comment"] or "")
             note(context, notes.of_move(moved))
             return asdict(moved)
 

@@ -26,7 +26,7 @@ from include.lakehouse.decisions import canonical_json
 from include.lakehouse.run import open_run
 from include.orchestration.steps import STEPS, function_of
 
-OFFERED = [name for name, step in STEPS.items() if not step.only_in_dags]
+OFFERED = list(STEPS)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -32,37 +32,37 @@ def record_request(**context: Any) -> str:
     from include.orchestration import notes
     from include.registry import steps
 
-    asked = request_of(context)
-    note(context, notes.of_request(asked["target"], asked["requested_by"]))
-    return steps.record_request(model_run_of(context), version_of(context), **asked)
+    requested = steps.record_request(model_run_of(context), version_of(context), **request_of(context))
+    note(context, notes.of_request(requested.target, requested.requested_by))
+    return requested.target
 
 
-def run_check(gate: Gate, check: str, **context: Any) -> dict[str, Any]:
+def run_check(gate: Gate, check: str, **context: Any) -> bool:
     from include.registry import steps
 
     return steps.run_check(model_run_of(context), version_of(context), gate, check)
 
 
-def check_staging_gate(answered: Any, **context: Any) -> str:
-    """Conclude the gate from its checks' answers; where the version goes now."""
-    return "move_to_staging" if _conclude("staging", answered, context) else "reject_candidate"
+def check_staging_gate(**context: Any) -> str:
+    """Conclude the gate from what its checks have answered; where the version goes now."""
+    return "move_to_staging" if _conclude("staging", context) else "reject_candidate"
 
 
-def check_production_gate(answered: Any, **context: Any) -> str:
-    """Conclude the gate from its checks' answers; where the version goes now, which the environment has a say in."""
+def check_production_gate(**context: Any) -> str:
+    """Conclude the gate from what its checks have answered; where the version goes now, also by the environment."""
     from include.registry import gates
 
-    if not _conclude("production", answered, context):
+    if not _conclude("production", context):
         return "reject_candidate"
     run = model_run_of(context)
     return "wait_for_approval" if gates.asks_person(run.spec, run.settings) else "approve_automatically"
 
 
-def _conclude(gate: Gate, answered: Any, context: Any) -> bool:
+def _conclude(gate: Gate, context: Any) -> bool:
     from include.orchestration import notes
     from include.registry import steps
 
-    verdict = steps.conclude_gate(model_run_of(context), version_of(context), gate, list(answered))
+    verdict = steps.conclude_gate(model_run_of(context), version_of(context), gate)
     note(context, notes.of_gate(verdict))
     return verdict.passed
 

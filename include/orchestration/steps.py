@@ -51,8 +51,6 @@ class Step:
     """What it reads of the landing folder."""
     function: str = ""
     """Where it is, if not in the stage's ``steps``."""
-    only_in_dags: bool = False
-    """Whether it takes what only tasks of a DAG can say: no command line offers it."""
 
 
 STEPS: Mapping[str, Step] = {
@@ -113,9 +111,7 @@ STEPS: Mapping[str, Step] = {
         reads_all=(TRAINING_SETS, COMPARISON),
         writes=(COMPARISON,),
     ),
-    "registry.conclude_gate": Step(
-        ("promote_model.check_staging_gate", "promote_model.check_production_gate"), only_in_dags=True
-    ),
+    "registry.conclude_gate": Step(("promote_model.check_staging_gate", "promote_model.check_production_gate")),
     "registry.check_staging": Step((), reads_all=(TRAINING_SETS,)),
     "registry.move_to_staging": Step(("promote_model.move_to_staging",)),
     "registry.check_production": Step((), reads_all=(TRAINING_SETS, COMPARISON), writes=(COMPARISON,)),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param
 
-from include.orchestration.runs import started_by, version_param
+from include.core.errors import UsageError
+from include.orchestration.runs import version_param
 
 if TYPE_CHECKING:
     from include.registry.transition_request import TransitionRequest
@@ -38,26 +39,36 @@ def request_params() -> dict[str, Param]:
 
 def started_for(request: TransitionRequest) -> dict[str, Any]:
     """The run of ``promote_model`` that answers a request from MLflow: its id, and what it is given."""
-    asked = {
-        "version": int(request.version),
-        "target": request.target,
-        "comment": request.comment or None,
-        "requested_by": request.requested_by,
-    }
-    return {"trigger_run_id": request.run_id, "conf": asked}
+    return {"trigger_run_id": request.run_id, "conf": {"version": int(request.version), "target": request.target}}
 
 
 def request_of(context: Any) -> dict[str, Any]:
     """What the run was asked: arguments of the step ``registry.record_request``.
 
-    Only a run that ``collect_requests`` has started may say by whom it is asked for, as MLflow's tags have it; of any
-    other it is whoever started it.
+    Of a run that ``collect_requests`` has started MLflow's tags say by whom, and why; of any other whoever started it
+    asks.
+
+    Raises:
+        UsageError: nobody knows who that was: the run has the id of another request's, or an event by hand started it.
     """
-    run = context["dag_run"]
+    run, dag_id = context["dag_run"], context["dag"].dag_id
     conf = run.conf or {}
-    asked = {"target": conf.get("target", "Production"), "comment": conf.get("comment") or ""}
+    target = conf.get("target", "Production")
     if run.run_type == COLLECTED:
-        return {**asked, "requested_by": conf.get("requested_by") or "", "by_tag": True}
-    if any(name.endswith(".candidate") for name in started_by(context)):
-        return {**asked, "requested_by": "training"}
+        return {"target": target, "origin": "tag"}
+    if run.run_id.startswith("request__"):
+        raise UsageError(
+            "the run has an id that begins as one does that collect_requests starts",
+            where=dag_id,
+            fix="Trigger it with another id, or with none",
+        )
+    asked = {"target": target, "comment": conf.get("comment") or ""}
+    if told := [event for events in context["triggering_asset_events"].values() for event in events]:
+        if any(event.source_dag_id != dag_id.replace("promote_model", "train_model") for event in told):
+            raise UsageError(
+                "the run was started by an asset event that no training made, so nobody knows who asks",
+                where=dag_id,
+                fix="Trigger the DAG itself: whoever does is who asks",
+            )
+        return {**asked, "origin": "training"}
     return {**asked, "requested_by": run.triggering_user_name or ""}

@@ -7,6 +7,9 @@ from include.lakehouse.decisions import Decision, Kind
 from include.lakehouse.run import Run
 from include.pages import render, sections
 
+TOLD_ELSEWHERE = (Kind.GATE_CHECK, Kind.QUESTION)
+"""What the section of a gate, or of an answer, tells too."""
+
 
 def of_run(run: Run, dag: str, key: str | None) -> str:
     """The page of a run of a DAG; it shows that run, also where a later one decided again on the same.
@@ -14,7 +17,8 @@ def of_run(run: Run, dag: str, key: str | None) -> str:
     Args:
         key: the run's partition key; of a run that decided, its decisions say what it was about.
     """
-    made = decisions.history(run.lake, run.spec.name, run_id=run.run_id)
+    found = decisions.history(run.lake, run.spec.name, run_id=run.run_id)
+    made = [decision for decision in found if decision.kind not in TOLD_ELSEWHERE]
     newest_first = sorted(made, key=lambda decision: decision.recorded_at, reverse=True)
     subject = newest_first[0].subject if made else key
     heading = f"{run.spec.name}.{dag}" + (f", {subject}" if subject else "")

@@ -138,8 +138,15 @@ def _is_approved(run: Run, version: Version) -> bool:
     """Whether nobody has to approve it, or somebody has, as it is now."""
     if not gates.asks_person(run.spec, run.settings):
         return True
+    words = (Kind.APPROVAL, Kind.REJECTION, Kind.ANSWER)
+    about = registration.subject(version)
+    made = decisions.history(run.lake, run.spec.name, since=version.known_at)
+    said = [item for item in made if item.kind in words and item.subject.partition(",")[0] == about]
+    last = max(
+        (item for item in said if item.outcome != Outcome.REFUSED), key=lambda item: item.recorded_at, default=None
+    )
     approved = release.approved(run.spec, run.lake, version)
-    if approved is None:
+    if approved is None or last is None or last.outcome != Outcome.APPROVED or last.actor in set(Actor):
         return False
     changes = approved.changes(release.of(run.spec, run.lake, version))
     return not release.sorted_out(changes, run.spec.approval.release.at_promotion)[0]

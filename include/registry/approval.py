@@ -56,11 +56,15 @@ def refusal(policy: Approval, answer: Answer, requester: str | None, approved: S
         return Reason.NO_APPROVER
     if not answer.approves:
         return None
-    if answer.person == requester and not policy.requester_approves:
+    if _same(answer.person, requester) and not policy.requester_approves:
         return Reason.OWN_REQUEST
-    if answer.person in approved and len(approved) < policy.persons:
+    if any(_same(answer.person, name) for name in approved) and len(approved) < policy.persons:
         return Reason.APPROVED_BEFORE
     return None
+
+
+def _same(name: str, other: str | None) -> bool:
+    return other is not None and name.casefold() == other.casefold()
 
 
 def said(policy: Approval, answer: Answer, reason: Reason | None) -> str:
@@ -79,22 +83,26 @@ def said(policy: Approval, answer: Answer, reason: Reason | None) -> str:
 
 def requester(run: Run, version: Version) -> str | None:
     """The person who asked for the promotion: who started the run, where no request names another; None for none."""
-    requests = [item for item in _of(run, version) if item.kind == Kind.TRANSITION_REQUEST]
-    named = next((str(item.inputs["requester"]) for item in requests if item.inputs.get("requester")), run.person)
-    return None if named in set(Actor) else named
+    for item in _of(run, version):
+        if item.kind == Kind.TRANSITION_REQUEST:
+            if item.actor == Actor.TRAINING:
+                return None
+            if item.inputs.get("requester"):
+                return str(item.inputs["requester"])
+    return None if run.person == Actor.PERSON else run.person
 
 
 def approvals(run: Run, version: Version) -> list[Answer]:
     """The answers of this run by which the version is approved, one a person.
 
     Held anew against model.yaml as it is now. None counts from before somebody rejected it, or from before its gate
-    was asked last: then there was other evidence.
+    concluded last in this run: then there was other evidence, or none.
     """
     found: dict[str, Answer] = {}
     asked_by = requester(run, version)
     gate = [item.recorded_at for item in _of(run, version) if item.kind == Kind.PRODUCTION_GATE]
     for outcome, answer in answers(run, version):
-        if gate and answer.at < max(gate):
+        if not gate or answer.at < max(gate):
             continue
         if outcome == Outcome.REJECTED:
             found = {}

@@ -2,6 +2,8 @@
 
 A gate concludes only from one answer to each check that model.yaml lists, of the same version, by the same model.yaml,
 beside the same version in production. Anything else is nobody's verdict: it fails the task, for a person to clear.
+
+Each answer is a row of `decisions`, where the gate reads it: what a task leaves for the next one proves nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ from include.core.sections import Gate
 from include.core.spec import ModelSpec
 from include.lakehouse import comparisons, decisions
 from include.lakehouse.comparisons import Comparison, NumberTaken
+from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
-from include.registry import checks, release
+from include.registry import checks, registration, release
 from include.registry.checks import CheckResult
 from include.registry.evidence import Evidence
 from include.registry.gates import Verdict
 from include.registry.release import Release
+from include.registry.versions import Version
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,29 @@ def find(run: Run, gate: Gate, asked: str, evidence: Evidence) -> CheckAnswer:
         return CheckAnswer(gate, evidence.candidate.version, asked, _policy(run.spec), compared_with, before, result)
 
 
+def record(run: Run, version: Version, answer: CheckAnswer) -> None:
+    """Keep an answer; asked again by the same run, the newer one."""
+    outcome = Outcome.PASSED if answer.result.passed else Outcome.FAILED
+    run.decide(
+        Kind.GATE_CHECK,
+        outcome,
+        [Reason.CHECK.about(answer.result.name)],
+        subject=f"{_subject(version, answer.gate)}{answer.asked}",
+        at=version.known_at,
+        about=version.known_at,
+        actor=Actor.GATE,
+        inputs={"answer": answer.told},
+        follows=[run.spec.gates],
+    )
+
+
+def recorded(run: Run, version: Version, gate: Gate) -> list[CheckAnswer]:
+    """What this run's checks of a gate have answered of a version."""
+    about = _subject(version, gate)
+    made = decisions.history(run.lake, run.spec.name, Kind.GATE_CHECK, since=version.known_at, run_id=run.run_id)
+    return [CheckAnswer.read(item.inputs["answer"]) for item in made if item.subject.startswith(about)]
+
+
 def find_all(run: Run, gate: Gate, evidence: Evidence) -> list[CheckAnswer]:
     """Ask all checks of a gate, one after the other."""
     return [find(run, gate, asked, evidence) for asked in run.spec.gates.asked(gate)]
@@ -133,6 +160,10 @@ def require_release(spec: ModelSpec, gate: Gate, answers: Iterable[CheckAnswer],
 def _unanswered(spec: ModelSpec, gate: Gate, what: str) -> UsageError:
     task = f"{spec.name}.promote_model, run_{gate}_checks"
     return UsageError(f"the {gate} gate cannot conclude: {what}", where=task, fix="Clear that task, all its instances")
+
+
+def _subject(version: Version, gate: Gate) -> str:
+    return f"{registration.subject(version)}, {gate} check "
 
 
 def _policy(spec: ModelSpec) -> str:

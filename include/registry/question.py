@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,13 @@ def describe(run: Run, version: Version) -> str:
         _release(judged),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def evidence(run: Run, version: Version) -> str:
+    """A digest of what the gates have found: an answer is on that."""
+    gates = (_last(run, version, kind) for kind in (Kind.PRODUCTION_GATE, Kind.STAGING_GATE))
+    told = decisions.canonical_json([gate.inputs if gate else None for gate in gates])
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _who(run: Run, version: Version) -> str:

@@ -46,6 +46,7 @@ def register(run: Run, candidate: RunRef, ref: TrainingSetRef) -> Version:
 
     No number is given twice: what was served, measured and decided names a version by it.
     """
+    _require_fitted(run, candidate)
     digest, facts = manifest.digest(candidate.files), versions.facts(run.spec, candidate, ref)
     registered = decisions.history(run.lake, run.spec.name, Kind.REGISTRATION)
     given = {item.subject for item in registered if item.inputs["digest"] != digest}
@@ -62,6 +63,21 @@ def register(run: Run, candidate: RunRef, ref: TrainingSetRef) -> Version:
         inputs=vars(Registration(digest, candidate.files, facts)),
     )
     return version
+
+
+def _require_fitted(run: Run, candidate: RunRef) -> None:
+    """Refuse what no training has recorded as its own: a task may be handed anything.
+
+    Raises:
+        TamperedError: so it is.
+    """
+    fitted = decisions.history(run.lake, run.spec.name, Kind.TRAINING, subject=f"model {candidate.model_id}")
+    if not any(item.inputs["files"] == candidate.files for item in fitted):
+        raise TamperedError(
+            f"model {candidate.model_id} is not one that a training has recorded with these files",
+            where=run.spec.name,
+            fix=f"Run {run.spec.name}.request_training",
+        )
 
 
 def subject(version: Version) -> str:

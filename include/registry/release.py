@@ -127,7 +127,7 @@ def if_registered(spec: ModelSpec, lake: Lakehouse, version: Version) -> Release
 
 
 def read(decision: Decision | None) -> Release | None:
-    """The release that a gate has judged; None where it recorded none."""
+    """The release that a gate has judged, or an approval is of; None where it recorded none."""
     told = decision.inputs.get("release") if decision else None
     parts = told.get("parts") if isinstance(told, dict) else None
     return Release({ReleasePart(name): content for name, content in parts.items()}) if parts else None
@@ -135,15 +135,11 @@ def read(decision: Decision | None) -> Release | None:
 
 def approved(spec: ModelSpec, lake: Lakehouse, version: Version) -> Release | None:
     """The release of a version that was approved last; None where an approval named none."""
-    made = decisions.history(lake, spec.name, since=version.known_at, subject=registration.subject(version))
-    by_time = sorted(made, key=lambda item: item.recorded_at, reverse=True)
-    named = [
-        item.inputs["release"]
-        for item in by_time
-        if item.kind == Kind.APPROVAL and item.outcome == Outcome.APPROVED and item.inputs.get("release")
-    ]
-    judged = [found for item in by_time if item.kind == Kind.PRODUCTION_GATE and (found := read(item))]
-    return next((found for digest in named[:1] for found in judged if found.digest == digest), None)
+    made = decisions.history(
+        lake, spec.name, Kind.APPROVAL, since=version.known_at, subject=registration.subject(version)
+    )
+    named = [item for item in made if item.outcome == Outcome.APPROVED and item.inputs.get("release")]
+    return read(max(named, key=lambda item: item.recorded_at, default=None))
 
 
 def judged(spec: ModelSpec, lake: Lakehouse, version: Version) -> Release | None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 
 from include.core.text import shown
 from include.lakehouse import alias_history, decisions
@@ -26,6 +28,8 @@ from include.registry.versions import Version
 COMMENT, REQUESTED_BY = "transition.comment", "transition.requested_by"
 ANSWER = "transition.answer"
 """The tag that answers, in a sentence; beside it ``.reasons``, and ``.decision``, which says which row has it all."""
+RUN_ID = "request__"
+"""What the id of a run that answers a request begins with."""
 STAGING, PRODUCTION = "Staging", "Production"
 TARGETS = (STAGING, PRODUCTION)
 """The stages that can be asked for."""
@@ -50,7 +54,20 @@ class TransitionRequest:
     @property
     def run_id(self) -> str:
         """Of the run that answers it: the same whenever, and by whomever, it is found."""
-        return f"request__version_{self.version}_{self.target}_{self.number}"
+        return f"{RUN_ID}version_{self.version}_{self.target}_{self.number}"
+
+
+Origin = Literal["person", "tag", "training"]
+"""Who asks: a person in Airflow, whose name is known; a tag in MLflow, which anybody there may set; a training."""
+
+
+@dataclass(frozen=True)
+class Requested:
+    """What a run was asked for."""
+
+    target: str
+    requested_by: str
+    """A name; empty where nobody has one."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +101,29 @@ def open_ones(run: Run) -> list[tuple[TransitionRequest, Version]]:
     # is there after its answer was counted was set anew, and is the next request.
     answered = decisions.history(run.lake, run.spec.name, Kind.TRANSITION_ANSWER)
     found = []
-    for tagged in open_requests.versions(run.spec.name):
-        version = versions.get(run.spec, tagged.version)
+    for asked in open_requests.versions(run.spec.name):
+        version = versions.get(run.spec, asked.version)
         about = subject(version)
         number = sum(item.subject == about and bool(item.inputs.get("by_tag")) for item in answered)
-        request = TransitionRequest(
-            version=version.version,
-            target=stage_of(tagged.tags[REQUEST]),
-            comment=one_line(tagged.tags.get(COMMENT, ""), LONGEST_COMMENT),
-            requested_by=one_line(tagged.tags.get(REQUESTED_BY, ""), LONGEST_NAME),
-            number=number,
-        )
-        found.append((request, version))
+        found.append((_tagged(asked, number), version))
     return found
+
+
+def tagged(run: Run, version: Version, target: str) -> TransitionRequest | None:
+    """The request for a stage that a version's tags make now; None where they make none."""
+    tags = MlflowClient().get_model_version(run.spec.name, version.version)
+    request = _tagged(tags, 0) if REQUEST in tags.tags else None
+    return request if request and request.target == target else None
+
+
+def _tagged(version: ModelVersion, number: int) -> TransitionRequest:
+    return TransitionRequest(
+        version=str(version.version),
+        target=stage_of(version.tags[REQUEST]),
+        comment=one_line(version.tags.get(COMMENT, ""), LONGEST_COMMENT),
+        requested_by=one_line(version.tags.get(REQUESTED_BY, ""), LONGEST_NAME),
+        number=number,
+    )
 
 
 def refusal(model: str, stage: str) -> tuple[Reason, str] | None:

@@ -9,6 +9,8 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.core.text import in_markdown
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -19,7 +21,7 @@ class VersionChoiceOperator(HITLOperator):
     """Offers the versions that served, the one before first. No answer leaves production as it is: all after it is
     skipped.
 
-    Which there are is looked up when the question is asked. Leaves who answered in the XCom ``chosen_by``.
+    Which there are is looked up when the question is asked. Who has chosen which is recorded in `decisions`.
 
     Returns:
         The version's number.
@@ -32,6 +34,8 @@ class VersionChoiceOperator(HITLOperator):
         from include.orchestration.runs import model_run_of
         from include.registry import steps
 
+        comment = (context["dag_run"].conf or {}).get("comment") or ""
+        self.body = f"Now in production, and before it, are listed in the log of choose_target. {in_markdown(comment)}"
         self.params = ParamsDict()  # else the fields of the DAG's form are asked for again
         self.options = [*steps.offer_versions(model_run_of(context)), NONE]
         return super().execute(context)
@@ -40,11 +44,14 @@ class VersionChoiceOperator(HITLOperator):
         """They are those of when it was asked: Airflow has held the answer against them."""
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+        from include.orchestration.runs import model_run_of
+        from include.registry import steps
+
         self.params = ParamsDict()
         chosen = super().execute_complete(context, event)["chosen_options"][0]
         user = event.get("responded_by_user") or {}
-        context["ti"].xcom_push("chosen_by", user.get("name") or user.get("id"))
         named = re.match(r"version (\d+):", chosen)
         if named is None:
             raise AirflowSkipException("Nobody chose a version: production stays as it is")
+        steps.record_choice(model_run_of(context), named[1], user.get("name") or user["id"])
         return named[1]

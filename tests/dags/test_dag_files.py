@@ -8,8 +8,10 @@ from copy import copy
 from pathlib import Path
 
 import pytest
+from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import PartitionedAssetTimetable, RetryAction
 from airflow.sdk.exceptions import AirflowSkipException
+from flightline.start_run import StartRunOperator
 from flightline.timetables import EachAssetPartition
 
 from include.core import catalogue
@@ -302,3 +304,11 @@ def test_a_dag_file_is_wiring(file):
             assert (node.module or "").split(".")[0] in allowed
         elif isinstance(node, ast.Import):
             pytest.fail(f"{file.name} imports {node.names[0].name}")
+
+
+def test_nothing_that_a_task_hands_on_is_a_template(dag_bag):
+    """Airflow renders dictionaries that an operator is mapped over: what others wrote would be run as code."""
+    mapped = [task for dag in dag_bag.dags.values() for task in dag.tasks if task.is_mapped]
+    others = [task for task in mapped if not issubclass(task.operator_class, PythonOperator)]
+    assert {task.operator_class for task in others} == {StartRunOperator}
+    assert all(not task.template_fields for task in others)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from include.core.errors import UsageError
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.registry import approval, gates, question, versions
@@ -17,8 +18,26 @@ log = logging.getLogger(__name__)
 
 
 def describe_question(run: Run, version: str) -> str:
-    """What a person is shown who is asked whether a version goes into production: Markdown."""
-    return question.describe(run, versions.get(run.spec, version))
+    """What a person is shown who is asked whether a version goes into production: Markdown.
+
+    Airflow keeps the text of a question also where its task is cleared: so a run asks on one evidence alone.
+
+    Raises:
+        UsageError: a gate of the run has concluded again since it asked, by other answers.
+    """
+    found = versions.get(run.spec, version)
+    evidence = question.evidence(run, found)
+    asked = record.decided(run, found, Kind.QUESTION)
+    if any(item.run_id == run.run_id and item.inputs["evidence"] != evidence for item in asked):
+        raise UsageError(
+            f"the evidence on version {version} is another one than when this run asked first, and Airflow would show "
+            "what it showed then",
+            where=f"{run.spec.name}.promote_model",
+            fix=f"Run it anew with {version} as partition key",
+        )
+    inputs = {"evidence": evidence}
+    record.decide(run, Kind.QUESTION, found, Outcome.ASKED, [], actor=Actor.POLICY, inputs=inputs)
+    return question.describe(run, found)
 
 
 def answer(run: Run, version: str, given: Answer) -> Answered:
@@ -63,7 +82,7 @@ def approve(run: Run, version: str) -> str:
         Outcome.APPROVED,
         [reason],
         actor=named(approved) or Actor.POLICY,
-        inputs=record.said(comments(approved)) | ({"release": judged.digest} if judged else {}),
+        inputs=record.said(comments(approved)) | ({"release": judged.recorded()} if judged else {}),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from include.core.sections import Gate
 from include.lakehouse import decisions
@@ -20,8 +19,8 @@ log = logging.getLogger(__name__)
 GATE_KINDS: Mapping[Gate, Kind] = {"staging": Kind.STAGING_GATE, "production": Kind.PRODUCTION_GATE}
 
 
-def run_check(run: Run, version: str, gate: Gate, check: str) -> dict[str, Any]:
-    """Ask one check of a gate; its answer, as `CheckAnswer.told` tells it. One that fails is an answer, no error.
+def run_check(run: Run, version: str, gate: Gate, check: str) -> bool:
+    """Ask one check of a gate, and record its answer; whether it passed. One that fails is an answer, no error.
 
     Args:
         check: which one, as `Gates.asked` calls it.
@@ -29,22 +28,20 @@ def run_check(run: Run, version: str, gate: Gate, check: str) -> dict[str, Any]:
     Raises:
         UsageError: no such version or check.
     """
-    return check_answers.find(run, gate, check, evidence.of(run.spec, run.lake, version)).told
+    about = evidence.of(run.spec, run.lake, version)
+    answer = check_answers.find(run, gate, check, about)
+    check_answers.record(run, about.candidate, answer)
+    return answer.result.passed
 
 
-def conclude_gate(run: Run, version: str, gate: Gate, answered: Sequence[Mapping[str, Any] | None]) -> Verdict:
-    """The verdict of a gate whose checks `run_check` has asked, each in a task of its own.
-
-    Not among the steps of a command line: there somebody could bring answers that no check has given.
-
-    Args:
-        answered: what it returned for each check; None for one whose task ended without.
+def conclude_gate(run: Run, version: str, gate: Gate) -> Verdict:
+    """The verdict of a gate whose checks `run_check` has asked in this run, each in a task of its own.
 
     Raises:
         UsageError: an answer is missing, or they are not about the same.
     """
-    found = [check_answers.CheckAnswer.read(told) for told in answered if told]
-    return _conclude(run, gate, versions.get(run.spec, version), found)
+    found = versions.get(run.spec, version)
+    return _conclude(run, gate, found, check_answers.recorded(run, found, gate))
 
 
 def check_staging(run: Run, version: str) -> Verdict:

@@ -35,11 +35,14 @@ def record_move(
     decision_id = decisions.identity(run.spec.name, kind, subject(version), run.run_id)
     periods = alias_history.periods(run.lake, run.spec.name)
     began = next((place for place, period in enumerate(periods) if period.decision_id == decision_id), None)
-    if began is not None and not moved.changed:
-        if any(item.decision_id == decision_id for item in record.decided(run, version, kind)):
-            log.info("It was done and recorded before, and version %s took its place since", moved.version)
+    if began is not None:
+        made = record.decided(run, version, kind)
+        if any(item.decision_id == decision_id and item.outcome == outcome for item in made):
+            log.info("It was done and recorded before; version %s is in production", moved.version)
             return
-        moved = Transition(version.version, periods[began - 1].version if began else None, changed=True)
+        # Who began it is in the period: what this run knows of answers may be another thing by now.
+        actor = periods[began].actor or actor
+        moved = Transition(version.version, periods[began - 1].version if began else None, True, moved.release_changes)
     if moved.version != version.version:
         log.info("Nothing changed: version %s took its place since, and stays", moved.version)
         return

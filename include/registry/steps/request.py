@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from include.core.errors import UsageError
+from include.core.text import shown
 from include.lakehouse import decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
 from include.registry import transition_request, versions
 from include.registry.registration import subject
 from include.registry.steps import record
-from include.registry.transition_request import TransitionAnswer, TransitionRequest
+from include.registry.transition_request import Origin, Requested, TransitionAnswer, TransitionRequest
 from include.registry.versions import Version
 
 log = logging.getLogger(__name__)
@@ -51,42 +52,58 @@ def record_request(
     target: str = transition_request.PRODUCTION,
     comment: str = "",
     requested_by: str = "",
-    by_tag: bool = False,
-) -> str:
-    """Record that a version is wanted in a stage; the stage.
+    origin: Origin = "person",
+) -> Requested:
+    """Record that a version is wanted in a stage.
 
     Args:
-        requested_by: who asks; of a request by tag, who it says.
-        by_tag: whether it was made in MLflow, which does not tell by whom.
+        comment: of a person.
+        requested_by: the person. Who asks by tag, and why, the version's tags say: nobody else is believed.
 
     Raises:
-        UsageError: no such version.
+        UsageError: no such version; or its tags ask for that stage no more.
     """
     found = versions.get(run.spec, version)
-    inputs = {"target": target, "requester": requested_by, "comment": comment, "by_tag": by_tag}
-    actor = Actor.PERSON if by_tag else requested_by or run.person
-    record.decide(
-        run,
-        Kind.TRANSITION_REQUEST,
-        found,
-        Outcome.REQUEST_TRANSITION,
-        [Reason.ASKED_FOR],
-        actor=actor,
-        inputs=inputs,
-    )
-    log.info("Version %s is wanted in %s, by %s: %s", version, target, requested_by or actor, comment or "no comment")
-    return target
+    if origin == "tag":
+        tagged = transition_request.tagged(run, found, target)
+        if tagged is None:
+            return _recorded_before(run, found, target)
+        comment, requested_by = tagged.comment, tagged.requested_by
+    actor = {"tag": Actor.PERSON, "training": Actor.TRAINING, "person": requested_by or run.person}[origin]
+    inputs = {"target": target, "requester": requested_by, "comment": comment, "by_tag": origin == "tag"}
+    reasons = [Reason.ASKED_FOR]
+    kind, outcome = Kind.TRANSITION_REQUEST, Outcome.REQUEST_TRANSITION
+    record.decide(run, kind, found, outcome, reasons, actor=actor, inputs=inputs)
+    who, why = shown(requested_by or actor), shown(comment or "no comment")
+    log.info("Version %s is wanted in %s, by %s: %s", version, target, who, why)
+    return Requested(target, requested_by or ("training" if origin == "training" else ""))
+
+
+def _recorded_before(run: Run, version: Version, target: str) -> Requested:
+    """The request of a run that is repeated once it is answered, and its tags are gone."""
+    made = transition_request.requested(run, version)
+    if made is None or made.inputs["target"] != target:
+        raise UsageError(
+            f"version {version.version} has no tag that asks for {target}: it was taken back, or answered by now",
+            where=run.spec.name,
+            fix=f"Set {transition_request.REQUEST} on the version in MLflow, if it is wanted still",
+        )
+    return Requested(target, made.inputs["requester"])
 
 
 def answer_request(run: Run, version: str) -> TransitionAnswer | None:
     """Say on the version what became of the run's request, and take the request away; None where there is none.
 
-    A run that came to no answer says that, too: the request can be made again.
+    A run that came to no answer says that, too: the request can be made again. One that did not get so far as to
+    record its request leaves it where it is, for another run.
     """
     found = versions.find(run.spec, version)
     request = transition_request.requested(run, found) if found else None
     if found is None or request is None:
         log.info("There is no request to answer: it was not recorded, or version %s is gone", version)
+        if found and run.run_id.startswith(transition_request.RUN_ID):
+            nothing = TransitionAnswer("", Outcome.FAILED, [Reason.RUN_FAILED], Actor.POLICY, "")
+            _record_answer(run, found, nothing, {"comment": "", "requester": "", "by_tag": True})
         return None
     answer = transition_request.answer_of(run, found, request.inputs["target"])
     # In this order: `transition_request.open_ones` relies on it, and a retry finds the request in `decisions`.

@@ -89,6 +89,35 @@ def smoke_score(run: Run, version: str | None = None) -> SmokeScore:
     return smoke.score(run.spec, run.lake, version or _former(run))
 
 
+def record_choice(run: Run, version: str, person: str) -> None:
+    """Record which version a person has chosen to go back to.
+
+    Args:
+        person: the name that Airflow knows them by.
+    """
+    found = versions.get(run.spec, version)
+    record.decide(run, Kind.VERSION_CHOICE, found, Outcome.CHOSEN, [Reason.ASKED_FOR], actor=person)
+
+
+def _chosen_by(run: Run, version: str) -> Run:
+    """The run as that of whoever has chosen the version in it, if anybody was asked.
+
+    Raises:
+        UsageError: another one was chosen.
+    """
+    made = decisions.history(run.lake, run.spec.name, Kind.VERSION_CHOICE, run_id=run.run_id)
+    choice = max(made, key=lambda item: item.recorded_at, default=None)
+    if choice is None:
+        return run
+    if choice.subject != registration.subject_of(version):
+        raise UsageError(
+            f"{choice.actor} chose {choice.subject}, not version {version}",
+            where=run.spec.name,
+            fix="Run the roll-back anew, and choose the version that is wanted",
+        )
+    return replace(run, person=choice.actor)
+
+
 def roll_back(run: Run, version: str | None = None, comment: str = "") -> Transition:
     """Put a version that has been in production before into production again, once it has predicted recent rows.
 
@@ -97,11 +126,12 @@ def roll_back(run: Run, version: str | None = None, comment: str = "") -> Transi
         comment: why.
 
     Raises:
-        UsageError: it never was, or no reason is given.
+        UsageError: it never was, no reason is given, or a person has chosen another one in this run.
         DataError: as `smoke.score`.
     """
     require_roll_back(run, comment, version)
     target = version or _former(run)
+    run = _chosen_by(run, target)
     smoke.score(run.spec, run.lake, target)
     return go_back(run, target, Reason.ASKED_FOR, comment, actor=Actor.PERSON)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,15 +27,14 @@ def operator() -> VersionChoiceOperator:
     return VersionChoiceOperator(task_id="ask", subject="?", response_timeout=timedelta(days=1))
 
 
-def answer(operator: VersionChoiceOperator, chosen: str, user: dict[str, str] | None) -> tuple[str, Instance]:
+def answer(operator: VersionChoiceOperator, chosen: str, user: dict[str, str] | None) -> str:
     event = {
         "chosen_options": [chosen],
         "responded_at": datetime.now(UTC),
         "params_input": {},
         "responded_by_user": user,
     }
-    instance = Instance()
-    return operator.execute_complete({"ti": instance}, event), instance  # type: ignore[typeddict-item]
+    return operator.execute_complete({"ti": Instance()}, event)  # type: ignore[typeddict-item]
 
 
 def test_the_versions_are_looked_up_when_the_question_is_asked(
@@ -46,16 +46,20 @@ def test_the_versions_are_looked_up_when_the_question_is_asked(
     monkeypatch.setattr(
         "airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **detail: asked.update(detail)
     )
+    context = {"task_instance": Instance(), "dag_run": SimpleNamespace(conf={"comment": "![x](http://a.test) {{ 7 }}"})}
     with pytest.raises(TaskAwaitingInput):
-        operator.execute({"task_instance": Instance()})  # type: ignore[typeddict-item]
+        operator.execute(context)  # type: ignore[arg-type]
+    assert asked["body"].endswith(r"!\[x](http:⁠//a.test) {{ 7 }}")
     assert asked["options"] == [*OFFERED, NONE]
     assert asked["defaults"] == [NONE]
 
 
-def test_the_number_of_the_choice_is_returned(operator: VersionChoiceOperator) -> None:
-    chosen, left = answer(operator, OFFERED[0], {"id": "1", "name": "Ada"})
-    assert chosen == "12"
-    assert left["chosen_by"] == "Ada"
+def test_who_has_chosen_which_is_recorded(operator: VersionChoiceOperator, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("include.orchestration.runs.model_run_of", lambda context: "the run")
+    monkeypatch.setattr("include.registry.steps.record_choice", lambda *told: chosen.append(told))
+    assert answer(operator, OFFERED[0], {"id": "1", "name": "Ada"}) == "12"
+    assert chosen == [("the run", "12", "Ada")]
 
 
 def test_no_answer_skips_what_follows(operator: VersionChoiceOperator) -> None:

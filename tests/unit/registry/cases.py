@@ -79,7 +79,10 @@ def another(run: Run, run_id: str) -> Run:
 def decided(run: Run, kind: Kind | None = None) -> list[Decision]:
     """In the order of the clock; how the versions came in is left out."""
     found = decisions.history(run.lake, run.spec.name, kind)
-    return sorted((item for item in found if item.kind != Kind.REGISTRATION), key=lambda item: item.recorded_at)
+    return sorted(
+        (item for item in found if item.kind not in (Kind.TRAINING, Kind.REGISTRATION)),
+        key=lambda item: item.recorded_at,
+    )
 
 
 def outcomes(run: Run, kind: Kind) -> list[tuple[str, str, list[str]]]:

@@ -15,7 +15,7 @@ from include.lakehouse.decisions import Kind
 from include.lakehouse.run import Run
 from include.registry import alias, promotion, registration, steps, versions
 from include.scoring import steps as scoring
-from tests.unit.registry.cases import another, ask, outcomes, registered
+from tests.unit.registry.cases import another, answered, ask, outcomes, registered
 from tests.unit.training.stage import DAYS, Scene, register
 
 pytestmark = pytest.mark.slow
@@ -245,7 +245,24 @@ def test_a_version_that_no_person_approved_is_not_adopted_where_one_has_to(scene
     with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
         alias.require(asked)
     assert aliased(run) == "1"
-    steps.approve(gated, "2")
+    steps.approve(gated, "2")  # by the policy of dev
+    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
+    with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
+        alias.require(replace(asked, run_id="approved by policy"))
+    in_prod = replace(asked, run_id="gates in prod")
+    assert steps.check_production(in_prod, "2").passed
+    steps.answer(in_prod, "2", answered("ada"))
+    steps.approve(in_prod, "2")
+    turned_down = replace(asked, run_id="turned down")
+    assert steps.check_production(turned_down, "2").passed
+    steps.answer(turned_down, "2", answered("grace", approves=False))
+    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
+    with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
+        alias.require(replace(asked, run_id="after a no"))
+    again = replace(asked, run_id="once more")
+    assert steps.check_production(again, "2").passed
+    steps.answer(again, "2", answered("grace"))
+    steps.approve(again, "2")
     MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
     alias.require(replace(asked, run_id="approved"))
     assert aliased(run) == "2"

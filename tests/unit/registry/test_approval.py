@@ -11,7 +11,7 @@ from include.core.errors import UsageError
 from include.lakehouse.decisions import Kind, Outcome
 from include.lakehouse.run import Run
 from include.registry import steps, versions
-from tests.unit.registry.cases import another, answered, decided, outcomes, registered, with_approval
+from tests.unit.registry.cases import another, answered, decided, outcomes, registered, with_approval, with_gate
 from tests.unit.training.stage import Scene
 
 pytestmark = pytest.mark.slow
@@ -105,6 +105,46 @@ def test_an_answer_counts_for_its_run_and_for_what_its_gate_has_found(scene: Sce
     assert steps.check_production(run, "1").passed
     with pytest.raises(UsageError, match="and none did"):
         steps.promote(run, "1")
+
+
+def test_an_answer_of_a_run_whose_gate_did_not_conclude_counts_for_nothing(scene: Scene) -> None:
+    """Its gate was marked as a success, or skipped: another run's has judged something else."""
+    run = asked(scene, "no_gate_of_its_own")
+    other = another(run, "other")
+    steps.answer(other, "1", answered("ada"))
+    refused(other)
+
+
+def test_a_question_is_asked_on_one_evidence_alone(scene: Scene) -> None:
+    """Airflow shows a question that is asked again as it was at first."""
+    run = asked(scene, "one_evidence")
+    assert steps.describe_question(run, "1") == steps.describe_question(run, "1")
+    changed = with_gate(run.spec, "production", {"check": "above_threshold", "threshold": 0.1})
+    run = replace(run, spec=changed)
+    steps.check_production(run, "1")
+    with pytest.raises(UsageError, match=r"another one than when this run asked first.*Run it anew with 1"):
+        steps.describe_question(run, "1")
+    steps.check_staging(another(run, "anew"), "1")
+    steps.check_production(another(run, "anew"), "1")
+    assert "0.1" in steps.describe_question(another(run, "anew"), "1")
+
+
+def test_what_was_promoted_by_a_person_stays_theirs_whatever_is_cleared_later(scene: Scene) -> None:
+    run = asked(scene, "stays_theirs")
+    steps.answer(run, "1", answered("ada", comment="good"))
+    steps.promote(run, "1")
+    before = decided(run, Kind.PROMOTION)
+    steps.check_production(run, "1")
+    steps.promote(run, "1")
+    assert decided(run, Kind.PROMOTION) == before
+    assert (before[0].actor, before[0].inputs["comment"]) == ("ada", "good")
+
+
+@pytest.mark.parametrize("name", ["policy", "person", "RITA"])
+def test_who_asks_does_not_approve_whatever_the_name(scene: Scene, name: str) -> None:
+    run = replace(asked(scene, f"own_{name}".lower()), person=name.lower())
+    steps.record_request(run, "1", requested_by=name.lower())
+    assert steps.answer(run, "1", answered(name)).outcome is Outcome.REFUSED
 
 
 def test_an_approver_who_is_none_any_more_has_not_approved(scene: Scene) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -201,3 +202,13 @@ def test_only_we_can_enter_where_a_version_is_held_against_its_record(run: Run, 
     found = versions.get(run.spec, "1")
     registration.predictor(run.spec, run.lake, found)
     assert seen == [(0o700, set(registration.of(run.spec, run.lake, found).files))]
+
+
+def test_what_no_training_has_recorded_is_not_registered(scene: Scene) -> None:
+    """A task was handed another model, or other files, than were fitted."""
+    run = registered(scene, "forged")
+    file = next(iter(scene.new.files))
+    forged = {**scene.new.files, file: {**scene.new.files[file], "sha256": "0" * 64}}
+    for candidate in (replace(scene.new, files=forged), replace(scene.new, model_id="m-forged")):
+        with pytest.raises(TamperedError, match="is not one that a training has recorded with these files"):
+            registration.register(run, candidate, scene.new_ref)

@@ -273,7 +273,7 @@ def test_a_job_promotes_in_prod_only_what_a_person_approved(scene: Scene) -> Non
     (approval,) = decided(run, Kind.APPROVAL)
     assert (approval.outcome, approval.reasons, approval.actor) == ("approved", ["approved_by_person"], "Ada")
     (judged,) = decided(run, Kind.PRODUCTION_GATE)
-    assert approval.inputs == {"comment": "looks right", "release": judged.inputs["release"]["digest"]}
+    assert approval.inputs == {"comment": "looks right", "release": judged.inputs["release"]}
     (promoted,) = decided(run, Kind.PROMOTION)
     assert (promoted.outcome, promoted.actor) == ("promoted", "Ada")
 
@@ -528,3 +528,15 @@ def test_of_two_gates_at_once_each_candidate_has_a_number_of_its_own(scene: Scen
     (kept,) = [item for item in decided(run, Kind.PRODUCTION_GATE) if item.subject == "version 2"]
     compared = {check["name"]: check["comparison"] for check in kept.inputs["checks"]}
     assert compared["better_than_production"]["number"] == 2
+
+
+def test_who_was_asked_has_chosen_what_a_roll_back_goes_to(scene: Scene) -> None:
+    first = registered(scene, "chosen")
+    for number in ("1", "2"):
+        promotion.put_in_production(first.spec, first.lake, number, f"promotion of {number}")
+    run = another(first, "roll-back")
+    steps.record_choice(run, "1", "ada")
+    with pytest.raises(UsageError, match="ada chose version 1, not version 2"):
+        steps.roll_back(run, "2", "bad prices")
+    steps.roll_back(run, "1", "bad prices")
+    assert [item.actor for item in decided(run, Kind.ROLL_BACK)] == ["ada"]

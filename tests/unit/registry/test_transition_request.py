@@ -16,7 +16,7 @@ from include.lakehouse.run import Run
 from include.registry import open_requests, promotion, steps, transition_request, versions
 from include.registry.approval import Answer
 from include.registry.steps import record
-from include.registry.transition_request import ANSWER, COMMENT, REQUEST, REQUESTED_BY
+from include.registry.transition_request import ANSWER, COMMENT, REQUEST, REQUESTED_BY, Requested
 from tests.unit.registry.cases import another, decided, outcomes, registered
 from tests.unit.training.stage import Scene
 
@@ -38,9 +38,9 @@ def tags_of(run: Run, version: str) -> dict[str, str]:
 def start(run: Run, version: str, run_id: str = "answering") -> Run:
     """A run of promote_model for the one open request."""
     (found,) = steps.collect_requests(run)
-    asked = {"target": found.target, "comment": found.comment, "requested_by": found.requested_by, "by_tag": True}
     answering = another(run, run_id)
-    assert steps.record_request(answering, version, **asked) == found.target
+    requested = steps.record_request(answering, version, found.target, origin="tag")
+    assert requested == Requested(found.target, found.requested_by)
     return answering
 
 
@@ -233,3 +233,38 @@ def test_a_request_that_was_not_by_tag_leaves_the_tags_and_counts_for_none(scene
     (still_open,) = steps.collect_requests(run)
     assert still_open.number == 0
     assert len(decisions.history(run.lake, run.spec.name, Kind.TRANSITION_ANSWER)) == 1
+
+
+def test_a_run_that_does_not_come_so_far_as_to_record_its_request_leaves_it_to_another(scene: Scene) -> None:
+    """MLflow fails, or the run of that id is somebody else's: a run of the same id would never be started again."""
+    run = registered(scene, "not_recorded")
+    ask(run, "1", "Staging", requested_by="Ada")
+    (first,) = steps.collect_requests(run)
+    assert steps.answer_request(another(run, first.run_id), "1") is None
+    assert REQUEST in tags_of(run, "1")
+    (second,) = steps.collect_requests(run)
+    assert (first.run_id[-1], second.run_id[-1]) == ("0", "1")
+    assert steps.answer_request(another(run, "by hand"), "1") is None
+    assert steps.collect_requests(run) == [second]
+
+
+def test_what_is_asked_no_more_is_not_recorded(scene: Scene) -> None:
+    run = registered(scene, "taken_back")
+    ask(run, "1", "Staging")
+    for target in ("Production", "Staging"):
+        if target == "Staging":
+            MlflowClient().delete_model_version_tag(run.spec.name, "1", REQUEST)
+        with pytest.raises(UsageError, match=f"no tag that asks for {target}"):
+            steps.record_request(run, "1", target, origin="tag")
+    assert decided(run) == []
+
+
+def test_a_request_that_is_recorded_again_once_it_is_answered_stays_as_it_was(scene: Scene) -> None:
+    """Its task is cleared."""
+    run = registered(scene, "cleared")
+    ask(run, "1", "Staging", requested_by="Ada")
+    answering = start(run, "1")
+    steps.answer_request(answering, "1")
+    before = decided(run, Kind.TRANSITION_REQUEST)
+    assert steps.record_request(answering, "1", "Staging", origin="tag") == Requested("Staging", "Ada")
+    assert decided(run, Kind.TRANSITION_REQUEST) == before

@@ -18,7 +18,7 @@ from include.lakehouse.schemas import PREDICTIONS
 from include.orchestration import notes
 from include.registry import promotion
 from include.registry import steps as registry
-from include.scoring import steps
+from include.scoring import release_check, steps
 from tests.unit.registry import released
 from tests.unit.registry.cases import another
 from tests.unit.registry.released import CHANGES, Place
@@ -96,6 +96,16 @@ def test_what_was_judged_and_approved_anew_scores_again(at: Place) -> None:
     assert registry.check_production(anew, "1").passed
     assert not registry.promote(anew, "1").changed
     assert steps.score_rows(scoring(at)).version == "1"
+
+
+def test_a_gate_that_concludes_again_takes_nothing_from_what_was_approved(at: Place) -> None:
+    """A person clears a check of the run that promoted, after a deployment."""
+    at.promote()
+    (at.code / "dags" / "score_batch.py").write_text("RENEWED = True")
+    registry.check_production(at.run, "1")
+    at.edit("features.sql", "total_rooms / households", "total_rooms / (households + 1)")
+    with pytest.raises(UsageError, match="feature service"):
+        release_check.require(replace(another(at.run, "scoring"), asked_for=DAYS[0]), "1")
 
 
 def test_a_part_that_changes_between_the_choice_and_the_scoring_is_seen(at: Place) -> None:

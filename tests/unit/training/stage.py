@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,8 @@ from sqlalchemy import Engine, event
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.features import store
+from include.lakehouse import decisions
+from include.lakehouse.decisions import Actor, Kind, Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import COMPARISON, ModelTable
 from include.lakehouse.tables import Lakehouse
@@ -84,7 +87,25 @@ class _Renamed:
         return renamed
 
 
+def record_training(spec: ModelSpec, lake: Lakehouse, run: RunRef, ref: TrainingSetRef) -> None:
+    """What the training of a shared run would have recorded, had it been of this model in this lakehouse."""
+    decisions.record(
+        lake,
+        spec,
+        kind=Kind.TRAINING,
+        subject=f"model {run.model_id}",
+        outcome=Outcome.FITTED,
+        reasons=[],
+        inputs={"candidate": run.run_name, "measured": run.metrics, "model_id": run.model_id, "files": run.files},
+        decided_at=datetime.fromisoformat(ref.known_at),
+        actor=Actor.TRAINING,
+        policy_hash="",
+        run_id="fitted",
+    )
+
+
 def register(spec: ModelSpec, lake: Lakehouse, run: RunRef, ref: TrainingSetRef) -> Version:
+    record_training(spec, lake, run, ref)
     return registration.register(Run(spec, Settings(), lake, "registration"), run, ref)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from mlflow.entities import Run
 
 from include.core.errors import DataError
+from include.core.sections import Task
 from include.core.spec import ModelSpec
 from include.evaluation import interval, metrics
 from include.evaluation.metrics import Floats
@@ -68,7 +69,9 @@ def fit_tuned(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str
     """
 
     def fit(frame: pd.DataFrame, run: Run) -> tuple[Fitted, SearchResult]:
-        found = search.tune(spec, _folds(spec, ref, frame), TrialRuns(run))
+        trials = TrialRuns(run)
+        found = search.tune(spec, _folds(spec, ref, frame), trials)
+        trials.tidy()
         return algorithms.fit(spec, _sample(spec, ref, frame, TRAIN, VALIDATION), dict(found.best.params)), found
 
     return _run(spec, lake, ref, run_id, "tuned", fit)
@@ -127,6 +130,7 @@ def _run(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, run_id: str, nam
     plots.refuse_personal(spec, ref.features)  # before anything is logged: an example of the input goes into MLflow
     _require_rows(spec, ref)
     frame = training_set.read(spec, lake, ref)
+    _require_labels_differ(spec, ref, frame)
     algorithm = algorithms.of(spec)
     with tracking.started(spec, name, ref, run_id, provenance.file_names(spec, lake)) as run:
         begun = time.perf_counter()
@@ -163,6 +167,20 @@ def _require_rows(spec: ModelSpec, ref: TrainingSetRef) -> None:
                 f"training set {ref.training_set} has {rows} {part} rows, fewer than {least}",
                 where=spec.table("training_sets"),
                 fix="Ingest more labelled partitions",
+            )
+
+
+def _require_labels_differ(spec: ModelSpec, ref: TrainingSetRef, frame: pd.DataFrame) -> None:
+    """Refuse to fit where there is nothing to tell apart, and to judge where nothing could be told."""
+    is_test = fitted_rows.judging(frame)
+    parts = {"that are fitted to": ~is_test} | ({} if spec.task is Task.MULTICLASS else {"to test on": is_test})
+    for part, chosen in parts.items():
+        values = frame.loc[chosen, spec.target].unique()
+        if len(values) == 1:
+            raise DataError(
+                f"all {int(chosen.sum())} rows {part} of training set {ref.training_set} have the label {values[0]:g}",
+                where=spec.table("training_sets"),
+                fix="Look at what is delivered as labels, or ingest more labelled partitions",
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
@@ -71,6 +72,12 @@ def _arrived(spec: ModelSpec, lake: Lakehouse, known_at: datetime, version: int)
     if labels[spec.target].null_count:
         raise DataError(f"{labels[spec.target].null_count} labels are null", where=spec.table("labels"))
     found = labels.to_pandas()
+    if infinite := int((~np.isfinite(found[spec.target].to_numpy(dtype=np.float64))).sum()):
+        raise DataError(
+            f"{infinite} labels are infinite or not a number",
+            where=spec.table("labels"),
+            fix=f"Deliver them anew, and run {spec.name}.ingest_labels for their partitions",
+        )
     _check_classes(spec, found[spec.target])
     return found
 

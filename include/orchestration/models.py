@@ -56,7 +56,7 @@ def check(spec: catalogue.ModelSpec) -> None:
     expectations.load_for_labels(spec)
     metrics.require_judged(spec, len(features), most_rows)
     drift.check(spec)
-    algorithms.of(spec)
+    algorithms.of(spec, features)
     splits.of(spec, features)
     leakage.known(spec, features)
     checks.problems(spec, features)

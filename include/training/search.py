@@ -123,14 +123,15 @@ class _Search:
         rule = QuantileRule(curves, enabled=self._limits.pruning and attempt.stops_early)
         values, fitted = [], []
         for place, fold in enumerate(self._folds):
-            value, params = self._measured(attempt, fold, threads, None if place else rule)
+            value, found = self._measured(attempt, fold, threads, None if place else rule)
             values.append(value)
-            fitted.append(params)
+            fitted.append(found)
             if rule.pruned:
                 break
         seconds = round(time.perf_counter() - began, 2)
         several = tuple(values) if len(self._folds) > 1 else ()
-        value, params = self._mean(values), self._together(fitted)
+        final = {name: attempt.params[name] for name in self._algorithm.final if name in attempt.params}
+        value, params = self._mean(values), {**self._together(fitted), **final}
         trial = Trial(attempt.number, value, params, attempt.params, seconds, tuple(rule.curve), rule.pruned, several)
         self._journal.record(trial)
         return trial
@@ -141,7 +142,8 @@ class _Search:
         """The metric on one fold, and the parameters with those found on the way."""
         train, validation = fold
         stopping = validation if attempt.stops_early and self._algorithm.rounds else None
-        fitted = algorithms.fit(self._spec, train, attempt.params, stopping, threads=threads, watch=rule)
+        asked = {name: value for name, value in attempt.params.items() if name not in self._algorithm.final}
+        fitted = algorithms.fit(self._spec, train, asked, stopping, threads=threads, watch=rule)
         predicted = self._algorithm.predict(fitted.model, validation.features, self._spec.task)
         n_features = train.features.shape[1]
         value = self._metric.weighted(validation.target, predicted, validation.weight, n_features)

@@ -6,7 +6,7 @@ The libraries are imported where they are used: model.yaml is checked in process
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from include.core.errors import ConfigError
 from include.core.registry import choose, recorded
 from include.core.spec import ModelSpec
 from include.evaluation.metrics import Floats
-from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch
+from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch, named
 from include.training.algorithms.hist_gradient_boosting import HIST_GRADIENT_BOOSTING
 from include.training.algorithms.lightgbm import LIGHTGBM
 from include.training.algorithms.linear import LINEAR
@@ -34,12 +34,15 @@ SPARE_CORES = 1
 cores two of them take several times as long as one."""
 
 
-def of(spec: ModelSpec) -> Algorithm:
+def of(spec: ModelSpec, features: Collection[str] | None = None) -> Algorithm:
     """The algorithm that a model is fitted by, its hyperparameters in model.yaml checked.
+
+    Args:
+        features: names of the model's features, to check what names some of them.
 
     Raises:
         ConfigError: there is none of that name, it is for other tasks or fewer categories, or a hyperparameter is not
-            one of its own.
+            one of its own, names no feature, or does not go with another one.
     """
     where = f"{spec.file()}: training"
     algorithm = choose(ALGORITHMS, spec.training.algorithm, f"{where}.algorithm")
@@ -53,6 +56,13 @@ def of(spec: ModelSpec) -> Algorithm:
         _check(algorithm, known, name, value, f"{where}.baseline")
     for name in spec.training.search.space:
         _check(algorithm, known, name, 0.0, f"{where}.search.space")
+        if name in algorithm.final:
+            raise ConfigError(
+                f"{name} is of the final fit: a search measures points without it",
+                where=f"{where}.search.space",
+                fix="Name it in training.baseline",
+            )
+    _check_together(algorithm, spec.training.baseline, features, f"{where}.baseline")
     for name, category in spec.features.coded.items():
         if algorithm.most_codes is not None and len(category.texts) > algorithm.most_codes:
             raise ConfigError(
@@ -124,6 +134,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _check_together(algorithm: Algorithm, params: Parameters, features: Collection[str] | None, where: str) -> None:
+    if algorithm.wrong and (said := algorithm.wrong(params)):
+        raise ConfigError(said, where=where)
+    for name in {*algorithm.of_features} & {*params}:
+        if features is not None and (strangers := sorted({*named(str(params[name]))} - {*features})):
+            raise ConfigError(f"features.sql selects no {', '.join(strangers)}", where=f"{where}.{name}")
+
+
 def _check(
     algorithm: Algorithm, known: Mapping[str, tuple[str, ...]], name: str, value: float | str, where: str
 ) -> None:
@@ -133,8 +151,14 @@ def _check(
             f"{algorithm.name} has no parameter {name!r}", where=where, fix=f"It has e.g. {', '.join(like)}"
         )
     texts = known[name]
-    if (value not in texts) if texts else isinstance(value, str):
-        allowed = f"one of {', '.join(texts)}" if texts else "a number"
+    is_text = isinstance(value, str)
+    if not is_text if name in algorithm.of_features else (value not in texts) if texts else is_text:
+        allowed = (
+            "a text: feature, feature"
+            if name in algorithm.of_features
+            else f"one of {', '.join(texts)}" if texts
+            else "a number"
+        )  # fmt: skip
         raise ConfigError(f"{name} is {value!r}", where=where, fix=f"Make it {allowed}")
 
 

@@ -37,6 +37,11 @@ class Fitted:
     params: Parameters
 
 
+def named(features: str) -> list[str]:
+    """The features that a hyperparameter names (`Algorithm.of_features`)."""
+    return [name.strip() for name in features.split(",")]
+
+
 class Fit(Protocol):
     def __call__(
         self,
@@ -96,5 +101,11 @@ class Algorithm:
     """Of one category; None where there is no bound."""
     rounds: str = ""
     """The hyperparameter that validation rows give, by stopping early; empty where they cannot."""
+    final: tuple[str, ...] = ()
+    """Hyperparameters of the final fit alone: each costs several fits, and a search measures points without them."""
+    of_features: tuple[str, ...] = ()
+    """Hyperparameters that name features, as one text: ``longitude, latitude``."""
+    wrong: Callable[[Parameters], str] | None = None
+    """What of hyperparameters does not go together, in a sentence; empty where nothing."""
     fits_side_by_side: bool = False
     """Whether several threads of a process may fit at once: it keeps no setting of the process."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from include.core.sections import Task
 from include.evaluation.metrics import Floats
-from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch
+from include.training.algorithms import lightgbm_bags
+from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,12 @@ OBJECTIVES: Mapping[Task, tuple[str, ...]] = {
 BOOSTING = ("gbdt", "dart", "rf")
 
 
+BAGS, NEAR = "bags", "near"
+MOST_BAGS = 50
+IDENTITY = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
+"""Objectives whose trees predict the target itself, to which something can be added."""
+
+
 def fit(
     sample: Sample,
     params: Parameters,
@@ -58,6 +65,7 @@ def fit(
 
     given = {"objective": OBJECTIVES[task][0], **params}
     given |= {name: bool(given[name]) for name in SWITCHES if name in given}
+    bags, near = int(given.pop(BAGS, 1)), str(given.pop(NEAR, ""))
     trees = int(given.pop(TREES, MOST_TREES if validation else DEFAULT_TREES))
     fixed: Parameters = {
         "seed": seed,
@@ -74,6 +82,9 @@ def fit(
         # As in a search, where every trial sees the same features, however many rows a leaf needs.
         fixed |= {"feature_pre_filter": False, "metric": LOSSES[task]}
         callbacks = [lgb.early_stopping(PATIENCE, verbose=False), *([_watched_by(watch)] if watch else [])]
+    elif bags > 1:
+        committee = lightgbm_bags.fit(sample, {**fixed, **given}, trees, bags, named(near) if near else [])
+        return Fitted(committee, {**params, TREES: trees})
     data = lgb.Dataset(
         sample.features, sample.target, weight=sample.weight, categorical_feature=list(sample.categories)
     )
@@ -81,6 +92,20 @@ def fit(
         held_out = [data.create_valid(validation.features, validation.target, weight=validation.weight)]
     booster = lgb.train({**fixed, **given}, data, trees, valid_sets=held_out, callbacks=callbacks)
     return Fitted(booster, {**params, TREES: booster.best_iteration if validation else trees})
+
+
+def _wrong(params: Parameters) -> str:
+    bags, near = params.get(BAGS, 1), params.get(NEAR, "")
+    objective, boosting = params.get("objective", OBJECTIVES[Task.REGRESSION][0]), params.get("boosting", BOOSTING[0])
+    if bags != int(bags) or not 1 <= bags <= MOST_BAGS:
+        return f"{BAGS} is {bags}, and no whole number from 1 to {MOST_BAGS}"
+    if bags > 1 and boosting == "rf":
+        return f"{BAGS}: a random forest is an average already"
+    if near and bags == 1:
+        return f"{NEAR} needs {BAGS}: what neighbours tell is learned where they were not fitted to"
+    if near and objective not in IDENTITY:
+        return f"{NEAR} adds to the target, and the trees of {objective} do not predict it itself"
+    return ""
 
 
 def _watched_by(watch: Watch) -> Callable[[Any], None]:
@@ -139,7 +164,11 @@ LIGHTGBM = Algorithm(
     name="lightgbm",
     title="LightGBM",
     parameters={
-        task: {**dict.fromkeys(NUMBERS, ()), "objective": objectives, "boosting": BOOSTING}
+        task: {
+            **dict.fromkeys((*NUMBERS, BAGS, *((NEAR,) if task is Task.REGRESSION else ())), ()),
+            "objective": objectives,
+            "boosting": BOOSTING,
+        }
         for task, objectives in OBJECTIVES.items()
     },
     fit=fit,
@@ -151,5 +180,8 @@ LIGHTGBM = Algorithm(
     importance_is="share of the total reduction of the loss",
     contributions=contributions,
     rounds=TREES,
+    final=(BAGS, NEAR),
+    of_features=(NEAR,),
+    wrong=_wrong,
     fits_side_by_side=True,
 )

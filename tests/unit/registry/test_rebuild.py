@@ -38,6 +38,18 @@ def test_a_version_comes_out_as_it_was_registered_whatever_model_yaml_says_now(s
     assert f"version {version} comes out alike: adjusted R2" in found.description
 
 
+def test_a_committee_comes_out_as_it_was_registered(scene: Scene) -> None:
+    run = registered(scene, "committee")
+    committee = {"bags": 3, "near": "longitude, latitude", "n_estimators": 20}
+    spec = with_training(scene.world.spec, baseline=committee)
+    fitted = candidate.fit_baseline(spec, scene.world.lake, scene.old_ref, "run-committee")
+    version = register(run.spec, run.lake, fitted, scene.old_ref).version
+    built = steps.rebuild_version(run, version)
+    assert built.alike
+    assert built.distance == 0
+    assert built.registered == pytest.approx(fitted.metrics["adjusted_r2"])
+
+
 def test_another_model_is_said_recorded_and_not_retried(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its record names another seed than the one that it was fitted by."""
     run = registered(scene, "unlike")

@@ -25,7 +25,7 @@ from include.core.errors import ConfigError
 from include.core.sections import Task
 from include.core.settings import PROJECT_ROOT
 from include.core.spec import ModelSpec
-from include.training import algorithms
+from include.training import algorithms, search
 from include.training.algorithms import ALGORITHMS, Sample
 from include.training.algorithms.lightgbm import LIGHTGBM, NUMBERS
 
@@ -292,3 +292,100 @@ def test_checking_model_yaml_imports_no_library() -> None:
     )
     done = run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+PLACED = {"bags": 4, "near": "x, y", "learning_rate": 0.1, "n_estimators": 40}
+
+
+def placed(rows: int, seed: int) -> Sample:
+    """Rows of 80 towns, each of which has a price of its own that no other feature tells."""
+    towns = np.random.default_rng(7)
+    at, price = towns.uniform(0, 10, (80, 2)), towns.normal(0, 3, 80)
+    rng = np.random.default_rng(seed)
+    town, a = rng.integers(0, 80, rows), rng.normal(size=rows)
+    places = at[town] + rng.normal(0, 0.01, (rows, 2))
+    features = pd.DataFrame({"a": a, "x": places[:, 0], "y": places[:, 1]})
+    return Sample(features, a + price[town] + rng.normal(0, 0.5, rows), np.ones(rows))
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_committee_is_the_average_of_models_that_each_left_a_part_out(task: Task) -> None:
+    spec, train, test = spec_of("lightgbm", task), sample(task), sample(task, 300)
+    params = {"bags": 3, "n_estimators": 20, "max_bin": 31, "min_child_samples": 5}
+    fitted = algorithms.fit(spec, train, params)
+    assert fitted.params == params
+    part = np.random.default_rng(spec.training.seed).permutation(600) % 3
+    single = {name: value for name, value in params.items() if name != "bags"}
+    members = []
+    for number in range(3):
+        kept = part != number
+        rows = Sample(train.features[kept], train.target[kept], train.weight[kept])
+        members.append(LIGHTGBM.fit(rows, dict(single), task, spec.training.seed + number, 1).model)
+    expected = np.mean([member.predict(test.features, raw_score=True) for member in members], axis=0)
+    # Bins are made of all rows, and not of each model's own.
+    assert np.corrcoef(fitted.model.predict(test.features, raw_score=True).ravel(), expected.ravel())[0, 1] > 0.98
+    again = algorithms.fit(spec, train, params, threads=2)
+    assert np.allclose(again.model.predict(test.features), fitted.model.predict(test.features), rtol=1e-6)
+    assert algorithms.fit(spec, train, single).model.num_trees() * 3 == fitted.model.num_trees()
+
+
+def test_neighbours_tell_what_a_place_has_of_its_own_and_little_elsewhere() -> None:
+    spec, train, test = spec_of("lightgbm"), placed(1500, 1), placed(500, 2)
+    far = replace(test, features=test.features.assign(x=test.features["x"] + 1000))
+
+    def error(params: dict[str, Any], rows: Sample) -> float:
+        model = algorithms.fit(spec, train, params).model
+        return float(np.std(rows.target - algorithms.predict(spec, "lightgbm", model, rows.features)))
+
+    alone = {name: value for name, value in PLACED.items() if name != "near"}
+    assert error(PLACED, test) < 0.95 * error(alone, test)
+    assert error(PLACED, far) < 1.1 * error(alone, far)
+
+
+def test_a_committee_is_stored_and_explained_as_any_model(tmp_path: Path) -> None:
+    spec, train = spec_of("lightgbm"), placed(600, 1)
+    fitted = algorithms.fit(spec, train, PLACED)
+    predicted = algorithms.predict(spec, "lightgbm", fitted.model, train.features)
+    LIGHTGBM.save(fitted.model, Task.REGRESSION, train.features.head(3), tmp_path / "m", pip_requirements=["mlflow"])
+    loaded = algorithms.load(spec, "lightgbm", tmp_path / "m")
+    assert np.array_equal(algorithms.predict(spec, "lightgbm", loaded, train.features), predicted)
+    assert np.allclose(fitted.model.predict(train.features, pred_contrib=True).sum(axis=1), predicted, rtol=1e-5)
+    assert set(LIGHTGBM.importance(fitted.model)) == {"a", "x", "y"}  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [
+        ({"bags": 2.5}, "bags is 2.5, and no whole number from 1 to 50"),
+        ({"bags": 0}, "bags is 0, and no whole"),
+        ({"bags": 3, "boosting": "rf"}, "bags: a random forest is an average already"),
+        ({"near": "longitude"}, "near needs bags"),
+        ({"bags": 3, "near": "longitude", "objective": "poisson"}, "near adds to the target"),
+        ({"bags": 3, "near": 1}, "near is 1.*Make it a text: feature, feature"),
+        ({"bags": 3, "near": "longitude, altitude"}, r"training.baseline.near: features.sql selects no altitude"),
+    ],
+)
+def test_a_committee_that_cannot_be_is_an_error_of_model_yaml(baseline: dict[str, Any], message: str) -> None:
+    spec = spec_of("lightgbm", baseline=baseline, space={"learning_rate": {"kind": "uniform", "low": 0.1, "high": 1}})
+    with pytest.raises(ConfigError, match=message):
+        algorithms.of(spec, ["longitude", "latitude"])
+
+
+def test_a_search_leaves_the_size_of_the_committee_to_the_final_fit() -> None:
+    with pytest.raises(ConfigError, match=r"search\.space: bags is of the final fit"):
+        algorithms.of(spec_of("lightgbm", space={"bags": {"kind": "integer", "low": 1, "high": 3}}))
+    space = {"learning_rate": {"kind": "uniform", "low": 0.05, "high": 0.3}}
+    bagged = spec_of("lightgbm", baseline=PLACED, space=space)
+    plain = spec_of(
+        "lightgbm", baseline={name: PLACED[name] for name in ("learning_rate", "n_estimators")}, space=space
+    )
+    folds = [(placed(600, 1), placed(300, 2))]
+    found, expected = (search.tune(_few_trials(spec), folds) for spec in (bagged, plain))
+    assert [trial.validation for trial in found.trials] == [trial.validation for trial in expected.trials]
+    for trial, other in zip(found.trials, expected.trials, strict=True):
+        assert trial.params == {**other.params, "bags": 4, "near": "x, y"}
+
+
+def _few_trials(spec: ModelSpec) -> ModelSpec:
+    few = spec.training.search.model_copy(update={"trials": 2})
+    return spec.model_copy(update={"training": spec.training.model_copy(update={"search": few})})

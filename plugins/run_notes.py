@@ -13,7 +13,7 @@ from typing import Any
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
-from include.core.text import in_markdown
+from include.core.text import in_markdown, is_version
 from include.orchestration.runs import NOTE
 
 LONGEST = 1000
@@ -63,7 +63,7 @@ def _write(session: Any, dag_run: Any) -> None:
         return
     given = dag_run.conf or {}
     about = dag_run.partition_key or given.get("partition") or given.get("version")
-    about = f"version {about}" if str(about).isdigit() else about
+    about = f"version {about}" if is_version(about) else about
     text = in_markdown((f"{about}: " if about else "") + "; ".join(str(sentence) for sentence in said))
     note = former or DagRunNote("")
     note.content, note.dag_run_id = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…", dag_run.id

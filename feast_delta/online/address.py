@@ -92,7 +92,7 @@ def _postgres(address: URL) -> dict[str, Any]:
 def _redis(address: URL) -> str:
     """The address as Feast writes it: ``host:port,parameter=value,...``, each value as JSON, without a comma in it."""
     database = address.database or "0"
-    if not database.isdigit():
+    if not database.isdecimal():
         raise _refused(f"{_shown(address)} names the database {database!r}: Redis has numbers")
     if not address.host or ":" in address.host:
         raise _refused(f"{_shown(address)} has no host name or IPv4 address")

@@ -16,6 +16,12 @@ _ADDRESS = re.compile(r"https?:(?=//)|www(?=\.)|@", re.IGNORECASE)
 """The start of what is taken for an address, up to where it is no longer one."""
 
 
+def is_version(value: object) -> bool:
+    """Whether a value that anybody may have written is a version's number, as it is written everywhere: a 02 or a ٢
+    would be found under the number 2, and recorded under another one."""
+    return re.fullmatch(r"[1-9][0-9]{0,9}", str(value)) is not None
+
+
 def shown(value: object) -> str:
     """A value that anybody may have written, cut, and on one line: what a terminal acts upon is escaped."""
     text = str(value)

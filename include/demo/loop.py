@@ -52,13 +52,13 @@ class Plan:
         if model not in catalogue.registered():
             raise StackError(f"MODEL={model}", fix=f"MODEL is one of {', '.join(catalogue.registered())}")
         source = replay.section(catalogue.load(model))
-        if days and not (days.isdigit() and 1 <= int(days) <= MOST_DAYS):
+        if days and not (days.isdecimal() and 1 <= int(days) <= MOST_DAYS):
             raise StackError(f"DAYS={days}", fix=f"DAYS is a number from 1 to {MOST_DAYS}")
         count = int(days) if days else source.partitions
         drift_day = drift_day or (str(min(DRIFT_DAY, count)) if source.drift else "none")
         if drift_day.lower() == "none":
             return cls(count, None, model)
-        if not drift_day.isdigit() or not 1 <= int(drift_day) <= count:
+        if not drift_day.isdecimal() or not 1 <= int(drift_day) <= count:
             raise StackError(f"DRIFT_DAY={drift_day}", fix=f"DRIFT_DAY is a number from 1 to {count}, or none")
         return cls(count, int(drift_day), model)
 

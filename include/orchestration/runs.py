@@ -11,6 +11,7 @@ from include.core import catalogue
 from include.core.errors import DataError, FlightlineError, UsageError
 from include.core.partition import EXAMPLES, KEY_SHAPES, Grain, Partition
 from include.core.spec import ModelSpec
+from include.core.text import is_version
 
 if TYPE_CHECKING:
     from include.lakehouse.run import Run
@@ -114,7 +115,7 @@ def version_of(context: Any) -> str:
             fix="Trigger it with one of them",
         )
     found = key or asked
-    if found is None or not str(found).isdigit():
+    if not is_version(found):
         raise UsageError(
             f"the run's version is {repr(found) if found else 'empty'}, not a version's number",
             where=dag_id,

@@ -30,6 +30,7 @@ from mlflow.protos.databricks_pb2 import (
 from include.core.category import Category
 from include.core.errors import DataError, UsageError
 from include.core.spec import ModelSpec
+from include.core.text import is_version
 from include.evaluation import metrics
 from include.evaluation.metrics import METRICS, Floats
 from include.features import fitted_categories
@@ -155,7 +156,7 @@ def get(spec: ModelSpec, version: str | int) -> Version:
 
 def find(spec: ModelSpec, version: str | int) -> Version | None:
     """One version; None if there is none, or no more."""
-    if not str(version).isdecimal() or int(version) > LARGEST:
+    if not is_version(version) or int(version) > LARGEST:
         return None
     try:
         return _version(MlflowClient().get_model_version(spec.name, str(version)))

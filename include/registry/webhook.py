@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from include.core.text import is_version
+
 MOST_BYTES = 65_536
 """Of a delivery: one that sets our tag has some hundred."""
 TOLERANCE_SECONDS = 300
@@ -27,7 +29,6 @@ DATABRICKS_SIGNATURE = "x-databricks-signature"
 _VERSION = "v1"
 _DELIVERY_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _SECONDS = re.compile(r"[0-9]{1,11}")
-_NUMBER = re.compile(r"[0-9]{1,10}")
 _MLFLOW_EVENT = ("model_version_tag", "set")
 _DATABRICKS_EVENT = "MODEL_VERSION_TAG_SET"
 
@@ -79,7 +80,7 @@ def verify(headers: Mapping[str, str], body: bytes, key: str, now: float) -> Del
     expected = f"{_VERSION},{base64.b64encode(signed).decode()}"
     if not hmac.compare_digest(expected.encode(), signature.encode()):
         raise Refused(401)
-    _require_lately(float(moment), now)
+    _require_lately(1000 * int(moment), now)
     return Delivery(delivery_id, "mlflow", _content(body))
 
 
@@ -94,7 +95,7 @@ def asked(delivery: Delivery) -> Asked | None:
         said = content.get("data") if (content.get("entity"), content.get("action")) == _MLFLOW_EVENT else {}
         found = said if isinstance(said, dict) and said.get("key") == REQUEST else {}
         model, version = found.get("name"), found.get("version")
-    if not isinstance(model, str) or not _NUMBER.fullmatch(str(version)):
+    if not isinstance(model, str) or not is_version(version):
         return None
     return Asked(model, str(version))
 
@@ -108,12 +109,13 @@ def _of_databricks(signature: str, body: bytes, key: str, now: float) -> Deliver
     moment = content.get("event_timestamp")
     if isinstance(moment, bool) or not isinstance(moment, int):
         raise Refused(400)
-    _require_lately(moment / 1000, now)
+    _require_lately(moment, now)
     return Delivery(hashlib.sha256(body).hexdigest(), "databricks", content)
 
 
-def _require_lately(moment: float, now: float) -> None:
-    if abs(now - moment) > TOLERANCE_SECONDS:
+def _require_lately(milliseconds: int, now: float) -> None:
+    """In whole numbers: one that was signed may have any number of digits."""
+    if abs(int(1000 * now) - milliseconds) > 1000 * TOLERANCE_SECONDS:
         raise Refused(401)
 
 

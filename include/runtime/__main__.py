@@ -54,7 +54,7 @@ def local_stack() -> Stack:
     ports = {
         name: int(os.environ[variable])
         for name, variable in (("airflow", "AIRFLOW_PORT"), ("mlflow", "MLFLOW_PORT"), ("feast", "FEAST_PORT"))
-        if os.environ.get(variable, "").isdigit()
+        if os.environ.get(variable, "").isdecimal()
     }
     return Stack(Path(os.environ.get("FLIGHTLINE_VAR", PROJECT_ROOT / "var")), ports)
 

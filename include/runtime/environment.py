@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -43,7 +44,8 @@ WORK = re.compile(
 )
 """For whoever touches tables and deliveries: what the stack leaves open, keys of a cloud's stores, Spark's places."""
 
-_USER = r"[\w.@-]+:(viewer|user|op|admin)"
+_USER = r"[A-Za-z0-9_.@-]+:(viewer|user|op|admin)"
+"""ASCII alone: letters of other alphabets look like these, and would name another user."""
 
 
 def of_work(variables: Mapping[str, str]) -> dict[str, str]:
@@ -54,15 +56,35 @@ def of_work(variables: Mapping[str, str]) -> dict[str, str]:
 def users_of(caller: Mapping[str, str]) -> dict[str, str]:
     """Who logs in to Airflow, by name the role: an admin, and those whom the caller named (``ada:user,grace:op``).
 
+    Each is one person, since nobody approves what they asked for themselves.
+
     Raises:
-        StackError: they are not named so.
+        StackError: they are not named so; one is named twice, in whatever case, or as those whom the record of
+            decisions names where nobody decided; or ``admin`` is to be less than an admin.
     """
     named = caller.get("FLIGHTLINE_USERS", "")
     if not re.fullmatch(rf"({_USER}(,{_USER})*)?", named):
         raise StackError(
             f"FLIGHTLINE_USERS={named}", fix="Name users and roles (viewer, user, op, admin): ada:user,grace:op"
         )
-    return {"admin": "admin"} | dict(user.split(":") for user in named.split(",") if user)
+    found = [(name, role) for name, _, role in (user.partition(":") for user in named.split(",") if user)]
+    times = Counter(name.casefold() for name, _ in found)
+    if doubled := sorted(name for name, _ in found if times[name.casefold()] > 1):
+        raise StackError(f"FLIGHTLINE_USERS names {', '.join(doubled)}", fix="Name each user once, in one case")
+    for name, role in found:
+        if name.casefold() in _nobody():
+            raise StackError(f"FLIGHTLINE_USERS names {name}", fix="Take another name: nobody's decisions have it")
+        if name.casefold() == "admin" and (name, role) != ("admin", "admin"):
+            raise StackError(f"FLIGHTLINE_USERS={name}:{role}", fix="Leave it out: there is an admin, who stays one")
+    return {"admin": "admin"} | dict(found)
+
+
+def _nobody() -> set[str]:
+    """Names under which decisions are recorded that no person made."""
+    # Imported here: whoever starts the stack needs no tables.
+    from include.lakehouse.decisions import Actor
+
+    return {actor.value.casefold() for actor in Actor}
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from include.lakehouse import decisions
+from include.training.algorithms import ALGORITHMS
 from include.training.trial import Trial
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,30 @@ KIND = "trial"
 """Tag ``kind`` of their runs."""
 LOSS = "validation_loss"
 """Metric: the curve, by rounds."""
+MOST_ROUNDS = 1_000_000
+
+
+Finite = Annotated[float, Field(gt=-1e300, lt=1e300)]
+"""MLflow keeps an infinite number as the largest one."""
+
+
+class _Kept(BaseModel):
+    """What parameters and metrics of MLflow, which are texts and numbers, do not hold as it is: the tag ``trial``."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    number: int = Field(ge=0)
+    params: dict[str, int | float | str]
+    asked: dict[str, int | float | str]
+    pruned: bool
+    folds: tuple[Finite, ...]
+
+
+class _Figures(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    validation: Finite
+    seconds: float = Field(ge=0, lt=1e9)
 
 
 class TrialRuns:
@@ -33,19 +59,25 @@ class TrialRuns:
 
     A trial is there once its run has ended; one that was killed in between is deleted when the search goes on. Where
     MLflow does not answer, or breaks off, what was asked is asked again: nothing of it is there twice.
+
+    Whoever can write to MLflow can write such a run, too: one that does not say what a trial says is passed over, and
+    that point is fitted again.
     """
 
     def __init__(self, parent: Run) -> None:
         self._parent, self._client = parent, MlflowClient()
 
     def known(self) -> Mapping[int, Trial]:
-        found: dict[int, Trial] = {}
+        found: list[Trial] = []
         for run in of(self._client, self._parent):
-            if run.info.status == RunStatus.to_string(RunStatus.FINISHED):
-                trial = self._read(run)
-                found[trial.number] = trial
+            if run.info.status == RunStatus.to_string(RunStatus.FINISHED) and (trial := self._read(run)):
+                found.append(trial)
         self.tidy()
-        return found
+        # Of two that say they are the same trial, one is none of ours, and nothing says which.
+        doubled = {number for number, times in Counter(trial.number for trial in found).items() if times > 1}
+        for number in sorted(doubled):
+            log.warning("Several runs in MLflow say that they are trial %s: it is fitted again", number)
+        return {trial.number: trial for trial in found if trial.number not in doubled}
 
     def tidy(self) -> None:
         """Delete what is no trial: runs that were not ended, or that MLflow made twice as its answer did not arrive."""
@@ -71,22 +103,41 @@ class TrialRuns:
             *(Metric(LOSS, loss, ended, rounds) for rounds, loss in trial.curve),
         ]
         params = [Param(name, str(value)) for name, value in trial.params.items()]
-        kept = [RunTag("trial", decisions.canonical_json(_kept(trial)))]
-        _again(lambda: self._client.log_batch(run_id, metrics=metrics, params=params, tags=kept))
+        kept = {name: getattr(trial, name) for name in _Kept.model_fields}
+        tag = RunTag("trial", decisions.canonical_json(kept))
+        _again(lambda: self._client.log_batch(run_id, metrics=metrics, params=params, tags=[tag]))
         _again(lambda: self._client.set_terminated(run_id, end_time=ended))
 
-    def _read(self, run: Run) -> Trial:
-        kept: dict[str, Any] = json.loads(run.data.tags["trial"])
-        kept["folds"] = tuple(kept["folds"])
+    def _read(self, run: Run) -> Trial | None:
+        """The trial that a run keeps; None where it does not say what a trial says."""
         history = self._client.get_metric_history(run.info.run_id, LOSS)
-        curve = tuple(sorted((point.step, point.value) for point in history))
-        metrics = run.data.metrics
-        return Trial(validation=metrics["validation"], seconds=metrics["seconds"], curve=curve, **kept)
+        try:
+            kept = _Kept.model_validate_json(run.data.tags.get("trial", ""))
+            figures = _Figures.model_validate(run.data.metrics)
+            curve = TypeAdapter(list[Finite]).validate_python([point.value for point in history])
+        except ValidationError as error:
+            log.warning("Run %s in MLflow is no trial (%s): it is passed over", run.info.run_id, _first(error))
+            return None
+        if not self._fits(kept):
+            log.warning("Run %s in MLflow has not the parameters that it was asked for: passed over", run.info.run_id)
+            return None
+        steps = (point.step for point in history)
+        told = {name: getattr(kept, name) for name in _Kept.model_fields}
+        return Trial(**told, **figures.model_dump(), curve=tuple(sorted(zip(steps, curve, strict=True))))
+
+    def _fits(self, kept: _Kept) -> bool:
+        """Whether its parameters are those that were asked for, and but for these the rounds that it came to."""
+        same = {name: kept.params.get(name) for name in kept.asked}
+        found = {name: value for name, value in kept.params.items() if name not in kept.asked}
+        algorithm = ALGORITHMS.get(self._parent.data.tags.get("algorithm", ""))
+        named = len(found) <= 1 if algorithm is None else found.keys() <= {algorithm.rounds}
+        counted = all(isinstance(value, int) and 0 < value <= MOST_ROUNDS for value in found.values())
+        return named and counted and decisions.canonical_json(same) == decisions.canonical_json(kept.asked)
 
 
 def of(client: MlflowClient, parent: Run) -> list[Run]:
     """The runs of the trials below a run."""
-    where = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'"
+    where = f"tags.kind = '{KIND}' AND tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'"
     found: list[Run] = []
     token = None
     while True:
@@ -110,7 +161,7 @@ def _again(ask: Callable[[], T]) -> T:
     return ask()
 
 
-def _kept(trial: Trial) -> dict[str, Any]:
-    """What parameters and metrics of MLflow, which are texts and numbers, do not hold as it is."""
-    kept = {"number": trial.number, "params": trial.params, "asked": trial.asked}
-    return {**kept, "pruned": trial.pruned, "folds": list(trial.folds)}
+def _first(error: ValidationError) -> str:
+    """What is wrong first, without what was written there."""
+    found = error.errors(include_input=False, include_url=False)[0]
+    return f"{'.'.join(map(str, found['loc'])) or 'tag trial'}: {found['type']}"

@@ -23,6 +23,15 @@ from tests.unit.training.stage import Scene
 SPEC = catalogue.load("california_housing")
 
 
+@pytest.mark.parametrize("alias", ["0{}", "{}.0", "+{}", " {}", "{}\n"])
+def test_a_version_is_found_by_its_number_alone_as_it_is_written(scene: Scene, alias: str) -> None:
+    own = scene.own("written_otherwise")
+    made = versions.create(own.world.spec, scene.new, scene.new_ref)
+    assert versions.find(own.world.spec, int(made.version)) == made
+    assert versions.find(own.world.spec, alias.format(made.version)) is None
+    assert versions.find(own.world.spec, chr(0x0660 + int(made.version))) is None
+
+
 def test_a_run_has_one_version_with_everything_a_reader_needs(scene: Scene) -> None:
     own = scene.own("registered_once")
     spec = own.world.spec

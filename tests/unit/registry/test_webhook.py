@@ -137,6 +137,19 @@ def test_what_is_signed_and_no_object_is_refused(payload: str) -> None:
     assert status(signed(payload), payload) == 400
 
 
+@pytest.mark.parametrize("digits", [30, 400, 4000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_time_of_any_number_of_digits_is_late_and_no_crash(digits: int, sign: int) -> None:
+    payload = json.dumps({**OF_DATABRICKS, "event_timestamp": sign * 10**digits})
+    assert status(signed(payload), payload) == 401
+
+
+@pytest.mark.parametrize("number", ["02", "\u00b2", "\u0663", "0", "", "1.0", True, None, 10**400])
+def test_what_is_no_number_of_a_version_asks_for_nothing(number: object) -> None:
+    payload = json.dumps({**OF_DATABRICKS, "version": number})
+    assert webhook.asked(webhook.verify(signed(payload), payload.encode(), KEY, NOW)) is None
+
+
 def test_a_delivery_of_databricks_is_taken_and_is_its_own_id() -> None:
     payload = json.dumps(OF_DATABRICKS)
     delivery = webhook.verify(signed(payload), payload.encode(), KEY, NOW)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from include.core.errors import StackError
-from include.runtime.environment import AIRFLOW, SECRETS, Environment, of_work
+from include.lakehouse.decisions import Actor
+from include.runtime.environment import AIRFLOW, SECRETS, Environment, of_work, users_of
 
 PROCESSES = ("mlflow", "feast-ui", *AIRFLOW)
 HOLDERS = {
@@ -84,3 +86,26 @@ def test_the_caller_names_who_else_logs_in(tmp_path: Path) -> None:
     for wrong in ("ada", "ada:queen", "ada:user,", "a b:user"):
         with pytest.raises(StackError, match="FLIGHTLINE_USERS="):
             users(wrong)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("ada:user,ada:admin", "USERS names ada, ada"),
+        ("ada:user,Ada:op", "USERS names Ada, ada"),
+        ("admin:viewer", "USERS=admin:viewer"),
+        ("Admin:admin", "USERS=Admin:admin"),
+        ("admin:admin,ADMIN:viewer", "USERS names ADMIN, admin"),
+        ("\u0430da:user", "USERS=\u0430da:user"),
+        ("\uff41da:user", "USERS="),
+        *((f"{actor}:user", f"USERS names {actor}") for actor in Actor if " " not in actor),
+        ("Policy:admin", "USERS names Policy"),
+    ],
+)
+def test_a_user_is_one_person_and_the_admin_stays_one(named: str, said: str) -> None:
+    with pytest.raises(StackError, match=re.escape(said)):
+        users_of({"FLIGHTLINE_USERS": named})
+
+
+def test_an_admin_may_be_named_as_what_it_is() -> None:
+    assert users_of({"FLIGHTLINE_USERS": "admin:admin,ada:admin"}) == {"admin": "admin", "ada": "admin"}

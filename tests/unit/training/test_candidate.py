@@ -143,7 +143,7 @@ def test_a_trial_reads_as_it_was_recorded(scene: Scene) -> None:
     run = MlflowClient().get_run(scene.tuned.mlflow_run_id)
     journal = TrialRuns(run)
     known = journal.known()
-    trial = Trial(99, 1 / 3, {"a": 0.1, "b": 7}, {"a": 0.1}, 1.25, ((25, 2 / 3), (50, 1e-300)), pruned=True)
+    trial = Trial(99, 1 / 3, {"a": 0.1, "n_estimators": 7}, {"a": 0.1}, 1.25, ((25, 2 / 3), (50, 1e-300)), pruned=True)
     journal.record(trial)
     assert journal.known() == {**known, 99: trial}
     assert journal.known()[99].seconds == 1.25

@@ -46,11 +46,12 @@ def test_mlflow_knows_where_to_tell(played: Played) -> None:
 
 def test_a_request_on_mlflows_page_is_answered_there(played: Played, rejected: str) -> None:
     client, before = MlflowClient(), len(requested(played, rejected))
-    for name, value in ((COMMENT, "once more"), (REQUESTED_BY, "Ada"), (REQUEST, "Production")):
+    who = "Ada {{ 7 * 7 }}"  # no text of others is a template
+    for name, value in ((COMMENT, "{{ 7 * 7 }}"), (REQUESTED_BY, who), (REQUEST, "Production")):
         client.set_model_version_tag(played.spec.name, rejected, name, value)
     run = answered(played, rejected, before)
-    assert f"version {rejected}: wanted in Production, by Ada" in run.note
-    assert tags_of(played, rejected)[ANSWER].startswith("Production, asked for by Ada, is rejected by gate: ")
+    assert f"version {rejected}: wanted in Production, by {who}" in run.note
+    assert tags_of(played, rejected)[ANSWER].startswith(f"Production, asked for by {who}, is rejected by gate: ")
     events = {
         event.get("from")
         for found in played.airflow.runs(f"{played.spec.name}.collect_requests")

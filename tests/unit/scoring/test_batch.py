@@ -54,7 +54,9 @@ def test_every_accepted_row_is_predicted_once_from_features_of_its_partition(
     assert set(rows["feature_service"]) == {"california_housing_v1"}
     assert set(rows["served"]) == {True}
     features = query.compute(spec, lake, DAY).to_pandas().set_index("listing_id").loc[rows["listing_id"]]
-    expected = mlflow.pyfunc.load_model(version.uri).predict(features[list(scene.new_ref.features)].astype("float64"))
+    expected = mlflow.pyfunc.load_model(scene.new.model_uri).predict(
+        features[list(scene.new_ref.features)].astype("float64")
+    )
     assert np.allclose(rows["prediction"], expected)
 
 

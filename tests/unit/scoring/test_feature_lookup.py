@@ -67,7 +67,7 @@ def test_predictions_are_those_of_the_features_and_the_same_offline_and_online(s
     version = register(spec, delivered.lake, scene.new, scene.new_ref)
     features = query.compute(spec, delivered.lake, DAY).to_pandas().set_index("listing_id")
     keys = [int(key) for key in features.index[[3, 1, 3]]]
-    expected = mlflow.pyfunc.load_model(version.uri).predict(
+    expected = mlflow.pyfunc.load_model(scene.new.model_uri).predict(
         features.loc[keys, list(scene.new_ref.features)].astype("float64")
     )
     asked = listings(*keys)

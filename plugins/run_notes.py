@@ -64,7 +64,9 @@ def _write(session: Any, dag_run: Any) -> None:
     given = dag_run.conf or {}
     about = dag_run.partition_key or given.get("partition") or given.get("version")
     about = f"version {about}" if is_version(about) else about
-    text = in_markdown((f"{about}: " if about else "") + "; ".join(str(sentence) for sentence in said))
+    sentences = "; ".join(str(sentence) for sentence in said)
+    is_named = not about or sentences.startswith(f"{about} ")
+    text = in_markdown(sentences if is_named else f"{about}: {sentences}")
     note = former or DagRunNote("")
     note.content, note.dag_run_id = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…", dag_run.id
     session.add(note)

@@ -24,7 +24,7 @@ from include.lakehouse.tables import Lakehouse
 from include.registry.evidence import Evidence, stored_rows, test_rows
 from include.registry.versions import Version
 from include.training import algorithms, training_set
-from include.training.algorithms import Fitted
+from include.training.algorithms import Conditions, Fitted
 from include.training.splits import TRAIN, VALIDATION
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,8 @@ def _fit(spec: ModelSpec, version: Version, registered: Evidence, rows: pd.DataF
     )
     algorithm = algorithms.get(spec, version.tag("algorithm"))
     log.info("Fitting version %s again to %s rows by %s", version.version, len(sample.target), recorded["params"])
-    return algorithm.fit(sample, dict(recorded["params"]), spec.task, int(recorded["seed"]), algorithms.most_threads())
+    how = Conditions(spec.task, int(recorded["seed"]), algorithms.most_threads())
+    return algorithm.fit(sample, dict(recorded["params"]), how)
 
 
 def _other_packages(folder: Path) -> dict[str, tuple[str, str]]:

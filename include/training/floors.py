@@ -17,7 +17,7 @@ from include.evaluation.metrics import Floats
 from include.features import fitted_categories
 from include.lakehouse.schemas import EVENT_TIMESTAMP, PARTITION, SPLIT, SUPERSEDED, WEIGHT
 from include.training import algorithms, fitted_rows
-from include.training.algorithms import Sample
+from include.training.algorithms import Conditions, Sample
 from include.training.algorithms.linear import LINEAR
 from include.training.splits import TEST
 from include.training.training_set import TrainingSetRef
@@ -91,7 +91,7 @@ def linear(
         return np.full(len(rows), target[0])
     known, asked = (part[list(features)].replace([np.inf, -np.inf], np.nan) for part in (fitted, rows))
     sample = Sample(known, target, weight, tuple(codes))
-    made = LINEAR.fit(sample, {}, spec.task, spec.training.seed, algorithms.most_threads())
+    made = LINEAR.fit(sample, {}, Conditions(spec.task, spec.training.seed, algorithms.most_threads()))
     return LINEAR.predict(made.model, asked, spec.task)
 
 

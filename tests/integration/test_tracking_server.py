@@ -29,7 +29,7 @@ from include.registry import registration
 from include.registry.versions import Version
 from include.runtime import tracking_server
 from include.training import manifest, tracking
-from include.training.algorithms import Sample
+from include.training.algorithms import Conditions, Sample
 from include.training.algorithms.linear import LINEAR
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
@@ -134,7 +134,7 @@ def version(run: Run) -> Version:
         **{"features": tuple(EXAMPLE), "categories": "{}", "split": "{}"},
         **{"feature_service": "v1", "data_version": "features@1 labels@1"},
     )
-    fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)
+    fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, Conditions(spec.task, 1, 1))
     with tracking.started(spec, "baseline", ref, "run", "test") as started:
         model_id, files = tracking.log_model(
             spec, run.lake, ref, started, fitted, EXAMPLE, candidate="tuned", measured={}, card="<p>A model.</p>"

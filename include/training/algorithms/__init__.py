@@ -15,7 +15,7 @@ from include.core.errors import ConfigError
 from include.core.registry import choose, recorded
 from include.core.spec import ModelSpec
 from include.evaluation.metrics import Floats
-from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch, named
+from include.training.algorithms.algorithm import Algorithm, Conditions, Fitted, Parameters, Sample, Watch, named
 from include.training.algorithms.hist_gradient_boosting import HIST_GRADIENT_BOOSTING
 from include.training.algorithms.lightgbm import LIGHTGBM
 from include.training.algorithms.linear import LINEAR
@@ -104,13 +104,13 @@ def fit(
     threads: int | None = None,
     watch: Watch | None = None,
 ) -> Fitted:
-    """Fit a model of the specification's algorithm; arguments as `algorithm.Fit`.
+    """Fit a model of the specification's algorithm; arguments as `algorithm.Conditions`.
 
     Args:
         threads: as many as pay, by default.
     """
     most = most_threads() if threads is None else threads
-    return of(spec).fit(sample, params, spec.task, spec.training.seed, most, validation, watch)
+    return of(spec).fit(sample, params, Conditions(spec.task, spec.training.seed, most, validation, watch))
 
 
 def predict(spec: ModelSpec, name: str, model: Any, features: pd.DataFrame) -> Floats:
@@ -162,4 +162,4 @@ def _check(
         raise ConfigError(f"{name} is {value!r}", where=where, fix=f"Make it {allowed}")
 
 
-__all__ = ["ALGORITHMS", "Algorithm", "Fitted", "Parameters", "Sample"]
+__all__ = ["ALGORITHMS", "Algorithm", "Conditions", "Fitted", "Parameters", "Sample"]

@@ -42,24 +42,18 @@ def named(features: str) -> list[str]:
     return [name.strip() for name in features.split(",")]
 
 
-class Fit(Protocol):
-    def __call__(
-        self,
-        sample: Sample,
-        params: Parameters,
-        task: Task,
-        seed: int,
-        threads: int,
-        validation: Sample | None = None,
-        watch: Watch | None = None,
-    ) -> Fitted:
-        """Fit a model; the same arguments give the same model.
+@dataclass(frozen=True)
+class Conditions:
+    """How to fit, beside the hyperparameters."""
 
-        Args:
-            threads: most that may be used.
-            validation: rows on which an algorithm that grows in rounds sees when to stop.
-            watch: asked after each round on validation rows, where the library lets itself be asked.
-        """
+    task: Task
+    seed: int
+    threads: int
+    """Most that may be used."""
+    validation: Sample | None = None
+    """Rows on which an algorithm that grows in rounds sees when to stop."""
+    watch: Watch | None = None
+    """Asked after each round on validation rows, where the library lets itself be asked."""
 
 
 class Save(Protocol):
@@ -82,7 +76,8 @@ class Algorithm:
     parameters: Mapping[Task, Mapping[str, tuple[str, ...]]]
     """By the tasks that it is for: the hyperparameters of model.yaml, each with the texts that it may be; none where it
     is a number."""
-    fit: Fit
+    fit: Callable[[Sample, Parameters, Conditions], Fitted]
+    """The same arguments give the same model."""
     predict: Callable[[Any, pd.DataFrame, Task], Floats]
     """From model and features to one value a row, as `evaluation.metrics` says."""
     save: Save

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from include.core.sections import Task
 from include.training.algorithms import scikit_learn
-from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch
+from include.training.algorithms.algorithm import Algorithm, Conditions, Fitted, Parameters, Sample
 
 TREES = "max_iter"
 MOST_TREES = 1000
@@ -26,32 +26,25 @@ TEXTS: Mapping[Task, Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def fit(
-    sample: Sample,
-    params: Parameters,
-    task: Task,
-    seed: int,
-    threads: int,
-    validation: Sample | None = None,
-    watch: Watch | None = None,
-) -> Fitted:
+def fit(sample: Sample, params: Parameters, how: Conditions) -> Fitted:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
 
-    kind = HistGradientBoostingRegressor if task is Task.REGRESSION else HistGradientBoostingClassifier
-    model = kind(**params, early_stopping=False, random_state=seed, categorical_features=list(sample.categories))
+    kind = HistGradientBoostingRegressor if how.task is Task.REGRESSION else HistGradientBoostingClassifier
+    model = kind(**params, early_stopping=False, random_state=how.seed, categorical_features=list(sample.categories))
     if sample.categories:
         codes = int(sample.features[list(sample.categories)].nunique().max())
         model.set_params(max_bins=max(model.max_bins, codes))
     seen = {}
-    if validation:
+    if how.validation:
         most = params.get(TREES, MOST_TREES)
         model.set_params(early_stopping=True, max_iter=most, n_iter_no_change=PATIENCE, tol=0.0)
-        seen = {"X_val": validation.features, "y_val": validation.target, "sample_weight_val": validation.weight}
+        others = how.validation
+        seen = {"X_val": others.features, "y_val": others.target, "sample_weight_val": others.weight}
     # Bins cannot be made of a column without any value (scikit-learn 1.9); of a constant one no tree makes use.
     unknown = sample.features.columns[sample.features.isna().all()]
     features = sample.features.assign(**dict.fromkeys(unknown, 0.0))
-    with threadpool_limits(threads):
+    with threadpool_limits(how.threads):
         model.fit(features, sample.target, sample_weight=sample.weight, **seen)
     # The trees of the patience are kept: so what was measured is what is fitted again.
     return Fitted(model, {**params, TREES: model.n_iter_})

@@ -11,7 +11,7 @@ import numpy as np
 from include.core.sections import Task
 from include.evaluation.metrics import Floats
 from include.training.algorithms import lightgbm_bags
-from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch, named
+from include.training.algorithms.algorithm import Algorithm, Conditions, Fitted, Parameters, Sample, Watch, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,46 +52,39 @@ IDENTITY = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
 """Objectives whose trees predict the target itself, to which something can be added."""
 
 
-def fit(
-    sample: Sample,
-    params: Parameters,
-    task: Task,
-    seed: int,
-    threads: int,
-    validation: Sample | None = None,
-    watch: Watch | None = None,
-) -> Fitted:
+def fit(sample: Sample, params: Parameters, how: Conditions) -> Fitted:
     import lightgbm as lgb
 
-    given = {"objective": OBJECTIVES[task][0], **params}
+    given = {"objective": OBJECTIVES[how.task][0], **params}
     given |= {name: bool(given[name]) for name in SWITCHES if name in given}
     bags, near = int(given.pop(BAGS, 1)), str(given.pop(NEAR, ""))
-    trees = int(given.pop(TREES, MOST_TREES if validation else DEFAULT_TREES))
+    trees = int(given.pop(TREES, MOST_TREES if how.validation else DEFAULT_TREES))
     fixed: Parameters = {
-        "seed": seed,
+        "seed": how.seed,
         "deterministic": True,
         "force_col_wise": True,
-        "num_threads": threads,
+        "num_threads": how.threads,
         "verbosity": -1,
     }
-    if task is Task.MULTICLASS:
+    if how.task is Task.MULTICLASS:
         fixed["num_class"] = int(sample.target.max()) + 1
     callbacks: list[Callable[..., Any]] = []
     held_out = []
-    if validation:
+    if how.validation:
         # As in a search, where every trial sees the same features, however many rows a leaf needs.
-        fixed |= {"feature_pre_filter": False, "metric": LOSSES[task]}
-        callbacks = [lgb.early_stopping(PATIENCE, verbose=False), *([_watched_by(watch)] if watch else [])]
+        fixed |= {"feature_pre_filter": False, "metric": LOSSES[how.task]}
+        callbacks = [lgb.early_stopping(PATIENCE, verbose=False), *([_watched_by(how.watch)] if how.watch else [])]
     elif bags > 1:
         committee = lightgbm_bags.fit(sample, {**fixed, **given}, trees, bags, named(near) if near else [])
         return Fitted(committee, {**params, TREES: trees})
     data = lgb.Dataset(
         sample.features, sample.target, weight=sample.weight, categorical_feature=list(sample.categories)
     )
-    if validation:
-        held_out = [data.create_valid(validation.features, validation.target, weight=validation.weight)]
+    if how.validation:
+        seen = how.validation
+        held_out = [data.create_valid(seen.features, seen.target, weight=seen.weight)]
     booster = lgb.train({**fixed, **given}, data, trees, valid_sets=held_out, callbacks=callbacks)
-    return Fitted(booster, {**params, TREES: booster.best_iteration if validation else trees})
+    return Fitted(booster, {**params, TREES: booster.best_iteration if how.validation else trees})
 
 
 def _wrong(params: Parameters) -> str:

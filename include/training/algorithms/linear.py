@@ -14,7 +14,7 @@ import numpy.typing as npt
 from include.core.sections import Task
 from include.evaluation.metrics import Floats
 from include.training.algorithms import scikit_learn
-from include.training.algorithms.algorithm import Algorithm, Fitted, Parameters, Sample, Watch
+from include.training.algorithms.algorithm import Algorithm, Conditions, Fitted, Parameters, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,15 +29,7 @@ PARAMETERS: Mapping[Task, Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def fit(
-    sample: Sample,
-    params: Parameters,
-    task: Task,
-    seed: int,
-    threads: int,
-    validation: Sample | None = None,
-    watch: Watch | None = None,
-) -> Fitted:
+def fit(sample: Sample, params: Parameters, how: Conditions) -> Fitted:
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -45,16 +37,16 @@ def fit(
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
     from threadpoolctl import threadpool_limits
 
-    if task is Task.REGRESSION:
+    if how.task is Task.REGRESSION:
         last = Ridge(**params) if params else LinearRegression()
     else:
-        last = LogisticRegression(**{"max_iter": MOST_STEPS, **params}, random_state=seed)
+        last = LogisticRegression(**{"max_iter": MOST_STEPS, **params}, random_state=how.seed)
     impute = SimpleImputer(strategy="median", keep_empty_features=True)
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     numbers = [name for name in sample.features if name not in sample.categories]
     encode = ColumnTransformer([("impute", impute, numbers), ("one_hot", one_hot, list(sample.categories))])
     model = Pipeline([("encode", encode), ("scale", StandardScaler()), ("fit", last)])
-    with threadpool_limits(threads):
+    with threadpool_limits(how.threads):
         model.fit(sample.features, sample.target, fit__sample_weight=sample.weight)
     return Fitted(model, dict(params))
 

@@ -24,7 +24,7 @@ from include.registry.evidence import Evidence
 from include.registry.gates import Verdict
 from include.registry.versions import Predictor
 from include.training import card, tracking, training_set
-from include.training.algorithms import Sample
+from include.training.algorithms import Conditions, Sample
 from include.training.algorithms.linear import LINEAR
 from include.training.tracking import RunRef
 from tests.unit.registry.cases import ask, lenient, registered, with_gate, with_params
@@ -67,7 +67,7 @@ def test_staging_refuses_predictions_that_are_not_finite(scene: Scene) -> None:
     search = own.spec.training.search.model_copy(update={"space": {}})
     linear = own.spec.training.model_copy(update={"algorithm": "linear", "baseline": {}, "search": search})
     spec = own.spec.model_copy(update={"training": linear})
-    fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, spec.task, seed=1, threads=1)
+    fitted = LINEAR.fit(Sample(EXAMPLE, np.arange(2.0), np.ones(2)), {}, Conditions(spec.task, 1, 1))
     fitted.model[-1].coef_ *= np.nan
     with tracking.started(spec, "baseline", ref, "always NaN", "test") as run:
         model_id, files = tracking.log_model(

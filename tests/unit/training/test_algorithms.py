@@ -26,7 +26,7 @@ from include.core.sections import Task
 from include.core.settings import PROJECT_ROOT
 from include.core.spec import ModelSpec
 from include.training import algorithms, search
-from include.training.algorithms import ALGORITHMS, Sample
+from include.training.algorithms import ALGORITHMS, Conditions, Sample
 from include.training.algorithms.lightgbm import LIGHTGBM, NUMBERS
 
 SPEC = catalogue.load("california_housing")
@@ -320,7 +320,7 @@ def test_a_committee_is_the_average_of_models_that_each_left_a_part_out(task: Ta
     for number in range(3):
         kept = part != number
         rows = Sample(train.features[kept], train.target[kept], train.weight[kept])
-        members.append(LIGHTGBM.fit(rows, dict(single), task, spec.training.seed + number, 1).model)
+        members.append(LIGHTGBM.fit(rows, dict(single), Conditions(task, spec.training.seed + number, 1)).model)
     expected = np.mean([member.predict(test.features, raw_score=True) for member in members], axis=0)
     # Bins are made of all rows, and not of each model's own.
     assert np.corrcoef(fitted.model.predict(test.features, raw_score=True).ravel(), expected.ravel())[0, 1] > 0.98

@@ -22,7 +22,7 @@ from include.training import (
     slice_metrics,
     training_set,
 )
-from include.training.algorithms import ALGORITHMS, Sample
+from include.training.algorithms import ALGORITHMS, Conditions, Sample
 from include.training.algorithms.lightgbm import LIGHTGBM
 from tests.unit.training.stage import Scene
 
@@ -67,7 +67,7 @@ def test_contributions_add_up_to_the_prediction(name: str, task: Task) -> None:
 def test_trees_of_linear_leaves_tell_no_contributions(tmp_path: Path) -> None:
     numbers = FEATURES[["a", "b"]]
     sample = Sample(numbers, TARGETS[Task.REGRESSION], np.ones(400))
-    model = LIGHTGBM.fit(sample, {"linear_tree": 1.0, "extra_trees": 0}, Task.REGRESSION, 1, 1).model
+    model = LIGHTGBM.fit(sample, {"linear_tree": 1.0, "extra_trees": 0}, Conditions(Task.REGRESSION, 1, 1)).model
     LIGHTGBM.save(model, Task.REGRESSION, numbers.head(), tmp_path / "model", pip_requirements=[])
     assert LIGHTGBM.contributions is not None
     for linear in (model, LIGHTGBM.load(tmp_path / "model")):

@@ -23,7 +23,7 @@ from include.core.spec import ModelSpec
 from include.evaluation.metrics import Floats
 from include.evaluation.slices import Slice
 from include.training import algorithms, candidate, evidence, plots, training_set
-from include.training.algorithms import Sample
+from include.training.algorithms import Conditions, Sample
 from include.training.algorithms.lightgbm import LIGHTGBM
 from include.training.plots import Drawn, features
 from tests.unit.training import world
@@ -128,7 +128,9 @@ def test_codes_correlate_with_nothing() -> None:
     spec = catalogue.load("california_housing")
     names = ["a", "place", spec.target]
     rows = pd.DataFrame(rng.integers(0, 9, (500, 3)), columns=names).astype(float)
-    fitted = LIGHTGBM.fit(Sample(rows[["a", "place"]], rows["a"].to_numpy(), np.ones(500)), {}, spec.task, 1, 1)
+    fitted = LIGHTGBM.fit(
+        Sample(rows[["a", "place"]], rows["a"].to_numpy(), np.ones(500)), {}, Conditions(spec.task, 1, 1)
+    )
     known = {spec.metric: 0.5}
     place = {"place": Category(values=tuple("pqrstuvw"), unseen="other")}
     drawn = dict(plots.all_of(of(spec, ["a", "place"], rows, rows["a"].to_numpy(), fitted.model, known, place)))
@@ -174,7 +176,7 @@ def test_of_features_that_do_not_vary_or_are_unknown_nothing_is_claimed() -> Non
     rows = pd.DataFrame({"a": rng.normal(size=200), "same": 1.0, "unknown": np.nan, "infinite": np.inf})
     rows[spec.target] = rows["a"]
     names = ["a", "same", "unknown", "infinite"]
-    fitted = LIGHTGBM.fit(Sample(rows[names], rows["a"].to_numpy(), np.ones(200)), {}, spec.task, 1, 1)
+    fitted = LIGHTGBM.fit(Sample(rows[names], rows["a"].to_numpy(), np.ones(200)), {}, Conditions(spec.task, 1, 1))
     drawn = dict(plots.all_of(of(spec, names, rows, rows["a"].to_numpy(), fitted.model, {spec.metric: 0.5})))
     told = as_text(drawn["partial_dependence"])
     assert ">a<" in told

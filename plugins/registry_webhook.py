@@ -28,6 +28,13 @@ REMEMBERED = timedelta(seconds=2 * webhook.TOLERANCE_SECONDS + 60)
 """A delivery that is repeated later is late, too."""
 PATIENCE_SECONDS = 10
 """For a body to come in."""
+LONGEST_LENGTH = 19
+"""Digits of a content-length."""
+MOST_AT_ONCE = 64
+"""Bodies that are read: each may wait, and holds up to `webhook.MOST_BYTES`. MLflow sends again what is not taken."""
+
+_reading: set[object] = set()
+"""One for each body that is being read; all of them on the server's one event loop."""
 
 # No page that describes the app: it would be open to all.
 app = FastAPI(title="Registry webhook", openapi_url=None)
@@ -43,11 +50,18 @@ async def bounded_body(request: Request) -> bytes:
     """The body of a request, which is read no further than a delivery may be long, nor longer than it may take.
 
     Raises:
-        Refused: it is no JSON, or too long, or too slow.
+        Refused: it is no JSON, or too long, or too slow; nobody can have signed it; or too many are being read.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != webhook.CONTENT_TYPE:
         raise Refused(415)
-    body = bytearray()
+    webhook.require_signed(request.headers)
+    said = request.headers.get("content-length", "0")
+    if not said.isdecimal() or len(said) > LONGEST_LENGTH or int(said) > webhook.MOST_BYTES:
+        raise Refused(413)
+    if len(_reading) >= MOST_AT_ONCE:
+        raise Refused(503)
+    body, mine = bytearray(), object()
+    _reading.add(mine)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             async for chunk in request.stream():
@@ -56,6 +70,8 @@ async def bounded_body(request: Request) -> bytes:
                     raise Refused(413)
     except TimeoutError:
         raise Refused(408) from None
+    finally:
+        _reading.discard(mine)
     return bytes(body)
 
 

@@ -10,6 +10,8 @@ SHOWN = 80
 """Characters of a value."""
 _LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d"})
 """Those that are no letter with a mark."""
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and a symbol that are drawn as nothing."""
 WORD_JOINER = "\u2060"
 """Is not seen, and no line is broken there."""
 _ADDRESS = re.compile(r"https?:(?=//)|www(?=\.)|@", re.IGNORECASE)
@@ -20,6 +22,11 @@ def is_version(value: object) -> bool:
     """Whether a value that anybody may have written is a version's number, as it is written everywhere: a 02 or a ٢
     would be found under the number 2, and recorded under another one."""
     return re.fullmatch(r"[1-9][0-9]{0,9}", str(value)) is not None
+
+
+def is_said(text: str) -> bool:
+    """Whether there is anything to read in it: spaces, and what has no width, say nothing."""
+    return any(unicodedata.category(character)[0] in "LNPS" and character not in _BLANK for character in text)
 
 
 def shown(value: object) -> str:

@@ -7,7 +7,9 @@ into production or scores. A part that is another one by then is named.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,7 +37,11 @@ CODE = PROJECT_ROOT
 CODE_FOLDERS = ("dags", "plugins", "include", "feast_delta", "feature_repo")
 MODELS = "include/models"
 """Of these folders a release has that of its own model alone: another team's is not part of it."""
-NOT_CODE = (".pyc", ".pyo")
+CACHE = "__pycache__"
+"""What Python makes of the sources beside it. Compiled code anywhere else is imported where there is no source."""
+COMPILED = ".so"
+AT_THE_TOP = (".py", ".pth", ".pyc", COMPILED)
+"""Files beside the packages that run, or stand for a package, by lying there: ``sitecustomize.py``, ``x.pth``."""
 TITLES: Mapping[ReleasePart, str] = {
     ReleasePart.MODEL_FILES: "model files",
     ReleasePart.FEATURE_SERVICE: "feature service",
@@ -199,12 +205,16 @@ def _expectations(spec: ModelSpec) -> Content:
 def _packages() -> Content:
     """What is installed where this process looks for packages, by the names of their records: the first one counts."""
     found: dict[str, str] = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for folder in map(Path, filter(None, sys.path)):
-        if folder.is_dir():
-            for record in sorted(folder.glob("*.dist-info")):
-                name, _, version = record.name.removesuffix(".dist-info").partition("-")
-                found.setdefault(name.lower().replace("_", "-"), version)
-    return found
+    beside: dict[str, list[str]] = defaultdict(list)
+    for folder in dict.fromkeys(map(Path, filter(None, sys.path))):
+        records = sorted(folder.glob("*.dist-info")) if folder.is_dir() else []
+        for record in records:
+            name, _, version = record.name.removesuffix(".dist-info").partition("-")
+            found.setdefault(name.lower().replace("_", "-"), version)
+        for file in sorted(folder.iterdir()) if records else ():
+            if file.suffix in AT_THE_TOP and file.is_file():
+                beside[file.name].append(_of_size(file) if file.suffix == COMPILED else _of_file(file))
+    return found | {name: _short(_sha256(canonical_json(digests))) for name, digests in beside.items()}
 
 
 def _code(spec: ModelSpec) -> Content:
@@ -213,18 +223,34 @@ def _code(spec: ModelSpec) -> Content:
     found = {path.relative_to(CODE).as_posix(): path for name in CODE_FOLDERS for path in _files(CODE / name)}
     found = {name: path for name, path in found.items() if not name.startswith(f"{MODELS}/")}
     own = {path.relative_to(spec.folder).as_posix(): path for path in _files(spec.folder)}
-    found |= {f"{spec.name}/{name}": path for name, path in own.items() if name not in catalogue.FILES}
+    found |= {f"{MODELS}/{spec.name}/{name}": path for name, path in own.items() if name not in catalogue.FILES}
     sections = spec.model_dump(mode="json", exclude={"features"})
     return {
-        **{name: _short(hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in sorted(found.items())},
+        **{name: _short(_of_file(path)) for name, path in sorted(found.items())},
         **{f"model.yaml {name}": _short(_sha256(canonical_json(told))) for name, told in sections.items()},
     }
 
 
 def _files(folder: Path) -> list[Path]:
-    """Those that somebody wrote: no hidden ones, nothing that Python or an editor leaves."""
-    found = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in NOT_CODE]
-    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    """Those that can be imported or read there: no hidden ones, nothing that Python leaves. Linked folders are
+    followed, as an import does, each once."""
+    found, seen = [], set[str]()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        folders[:] = [] if real in seen else sorted(x for x in folders if x != CACHE and not x.startswith("."))
+        if real not in seen:
+            found += [Path(root, name) for name in sorted(names) if not name.startswith(".")]
+        seen.add(real)
+    return [path for path in found if path.is_file()]
+
+
+def _of_size(path: Path) -> str:
+    """Libraries have hundreds of megabytes: their package's version has to do, and how long they are."""
+    return str(path.stat().st_size)
+
+
+def _of_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _sha256(text: str) -> str:
@@ -232,8 +258,8 @@ def _sha256(text: str) -> str:
 
 
 def _short(digest: str) -> str:
-    return digest[:16]
+    return digest[:32]
 
 
 def _is_digest(text: str) -> bool:
-    return len(text) == 16 and all(character in "0123456789abcdef" for character in text)
+    return len(text) == 32 and all(character in "0123456789abcdef" for character in text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,10 +75,11 @@ def told(spec: ModelSpec, found: Sequence[Tenure]) -> str:
     return aligned(lines)
 
 
-def choices(spec: ModelSpec, found: Sequence[Tenure], first: str | None) -> list[str]:
-    """The versions that served and do not now, a sentence each that begins with the number: ``first``, then by age."""
+def choices(spec: ModelSpec, found: Sequence[Tenure], first: str | None, there: Collection[str]) -> list[str]:
+    """Of the versions ``there`` those that served and do not now, a sentence each that begins with the number:
+    ``first``, then by age."""
     metric, running = metrics.of(spec), found[-1].version if found else None
-    last = {item.version: item for item in found if item.version != running}
+    last = {item.version: item for item in found if item.version in there and item.version != running}
     newest = sorted(last.values(), key=lambda item: (item.version == first, item.since), reverse=True)
     return [
         f"version {item.version}: in production from {item.since:%Y-%m-%d %H:%M} to {item.until:%Y-%m-%d %H:%M}"

@@ -28,6 +28,9 @@ SIGNATURE, TIMESTAMP, DELIVERY_ID = "x-mlflow-signature", "x-mlflow-timestamp", 
 DATABRICKS_SIGNATURE = "x-databricks-signature"
 _VERSION = "v1"
 _DELIVERY_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_HEX = re.compile(r"[0-9A-Fa-f]{64}")
+_BASE64 = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
+"""Of 32 bytes, as SHA-256 has them."""
 _SECONDS = re.compile(r"[0-9]{1,11}")
 _MLFLOW_EVENT = ("model_version_tag", "set")
 _DATABRICKS_EVENT = "MODEL_VERSION_TAG_SET"
@@ -57,6 +60,22 @@ class Asked:
 
     model: str
     version: str
+
+
+def require_signed(headers: Mapping[str, str]) -> None:
+    """Refuse, before its body is read, what cannot have been signed by anybody.
+
+    Raises:
+        Refused: 401.
+    """
+    if DATABRICKS_SIGNATURE in headers:
+        looks_signed = _HEX.fullmatch(headers[DATABRICKS_SIGNATURE])
+    else:
+        looks_signed = _DELIVERY_ID.fullmatch(headers.get(DELIVERY_ID, "")) and _BASE64.fullmatch(
+            headers.get(SIGNATURE, "")
+        )
+    if not looks_signed:
+        raise Refused(401)
 
 
 def verify(headers: Mapping[str, str], body: bytes, key: str, now: float) -> Delivery:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from include.core.errors import UsageError
 from include.core.partition import Partition
+from include.core.text import is_said
 from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
@@ -40,14 +41,19 @@ def former_version(run: Run) -> str | None:
 
 
 def offer_versions(run: Run) -> list[str]:
-    """The versions that a person may go back to, a sentence each that begins with ``version 2:``, the one before first.
+    """The versions that a person may go back to, of those that MLflow still has, a sentence each that begins with
+    ``version 2:``, the one before first.
 
     Raises:
         UsageError: there is none.
     """
-    if found := tenures.choices(run.spec, tenures.read(run.spec, run.lake), former_version(run)):
+    served = tenures.read(run.spec, run.lake)
+    there = {number for number in {item.version for item in served} if versions.find(run.spec, number)}
+    if found := tenures.choices(run.spec, served, former_version(run), there):
         return found
-    raise UsageError("only one version was ever in production", where=run.spec.name, fix="Promote another one")
+    raise UsageError(
+        "no other version that is there still was ever in production", where=run.spec.name, fix="Promote another one"
+    )
 
 
 def require_roll_back(run: Run, comment: str, version: str | None = None) -> None:
@@ -56,7 +62,7 @@ def require_roll_back(run: Run, comment: str, version: str | None = None) -> Non
     Raises:
         UsageError: so it is.
     """
-    if not comment.strip():
+    if not is_said(comment):
         raise UsageError(
             "a roll-back for real needs a reason",
             where=run.spec.name,

@@ -51,6 +51,9 @@ def signed(payload: str, seconds: int = 0) -> dict[str, str]:
     return own | {"content-type": "application/json"}
 
 
+SIGNED = [(name.encode(), value.encode()) for name, value in signed("").items()]
+
+
 def test_mlflow_sends_where_it_is_taken() -> None:
     (app,) = registry_webhook.RegistryWebhook.fastapi_apps
     assert app["url_prefix"] + ADDRESS == WEBHOOK_PATH
@@ -99,7 +102,7 @@ def test_a_body_without_an_end_is_read_no_further_than_a_delivery_is_long(client
         read += 1
         return {"type": "http.request", "body": b"x" * 1024, "more_body": True}
 
-    lies = [(b"content-type", b"application/json"), (b"content-length", b"10")]
+    lies = [*SIGNED, (b"content-length", b"10")]
     request = Request({"type": "http", "method": "POST", "headers": lies}, receive=endless)
     with pytest.raises(Refused, match="413"):
         asyncio.run(registry_webhook.bounded_body(request))
@@ -112,9 +115,57 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
     async def never() -> None:
         await asyncio.Event().wait()
 
-    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+    scope = {"type": "http", "method": "POST", "headers": SIGNED}
     with pytest.raises(Refused, match="408"):
         asyncio.run(registry_webhook.bounded_body(Request(scope, receive=never)))
+
+
+def refused(headers: list[tuple[bytes, bytes]]) -> int:
+    """The status of a request whose body is never read."""
+
+    async def never() -> None:
+        raise AssertionError("the body was read")
+
+    scope = {"type": "http", "method": "POST", "headers": headers}
+    with pytest.raises(Refused) as found:
+        asyncio.run(registry_webhook.bounded_body(Request(scope, receive=never)))
+    return found.value.status
+
+
+@pytest.mark.parametrize("length", [b"10000000000", b"65537", b"9" * 5000, b"-1", b"x"])
+def test_a_body_that_says_it_is_too_long_is_not_waited_for(length: bytes) -> None:
+    assert refused([*SIGNED, (b"content-length", length)]) == 413
+
+
+@pytest.mark.parametrize("name", [webhook.SIGNATURE, webhook.DELIVERY_ID])
+@pytest.mark.parametrize("value", [b"", b"v1,", b"x" * 65])
+def test_a_body_that_nobody_can_have_signed_is_not_read(name: str, value: bytes) -> None:
+    others = [(key, told) for key, told in SIGNED if key != name.encode()]
+    assert refused([*others, (name.encode(), value)]) == 401
+    assert refused(others) == 401
+    assert refused([*SIGNED, (webhook.DATABRICKS_SIGNATURE.encode(), value)]) == 401
+
+
+def test_only_so_many_bodies_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_webhook, "PATIENCE_SECONDS", 0.2)
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async def status() -> int:
+        try:
+            await registry_webhook.bounded_body(Request(scope, receive=never))
+        except Refused as found:
+            return found.status
+        return 200
+
+    async def all_at_once() -> list[int]:
+        return await asyncio.gather(*(status() for _ in range(registry_webhook.MOST_AT_ONCE + 10)))
+
+    scope = {"type": "http", "method": "POST", "headers": SIGNED}
+    for _ in range(2):  # and when they are gone, as many again
+        found = asyncio.run(all_at_once())
+        assert [found.count(408), found.count(503)] == [registry_webhook.MOST_AT_ONCE, 10]
 
 
 def test_without_a_key_nothing_is_taken(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,51 @@ def test_what_a_team_does_every_day_is_no_other_feature_service_and_no_other_sui
     assert (change.part, change.names) == (ReleasePart.FEATURE_SERVICE, ["rows"])
 
 
+def test_code_that_is_imported_is_part_of_the_bundle_wherever_it_lies(at: Place) -> None:
+    before = release._code(at.spec)
+    outside = at.code.parent / "outside"
+    outside.mkdir()
+    (outside / "helper.py").write_text("X = 1\n")
+    (at.code / "include" / "linked").symlink_to(outside)
+    (outside / "again").symlink_to(outside)
+    (at.code / "include" / "core" / "__pycache__").mkdir()
+    (at.code / "include" / "core" / "__pycache__" / "errors.cpython-311.pyc").write_bytes(b"x")
+    (at.code / "include" / "core" / "sourceless.pyc").write_bytes(b"x")
+    linked = release._code(at.spec)
+    assert {*linked} - {*before} == {"include/linked/helper.py", "include/core/sourceless.pyc"}
+    (outside / "helper.py").write_text("X = 2\n")
+    changed = [name for name, told in release._code(at.spec).items() if linked[name] != told]
+    assert changed == ["include/linked/helper.py"]
+
+
+@pytest.mark.parametrize("name", ["dags", "include", "plugins"])
+def test_a_models_name_masks_no_file_of_the_package(at: Place, name: str) -> None:
+    (at.spec.folder / "score_batch.py").write_text("OWN = 1\n")
+    spec = at.spec.model_copy(update={"name": name})
+    spec._folder = at.spec.folder
+    before = release._code(spec)
+    released.other_dag(at)
+    assert [file for file, told in release._code(spec).items() if before[file] != told] == ["dags/score_batch.py"]
+
+
+@pytest.mark.parametrize("file", ["sitecustomize.py", "x.pth", "lightgbm.py", "lightgbm.pyc", "lightgbm.abi3.so"])
+def test_what_lies_beside_the_packages_is_part_of_the_environment(at: Place, file: str) -> None:
+    before = release._packages()
+    (at.packages / file).write_text("import os\n")
+    there = release._packages()
+    assert {name for name in there if before.get(name) != there[name]} == {file}
+    (at.packages / file).write_text("import sys, os\n")
+    assert {name for name, told in release._packages().items() if there[name] != told} == {file}
+
+
+def test_other_categories_alone_are_a_named_part(at: Place) -> None:
+    version = versions.get(at.spec, "1")
+    before = release.of(at.spec, at.run.lake, version)
+    spec = at.spec.model_copy(update={"features": at.spec.features.model_copy(update={"categories": {}})})
+    spec._folder = at.spec.folder
+    assert before.changes(release.of(spec, at.run.lake, version)), "a part is named"
+
+
 @pytest.mark.slow
 def test_the_profile_may_be_written_again_and_its_files_compacted(at: Place) -> None:
     version = versions.get(at.spec, "1")

@@ -85,8 +85,9 @@ def test_what_is_in_production_and_deleted_hides_nothing_of_the_target(served: S
 
 def test_a_roll_back_needs_a_reason_and_goes_back_once(served: Serving) -> None:
     run = served.run()
-    with pytest.raises(UsageError, match="a roll-back for real needs a reason"):
-        steps.roll_back(run, comment=" ")
+    for nothing in ("", " ", "\u200b", "\u2060\ufeff\n", "\u3164\u2800"):
+        with pytest.raises(UsageError, match="a roll-back for real needs a reason"):
+            steps.roll_back(run, comment=nothing)
     assert steps.list_production(run)[-1].version == BAD
     for _ in range(2):  # a retry does not go back by one more
         moved = steps.roll_back(run, comment="bad prices")
@@ -119,8 +120,14 @@ def test_the_versions_that_served_are_offered_the_one_before_first(served: Servi
     assert forward.startswith(f"version {BAD}: ")
     assert "the one before" not in forward, "it was rolled back from"
     lonely = Run(run.spec.model_copy(update={"name": "lonely"}), run.settings, run.lake, "run")
-    with pytest.raises(UsageError, match="only one version was ever in production"):
+    with pytest.raises(UsageError, match="no other version that is there still was ever in production"):
         steps.offer_versions(lonely)
+
+
+def test_a_version_that_was_deleted_is_not_offered(served: Serving) -> None:
+    MlflowClient().delete_model_version(served.spec.name, GOOD)
+    with pytest.raises(UsageError, match="no other version that is there still"):
+        steps.offer_versions(served.run())
 
 
 def test_a_roll_back_is_no_promise_kept(served: Serving) -> None:

@@ -17,7 +17,7 @@ from include.core.spec import ModelSpec
 from include.features import fitted_categories
 from include.registry import versions
 from include.registry.versions import Version
-from include.training.algorithms import ALGORITHMS, Sample
+from include.training.algorithms import ALGORITHMS, Conditions, Sample
 from tests.unit.training.stage import Scene
 
 SPEC = catalogue.load("california_housing")
@@ -79,7 +79,7 @@ def test_a_version_predicts_as_it_did_after_a_value_is_appended_and_not_after_th
         "categories": fitted_categories.written(then, ["place"]),
     }
     version = Version(SPEC.name, "1", "None", "", "", tags, datetime(2025, 1, 1, tzinfo=UTC))
-    model = ALGORITHMS[name].fit(sample, {}, Task.REGRESSION, 1, 1).model
+    model = ALGORITHMS[name].fit(sample, {}, Conditions(Task.REGRESSION, 1, 1)).model
     ALGORITHMS[name].save(model, Task.REGRESSION, features.head(), tmp_path / "model", pip_requirements=["mlflow"])
 
     before = versions.predictor(then, version, tmp_path / "model")

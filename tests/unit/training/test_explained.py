@@ -52,7 +52,7 @@ def raw(name: str, model: object, task: Task) -> np.ndarray:
 @pytest.mark.parametrize("name", [name for name, item in ALGORITHMS.items() if item.contributions])
 def test_contributions_add_up_to_the_prediction(name: str, task: Task) -> None:
     algorithm, sample = ALGORITHMS[name], Sample(FEATURES, TARGETS[task], np.ones(400), ("code",))
-    model = algorithm.fit(sample, {}, task, 1, 1).model
+    model = algorithm.fit(sample, {}, Conditions(task, 1, 1)).model
     assert algorithm.contributions is not None
     told = algorithm.contributions(model, FEATURES, task)
     assert told is not None

@@ -80,7 +80,7 @@ replay-decisions: $(VENV)/.ready ## The retraining policy's decisions, taken aga
 release-show: $(VENV)/.ready ## What a version is, who approved it, and whether each part of its release is that still (VERSION=3 MODEL=…)
 	@[ ! -e var/env ] || . var/env; $(BIN)/python -m include.jobs.release_show "$(VERSION)" --model "$(MODEL)"
 
-bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion|growth|parsing|promotion|quality|retraining)
+bench: $(VENV)/.ready ## Figures beside peers and limits in the same run (BENCH=features|ingestion|growth|parsing|promotion|quality|retraining|tuning)
 	@$(BIN)/python -m benchmarks.$(BENCH) $(ARGS)
 
 format: $(VENV)/.ready ## Format the code and sort its imports

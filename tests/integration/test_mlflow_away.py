@@ -2,74 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from include.core.settings import PROJECT_ROOT
 from include.training import candidate, training_set, trial_runs
+from tests.mlflow_server import MlflowServer
 from tests.unit.training import world
 from tests.unit.training.world import HISTORY, World
 
 TRIALS = 5
 KILLED_AT = 3
 """Calls of `MlflowClient.log_batch` for a trial's run, which has been made then."""
-START_SECONDS = 180
-
-
-class Server:
-    """One that keeps its runs in a folder, on a port of its own."""
-
-    def __init__(self, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = str(probe.getsockname()[1])
-        self.url, self._home = f"http://127.0.0.1:{self.port}", home
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Return once it answers."""
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", self.port]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._home}/mlflow.db"]
-        command += ["--artifacts-destination", (self._home / "artifacts").as_uri()]
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        variables = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | quiet
-        with (self._home / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, env=variables, cwd=PROJECT_ROOT, stdout=log, stderr=log, start_new_session=True
-            )
-        for _ in range(START_SECONDS * 4):
-            assert self._process.poll() is None, (self._home / "log").read_text()
-            with suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/health").is_success:
-                    return
-            time.sleep(0.25)
-        raise TimeoutError((self._home / "log").read_text())
-
-    def kill(self) -> None:
-        """As where the machine's memory is over: with all of its workers, and no word to anybody."""
-        if self._process and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    found = Server(tmp_path)
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowServer]:
+    found = MlflowServer(tmp_path)
     found.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", found.url)
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -94,7 +50,7 @@ def trials_of(run_id: str) -> Counter[str]:
     return Counter((run.info.run_name or "").removesuffix(" (given up)") for run in runs)
 
 
-def kill_once(server: Server, monkeypatch: pytest.MonkeyPatch, back: bool) -> list[threading.Thread]:
+def kill_once(server: MlflowServer, monkeypatch: pytest.MonkeyPatch, back: bool) -> list[threading.Thread]:
     """Kill it at a trial, when it has made the trial's run and has not been told what is in it."""
     log_batch, calls, lock, starting = MlflowClient.log_batch, [0], threading.Lock(), []
 
@@ -113,7 +69,7 @@ def kill_once(server: Server, monkeypatch: pytest.MonkeyPatch, back: bool) -> li
 
 
 def test_a_search_waits_for_a_server_that_comes_back_and_finds_the_same(
-    server: Server, made: World, monkeypatch: pytest.MonkeyPatch
+    server: MlflowServer, made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = training_set.build(made.spec, made.lake, made.store(), HISTORY)
     undisturbed = candidate.fit_tuned(made.spec, made.lake, ref, "run-undisturbed")
@@ -127,7 +83,7 @@ def test_a_search_waits_for_a_server_that_comes_back_and_finds_the_same(
 
 
 def test_where_it_stays_away_the_task_fails_and_its_retry_fits_no_trial_again(
-    server: Server, made: World, monkeypatch: pytest.MonkeyPatch
+    server: MlflowServer, made: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = training_set.build(made.spec, made.lake, made.store(), HISTORY)
     with monkeypatch.context() as away:

@@ -57,6 +57,11 @@ def word(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", plain_letters(text).lower()).strip("_")
 
 
+def on_one_line(text: str) -> str:
+    """The text without line breaks, control characters, and spaces that no word follows."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
 def in_markdown(text: str) -> str:
     """The text as Markdown, as which the web UI shows it, without a link, an image or HTML of its own.
 

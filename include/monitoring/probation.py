@@ -6,6 +6,7 @@ Which windows these are is asked when a look is due: those that come late are am
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -132,12 +133,21 @@ def judge(run: Run, trial: Trial) -> Verdict | None:
     others = [item for item in said if item not in mine]
     answered = {key for item in others for key in item.inputs["windows"]}
     windows = _windows(run, trial, answered)
-    before = max((len(item.inputs["windows"]) for item in mine), default=0)
-    if len(windows) <= before:
+    compared = [item for item in mine if item.outcome != Outcome.NOTHING_TO_COMPARE]
+    before = max((len(item.inputs["windows"]) for item in compared), default=0)
+    seen = _seen(windows)
+    if len(windows) <= before or (mine and mine[-1].inputs.get("seen") == seen):
         return None
     verdict = _look(run, trial, windows, before)
-    _record(run, trial, verdict)
+    _record(run, trial, verdict, seen)
     return verdict
+
+
+def _seen(windows: Sequence[WindowMetrics]) -> str:
+    """What is known of windows, in short: corrected labels are another thing, and a look that compared nothing is taken
+    again."""
+    told = [(item.partition.key, item.metric, item.labelled_rows) for item in windows]
+    return hashlib.sha256(decisions.canonical_json(told).encode()).hexdigest()[:16]
 
 
 def _windows(run: Run, trial: Trial, answered: set[str]) -> list[WindowMetrics]:
@@ -193,7 +203,7 @@ def _delivered(sides: SideBySide) -> Delivered:
     return Delivered(sides.rows, -gain.value, -gain.at_most(smoke.ALPHA), -gain.at_least(smoke.ALPHA))
 
 
-def _record(run: Run, trial: Trial, verdict: Verdict) -> None:
+def _record(run: Run, trial: Trial, verdict: Verdict, seen: str) -> None:
     period = trial.period
     run.decide(
         Kind.PROBATION,
@@ -202,7 +212,7 @@ def _record(run: Run, trial: Trial, verdict: Verdict) -> None:
         subject=subject_of(verdict.version),
         at=run.labels_available_at(),
         about=period.model_time,
-        inputs={**vars(verdict), "promotion": period.decision_id},
+        inputs={**vars(verdict), "promotion": period.decision_id, "seen": seen},
         follows=[run.spec.probation],
     )
     said = told(run.spec, verdict)

@@ -16,7 +16,7 @@ from typing import Literal
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from include.core.text import shown
+from include.core.text import on_one_line, shown
 from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Actor, Decision, Kind, Outcome, Reason
 from include.lakehouse.run import Run
@@ -90,8 +90,7 @@ def stage_of(written: str) -> str:
 
 def one_line(text: str, longest: int) -> str:
     """What somebody wrote, as part of a line of the description and of a row."""
-    words = "".join(character if character.isprintable() else " " for character in text).split()
-    joined = " ".join(words)
+    joined = on_one_line(text)
     return joined if len(joined) <= longest else f"{joined[: longest - 1]}…"
 
 

@@ -30,7 +30,7 @@ from mlflow.protos.databricks_pb2 import (
 from include.core.category import Category
 from include.core.errors import DataError, UsageError
 from include.core.spec import ModelSpec
-from include.core.text import is_version
+from include.core.text import in_markdown, is_version, on_one_line
 from include.evaluation import metrics
 from include.evaluation.metrics import METRICS, Floats
 from include.features import fitted_categories
@@ -237,13 +237,14 @@ def note(spec: ModelSpec, version: str, title: str, text: str, tags: Mapping[str
 
     Args:
         title: begins the line; said again, the line of that title is replaced.
+        text: may hold what others wrote: it is shown as text, and makes no line of its own.
     """
     client, found = MlflowClient(), get(spec, version)
     for name, value in tags.items():
         client.set_model_version_tag(spec.name, version, name, value)
     body, _, notes = found.description.partition(_NOTES)
     lines = [line for line in notes.splitlines() if line and not line.startswith(f"- **{title}:**")]
-    lines.append(f"- **{title}:** {text}")
+    lines.append(f"- **{title}:** {in_markdown(on_one_line(text))}")
     client.update_model_version(spec.name, version, description=body + _NOTES + "\n".join(lines))
 
 

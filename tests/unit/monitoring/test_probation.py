@@ -11,9 +11,11 @@ from include.core.errors import DataError
 from include.core.partition import Partition
 from include.lakehouse import alias_history, decisions
 from include.lakehouse.decisions import Decision, Kind
-from include.monitoring import steps
+from include.lakehouse.schemas import LABELS, PARTITION
+from include.monitoring import probation, steps
 from include.registry import promotion, versions
 from include.registry import steps as registry
+from tests.tables import put
 from tests.unit.training.serving import BAD, DAYS, GOOD, ROWS, Serving, serving
 
 pytestmark = pytest.mark.slow
@@ -137,6 +139,29 @@ def test_windows_whose_labels_come_together_are_one_look(made: Serving) -> None:
     assert judged(made, DAYS[2], "labels") == "decide"
     (look,) = said(made)
     assert (look.outcome, len(look.inputs["windows"])) == ("passed", 3)
+
+
+def test_a_look_that_could_compare_nothing_is_taken_again_once_a_label_is_corrected(
+    made: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.promote(BAD, GOOD)
+
+    def cannot(*_: object) -> None:
+        raise DataError("a label is 1e308")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(probation, "_sides", cannot)
+        for partition in DAYS[:3]:
+            measured(made, partition, GOOD)
+    assert [item.outcome for item in said(made)] == ["nothing_to_compare"] * 3
+    judged(made, DAYS[2], "nothing has changed")
+    assert len(said(made)) == 3
+    lake, table = made.scene.world.lake, LABELS.of(made.spec)
+    labels = lake.read(table, where=[(PARTITION, "=", DAYS[2].key)]).to_pandas()
+    labels.loc[0, made.spec.target] += 1000.0
+    put(lake, table, labels.drop(columns=[PARTITION]), DAYS[2])
+    judged(made, DAYS[2], "a label is corrected")
+    assert said(made)[-1].outcome == "passed"
 
 
 def test_who_is_put_back_or_the_first_one_is_on_no_probation(made: Serving) -> None:

@@ -142,6 +142,19 @@ def test_a_kept_trial_of_other_parameters_is_fitted_again() -> None:
     assert again.recorded == [1]
 
 
+def test_a_kept_trial_that_says_more_than_it_is_worth_is_not_believed(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever writes to MLflow may forge one: the baseline as a bad one, or any other one as the best."""
+    spec, kept = spec_of(4, BOOSTING), Notebook()
+    expected = search.tune(spec, [(samples(600), samples(301))], kept)
+    better = 1e9 * metrics.for_search(spec).gain(1.0, 0.0)
+    forged = {0: -better, 1: better, 3: better / 2}
+    again = Notebook()
+    again.trials = kept.trials | {place: replace(kept.trials[place], validation=said) for place, said in forged.items()}
+    with caplog.at_level("WARNING"):
+        assert search.tune(spec, [(samples(600), samples(301))], again).best == expected.best
+    assert [record.args[0] for record in caplog.records if "was recorded with" in record.message] == [0, 1, 3]
+
+
 def test_no_trial_begins_after_the_minutes() -> None:
     found = search.tune(spec_of(50, BOOSTING, limits={"minutes": 1e-9}), [(samples(600), samples(301))])
     assert (len(found.trials), found.ended_by) == (1, "minutes"), "the baseline is always tried"

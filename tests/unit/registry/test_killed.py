@@ -11,20 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from include.core.sections import Gates
-from include.core.spec import ModelSpec
 from include.lakehouse import alias_history, comparisons, decisions
 from include.lakehouse.decisions import Kind
 from include.registry import versions
 from tests.unit.registry.failing_mlflow import PATIENCE_SECONDS, Proxy, mlflow_behind_a_proxy
-from tests.unit.registry.zygote import Zygote, work
+from tests.unit.registry.zygote import LENIENT, Zygote, gated, work
 from tests.unit.training.serving import BAD, GOOD, Serving, serving
 
 pytestmark = pytest.mark.slow
 
 STRIDE = int(os.environ.get("KILL_STRIDE", "15"))
 """Each fifteenth request, before and after in turn; with 1, which takes minutes, each of them (an odd number)."""
-LENIENT = [{"check": "above_threshold", "threshold": -1e9}]
 STRICT = [{"check": "better_than_production", "confidence": 0.95}, {"check": "above_threshold", "threshold": 1.5}]
 
 
@@ -51,14 +48,6 @@ def zygote(behind: Serving, tmp_path: Path) -> Iterator[Zygote]:
     made = Zygote(tmp_path)
     yield made
     made.end()
-
-
-def gated(made: Serving, production: list[dict]) -> ModelSpec:
-    """The model with so many checks that it takes as many requests as a kill each is affordable for."""
-    gates = Gates.model_validate({"staging": ["has_description", "has_signature"], "production": production})
-    spec = made.spec.model_copy(update={"gates": gates})
-    spec._folder = made.spec.folder
-    return spec
 
 
 def periods(made: Serving) -> list[str]:

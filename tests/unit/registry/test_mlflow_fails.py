@@ -6,6 +6,7 @@ A proxy before the server answers 500, cuts the line, or answers after the clien
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from include.lakehouse.decisions import Kind
 from include.orchestration.defaults import NOT_RETRIED
 from include.registry import promotion, steps, versions
 from tests.unit.registry.failing_mlflow import PATIENCE_SECONDS, Failure, Proxy, mlflow_behind_a_proxy
+from tests.unit.registry.zygote import JOURNEYS, LENIENT, gated
 from tests.unit.training.serving import BAD, GOOD, Serving, serving
 
 pytestmark = pytest.mark.slow
@@ -86,6 +88,37 @@ def test_wherever_mlflow_fails_one_version_is_in_production_and_a_repetition_com
             assert tagged == [target]
             at += stride
     assert failed >= 20 / stride
+
+
+def test_wherever_mlflow_fails_in_a_gate_nothing_is_promoted_that_it_has_not_let_pass(
+    behind: Serving, proxy: Proxy
+) -> None:
+    """The same run, once it answers again, comes to its end."""
+    spec, at, ended = gated(behind, LENIENT), 1, set[str]()
+    while True:
+        before = periods(behind)
+        target = GOOD if before[-1] == BAD else BAD
+        run = replace(behind.run(run_id=f"whole {at}"), spec=spec)
+        proxy.fail_from(at, "500")
+        try:
+            JOURNEYS["promote"](run, target)
+            came_to = "promoted" if periods(behind) == [*before, target] else "rejected"
+        except (MlflowException, FlightlineError):
+            came_to = "error"
+        finally:
+            proxy.heal()
+        kinds = (Kind.STAGING_GATE, Kind.PRODUCTION_GATE)
+        made = [item for item in decisions.history(run.lake, spec.name, run_id=run.run_id) if item.kind in kinds]
+        if periods(behind) != before:
+            assert sorted(item.outcome for item in made) == ["passed", "passed"]
+        ended.add(came_to)
+        if came_to == "promoted":
+            break  # it has made all of its requests
+        JOURNEYS["promote"](run, target)
+        assert periods(behind) == [*before, target]
+        assert versions.number_of(spec, versions.PRODUCTION) == target
+        at += 15
+    assert ended >= {"error", "promoted"}
 
 
 def test_what_fails_is_no_mistake_that_a_retry_would_repeat(behind: Serving, proxy: Proxy) -> None:

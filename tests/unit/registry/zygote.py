@@ -20,6 +20,7 @@ from feast_delta import fast_import
 
 fast_import.enable()
 
+from include.core.sections import Gates  # noqa: E402
 from include.core.settings import Settings  # noqa: E402
 from include.core.spec import ModelSpec  # noqa: E402
 from include.lakehouse.run import Run  # noqa: E402
@@ -64,6 +65,7 @@ def _roll_back(run: Run, version: str) -> None:
     steps.roll_back(run, version, "a process is killed")
 
 
+LENIENT = [{"check": "above_threshold", "threshold": -1e9}]
 JOURNEYS: dict[str, Callable[[Run, str], None]] = {"promote": _promote, "roll_back": _roll_back}
 
 
@@ -94,6 +96,14 @@ class Zygote:
     def end(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+def gated(made: Serving, production: list[dict]) -> ModelSpec:
+    """The model with so many checks that it takes as many requests as a kill each is affordable for."""
+    gates = Gates.model_validate({"staging": ["has_description", "has_signature"], "production": production})
+    spec = made.spec.model_copy(update={"gates": gates})
+    spec._folder = made.spec.folder
+    return spec
 
 
 def work(made: Serving, spec: ModelSpec, run_id: str, journey: str, version: str) -> Work:

@@ -20,8 +20,8 @@ from tests.unit.training.serving import BAD, GOOD, Serving, serving
 
 pytestmark = pytest.mark.slow
 
-STRIDE = int(os.environ.get("KILL_STRIDE", "15"))
-"""Each fifteenth request, before and after in turn; with 1, which takes minutes, each of them (an odd number)."""
+STRIDE = int(os.environ.get("KILL_STRIDE", "29"))
+"""One request of 29, before and after in turn; with 1, which takes minutes, each of them (an odd number)."""
 STRICT = [{"check": "better_than_production", "confidence": 0.95}, {"check": "above_threshold", "threshold": 1.5}]
 
 

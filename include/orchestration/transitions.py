@@ -51,12 +51,14 @@ def request_of(context: Any) -> dict[str, Any]:
     Raises:
         UsageError: nobody knows who that was: the run has the id of another request's, or an event by hand started it.
     """
+    from include.registry.transition_request import RUN_ID
+
     run, dag_id = context["dag_run"], context["dag"].dag_id
     conf = run.conf or {}
     target = conf.get("target", "Production")
     if run.run_type == COLLECTED:
         return {"target": target, "origin": "tag"}
-    if run.run_id.startswith("request__"):
+    if run.run_id.startswith(RUN_ID):
         raise UsageError(
             "the run has an id that begins as one does that collect_requests starts",
             where=dag_id,

@@ -225,20 +225,35 @@ def log_model(
         client.log_model_artifacts(logged.model_id, str(folder))
     mlflow.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    kept = RunRef(run_id, candidate, logged.model_id, dict(measured), files)
+    record_fitted(spec, lake, ref, kept, run.data.tags["airflow.run_id"])
+    return logged.model_id, files
+
+
+def record_fitted(spec: ModelSpec, lake: Lakehouse, ref: TrainingSetRef, fitted: RunRef, run_id: str) -> None:
+    """Record what a training has fitted, where nobody who writes to MLflow changes it.
+
+    Args:
+        run_id: of the Airflow run.
+    """
     decisions.record(
         lake,
         spec,
         kind=Kind.TRAINING,
-        subject=f"model {logged.model_id}",
+        subject=f"model {fitted.model_id}",
         outcome=Outcome.FITTED,
         reasons=[],
-        inputs={"candidate": candidate, "measured": measured, "model_id": logged.model_id, "files": files},
+        inputs={
+            "candidate": fitted.run_name,
+            "measured": fitted.metrics,
+            "model_id": fitted.model_id,
+            "files": fitted.files,
+        },
         decided_at=datetime.fromisoformat(ref.known_at),
         actor=Actor.TRAINING,
         policy_hash=decisions.policy_hash(spec.training),
-        run_id=run.data.tags["airflow.run_id"],
+        run_id=run_id,
     )
-    return logged.model_id, files
 
 
 class _TableSource(FileSystemDatasetSource):

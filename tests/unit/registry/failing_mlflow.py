@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
 import httpx
+import pytest
 
 from include.runtime.ports import free_port
 from tests.played import wait_for
@@ -92,12 +93,18 @@ class Proxy:
         """
         self.strikes_at, self.strike, self.hands_on = self.seen + number, strike, hands_on
 
+    def stand_before_mlflow(self, environment: pytest.MonkeyPatch) -> None:
+        """Let clients, who have patience for one answer and ask once, reach MLflow through it."""
+        environment.setenv("MLFLOW_TRACKING_URI", self.url)
+        environment.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        environment.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE_SECONDS))
+
     def heal(self) -> None:
         self.fails_from = self.strikes_at = sys.maxsize
 
 
-@contextmanager
-def mlflow_behind_a_proxy() -> Iterator[Proxy]:
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
     """A server on the database that the tests of this process share."""
     port = free_port()
     store = ["--backend-store-uri", _tracking_uri(), "--no-serve-artifacts", "--workers", "1"]

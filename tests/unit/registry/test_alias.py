@@ -235,20 +235,23 @@ def test_a_version_that_passed_no_gate_is_not_adopted(scene: Scene) -> None:
     assert [outcome for _, outcome, _ in outcomes(run, Kind.ALIAS_CHECK)] == ["put_back", "adopted"]
 
 
+def is_put_back(run: Run) -> None:
+    """The alias, moved to version 2 by hand, is."""
+    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
+    with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
+        alias.require(run)
+
+
 def test_a_version_that_no_person_approved_is_not_adopted_where_one_has_to(scene: Scene) -> None:
     run = adopting(promoted(scene, "unapproved", "1"))
     gated = another(run, "gates of 2")
     assert steps.check_staging(gated, "2").passed
     assert steps.check_production(gated, "2").passed
     asked = replace(another(run, "asked"), settings=Settings(environment="prod", lakehouse_uri="unused"))
-    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
-    with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
-        alias.require(asked)
+    is_put_back(asked)
     assert aliased(run) == "1"
     steps.approve(gated, "2")  # by the policy of dev
-    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
-    with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
-        alias.require(replace(asked, run_id="approved by policy"))
+    is_put_back(replace(asked, run_id="approved by policy"))
     in_prod = replace(asked, run_id="gates in prod")
     assert steps.check_production(in_prod, "2").passed
     steps.answer(in_prod, "2", answered("ada"))
@@ -256,9 +259,7 @@ def test_a_version_that_no_person_approved_is_not_adopted_where_one_has_to(scene
     turned_down = replace(asked, run_id="turned down")
     assert steps.check_production(turned_down, "2").passed
     steps.answer(turned_down, "2", answered("grace", approves=False))
-    MlflowClient().set_registered_model_alias(run.spec.name, "production", "2")
-    with pytest.raises(TamperedError, match="moved by hand from version 1 to 2, and is put back"):
-        alias.require(replace(asked, run_id="after a no"))
+    is_put_back(replace(asked, run_id="after a no"))
     again = replace(asked, run_id="once more")
     assert steps.check_production(again, "2").passed
     steps.answer(again, "2", answered("grace"))

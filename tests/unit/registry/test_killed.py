@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from include.lakehouse import alias_history, comparisons, decisions
+from include.lakehouse import comparisons, decisions
 from include.lakehouse.decisions import Kind
 from include.registry import versions
-from tests.unit.registry.failing_mlflow import PATIENCE_SECONDS, Proxy, mlflow_behind_a_proxy
+from tests.unit.registry.failing_mlflow import Proxy
 from tests.unit.registry.zygote import LENIENT, Zygote, gated, work
 from tests.unit.training.serving import BAD, GOOD, Serving, serving
 
@@ -25,21 +25,13 @@ STRIDE = int(os.environ.get("KILL_STRIDE", "29"))
 STRICT = [{"check": "better_than_production", "confidence": 0.95}, {"check": "above_threshold", "threshold": 1.5}]
 
 
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[Proxy]:
-    with mlflow_behind_a_proxy() as found:
-        yield found
-
-
 @pytest.fixture
 def behind(proxy: Proxy, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Serving:
     """Both versions were in production, and one is: the good one where the other is to be rejected."""
     journey = request.node.callspec.id
     made = serving(f"killed_{journey}", tmp_path)
     made.promote(*((BAD, GOOD) if journey == "reject" else (GOOD, BAD)))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.url)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE_SECONDS))
+    proxy.stand_before_mlflow(monkeypatch)
     return made
 
 
@@ -48,12 +40,6 @@ def zygote(behind: Serving, tmp_path: Path) -> Iterator[Zygote]:
     made = Zygote(tmp_path)
     yield made
     made.end()
-
-
-def periods(made: Serving) -> list[str]:
-    found = alias_history.periods(made.scene.world.lake, made.spec.name)
-    assert [item.valid_to is None for item in found] == [False] * (len(found) - 1) + [True], "one is in production"
-    return [item.version for item in found]
 
 
 def said(made: Serving, run_id: str) -> Counter[str]:
@@ -69,7 +55,7 @@ def test_wherever_a_process_is_killed_one_version_is_in_production_and_a_repetit
     spec = gated(behind, STRICT if journey == "reject" else LENIENT)
     at, killed, once = 1, 0, Counter[str]()
     while True:
-        before = periods(behind)
+        before = behind.periods()
         target = GOOD if before[-1] == BAD else BAD
         after = before if journey == "reject" else [*before, target]
         todo = work(behind, spec, f"run {at}", journey.replace("reject", "promote"), target)
@@ -77,14 +63,14 @@ def test_wherever_a_process_is_killed_one_version_is_in_production_and_a_repetit
         proxy.strike_at(at, lambda victim=victim: os.kill(victim, signal.SIGKILL), hands_on=bool(at % 2))
         ended = zygote.go()
         proxy.heal()
-        assert periods(behind) in (before, after)
+        assert behind.periods() in (before, after)
         if ended == 0:
             break  # it has made all of its requests
         assert ended == -signal.SIGKILL
         killed += 1
         zygote.fork(todo)
         assert zygote.go() == 0
-        assert periods(behind) == after
+        assert behind.periods() == after
         assert versions.number_of(spec, versions.PRODUCTION) == after[-1]
         assert [version.version for version in versions.in_stage(spec, "Production")] == [after[-1]]
         recorded = said(behind, f"run {at}")

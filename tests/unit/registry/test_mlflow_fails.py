@@ -5,7 +5,7 @@ A proxy before the server answers 500, cuts the line, or answers after the clien
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,15 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from include.core.errors import FlightlineError
-from include.lakehouse import alias_history, decisions
+from include.lakehouse import decisions
 from include.lakehouse.decisions import Kind
 from include.orchestration.defaults import NOT_RETRIED
 from include.registry import promotion, steps, versions
-from tests.unit.registry.failing_mlflow import PATIENCE_SECONDS, Failure, Proxy, mlflow_behind_a_proxy
+from tests.unit.registry.failing_mlflow import Failure, Proxy
 from tests.unit.registry.zygote import JOURNEYS, LENIENT, gated
 from tests.unit.training.serving import BAD, GOOD, Serving, serving
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[Proxy]:
-    with mlflow_behind_a_proxy() as found:
-        yield found
 
 
 @pytest.fixture
@@ -36,26 +30,18 @@ def behind(proxy: Proxy, tmp_path: Path, request: pytest.FixtureRequest, monkeyp
     """The good version was in production, and the bad one is; MLflow is reached through the proxy."""
     made = serving(f"fails_{abs(hash(request.node.name))}", tmp_path)
     made.promote(GOOD, BAD)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.url)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE_SECONDS))
+    proxy.stand_before_mlflow(monkeypatch)
     return made
 
 
 def go_there(made: Serving, number: int) -> tuple[str, Callable[[], Any]]:
     """A roll-back, or a promotion's last step, to the version that is not in production."""
-    target = GOOD if periods(made)[-1] == BAD else BAD
+    target = GOOD if made.periods()[-1] == BAD else BAD
     run = made.run(run_id=f"run {number}")
     if number % 2:
         identity = decisions.identity(run.spec.name, Kind.PROMOTION, f"version {target}", run.run_id)
         return target, lambda: promotion.put_in_production(run.spec, run.lake, target, identity)
     return target, lambda: steps.roll_back(run, target, "MLflow fails")
-
-
-def periods(made: Serving) -> list[str]:
-    found = alias_history.periods(made.scene.world.lake, made.spec.name)
-    assert [item.valid_to is None for item in found] == [False] * (len(found) - 1) + [True], "one is in production"
-    return [item.version for item in found]
 
 
 @pytest.mark.parametrize(("how", "stride"), [("500", 1), ("down", 5), ("slow", 9)])
@@ -68,7 +54,7 @@ def test_wherever_mlflow_fails_one_version_is_in_production_and_a_repetition_com
         while True:
             number += 2
             target, go = go_there(behind, number + kind)
-            before = periods(behind)
+            before = behind.periods()
             proxy.fail_from(at, how)
             fails = False
             try:
@@ -77,12 +63,12 @@ def test_wherever_mlflow_fails_one_version_is_in_production_and_a_repetition_com
                 fails = True
             finally:
                 proxy.heal()
-            assert periods(behind) in (before, [*before, target])
+            assert behind.periods() in (before, [*before, target])
             if not fails:
                 break  # it has made all of its requests
             failed += 1
             go()
-            assert periods(behind) == [*before, target]
+            assert behind.periods() == [*before, target]
             assert versions.number_of(behind.spec, versions.PRODUCTION) == target
             tagged = [version.version for version in versions.in_stage(behind.spec, "Production")]
             assert tagged == [target]
@@ -96,26 +82,26 @@ def test_wherever_mlflow_fails_in_a_gate_nothing_is_promoted_that_it_has_not_let
     """The same run, once it answers again, comes to its end."""
     spec, at, ended = gated(behind, LENIENT), 1, set[str]()
     while True:
-        before = periods(behind)
+        before = behind.periods()
         target = GOOD if before[-1] == BAD else BAD
         run = replace(behind.run(run_id=f"whole {at}"), spec=spec)
         proxy.fail_from(at, "500")
         try:
             JOURNEYS["promote"](run, target)
-            came_to = "promoted" if periods(behind) == [*before, target] else "rejected"
+            came_to = "promoted" if behind.periods() == [*before, target] else "rejected"
         except (MlflowException, FlightlineError):
             came_to = "error"
         finally:
             proxy.heal()
         kinds = (Kind.STAGING_GATE, Kind.PRODUCTION_GATE)
         made = [item for item in decisions.history(run.lake, spec.name, run_id=run.run_id) if item.kind in kinds]
-        if periods(behind) != before:
+        if behind.periods() != before:
             assert sorted(item.outcome for item in made) == ["passed", "passed"]
         ended.add(came_to)
         if came_to == "promoted":
             break  # it has made all of its requests
         JOURNEYS["promote"](run, target)
-        assert periods(behind) == [*before, target]
+        assert behind.periods() == [*before, target]
         assert versions.number_of(spec, versions.PRODUCTION) == target
         at += 15
     assert ended >= {"error", "promoted"}

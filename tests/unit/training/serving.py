@@ -12,6 +12,7 @@ from typing import Any
 from include.core.partition import Partition
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
+from include.lakehouse import alias_history
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import PREDICTION, SERVED
 from include.lakehouse.tables import Lakehouse
@@ -48,6 +49,12 @@ class Serving:
     def promote(self, *numbers: str) -> None:
         for number in numbers:
             promotion.put_in_production(self.spec, self.scene.world.lake, number, f"promotion of {number}")
+
+    def periods(self) -> list[str]:
+        """The versions that were in production, oldest first; the last one is."""
+        found = alias_history.periods(self.scene.world.lake, self.spec.name)
+        assert [item.valid_to is None for item in found] == [False] * (len(found) - 1) + [True], "one is in production"
+        return [item.version for item in found]
 
     def serve(self, partition: Partition, version: str) -> None:
         """Write what a version predicts for a day."""

@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,14 +19,12 @@ from sqlalchemy import Engine, event
 from include.core.settings import Settings
 from include.core.spec import ModelSpec
 from include.features import store
-from include.lakehouse import decisions
-from include.lakehouse.decisions import Actor, Kind, Outcome
 from include.lakehouse.run import Run
 from include.lakehouse.schemas import COMPARISON, ModelTable
 from include.lakehouse.tables import Lakehouse
 from include.registry import registration
 from include.registry.versions import Version
-from include.training import candidate, training_set
+from include.training import candidate, tracking, training_set
 from include.training.tracking import RunRef
 from include.training.training_set import TrainingSetRef
 from tests.tables import day
@@ -87,25 +84,8 @@ class _Renamed:
         return renamed
 
 
-def record_training(spec: ModelSpec, lake: Lakehouse, run: RunRef, ref: TrainingSetRef) -> None:
-    """What the training of a shared run would have recorded, had it been of this model in this lakehouse."""
-    decisions.record(
-        lake,
-        spec,
-        kind=Kind.TRAINING,
-        subject=f"model {run.model_id}",
-        outcome=Outcome.FITTED,
-        reasons=[],
-        inputs={"candidate": run.run_name, "measured": run.metrics, "model_id": run.model_id, "files": run.files},
-        decided_at=datetime.fromisoformat(ref.known_at),
-        actor=Actor.TRAINING,
-        policy_hash="",
-        run_id="fitted",
-    )
-
-
 def register(spec: ModelSpec, lake: Lakehouse, run: RunRef, ref: TrainingSetRef) -> Version:
-    record_training(spec, lake, run, ref)
+    tracking.record_fitted(spec, lake, ref, run, "fitted")  # as if it were of this model, in this lakehouse
     return registration.register(Run(spec, Settings(), lake, "registration"), run, ref)
 
 

@@ -10,7 +10,7 @@ from include.lakehouse import alias_history, decisions
 from include.lakehouse.alias_history import AliasPeriod
 from include.lakehouse.decisions import Actor, Kind, Outcome, Reason
 from include.lakehouse.run import Run
-from include.registry import gates, promotion, registration, release, versions
+from include.registry import approval, gates, promotion, registration, release, versions
 from include.registry.versions import Version
 
 log = logging.getLogger(__name__)
@@ -138,15 +138,8 @@ def _is_approved(run: Run, version: Version) -> bool:
     """Whether nobody has to approve it, or somebody has, as it is now."""
     if not gates.asks_person(run.spec, run.settings):
         return True
-    words = (Kind.APPROVAL, Kind.REJECTION, Kind.ANSWER)
-    about = registration.subject(version)
-    made = decisions.history(run.lake, run.spec.name, since=version.known_at)
-    said = [item for item in made if item.kind in words and item.subject.partition(",")[0] == about]
-    last = max(
-        (item for item in said if item.outcome != Outcome.REFUSED), key=lambda item: item.recorded_at, default=None
-    )
     approved = release.approved(run.spec, run.lake, version)
-    if approved is None or last is None or last.outcome != Outcome.APPROVED or last.actor in set(Actor):
+    if approved is None or not approval.is_last_word(run, version):
         return False
     changes = approved.changes(release.of(run.spec, run.lake, version))
     return not release.sorted_out(changes, run.spec.approval.release.at_promotion)[0]

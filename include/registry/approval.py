@@ -111,6 +111,16 @@ def approvals(run: Run, version: Version) -> list[Answer]:
     return list(found.values())
 
 
+def is_last_word(run: Run, version: Version) -> bool:
+    """Whether what was said last of a version, in whatever run, is that a person approves it."""
+    about, words = subject(version), (Kind.APPROVAL, Kind.REJECTION, Kind.ANSWER)
+    made = decisions.history(run.lake, run.spec.name, since=version.known_at)
+    said = [item for item in made if item.kind in words and item.subject.partition(",")[0] == about]
+    counted = [item for item in said if item.outcome != Outcome.REFUSED]
+    last = max(counted, key=lambda item: item.recorded_at, default=None)
+    return last is not None and last.outcome == Outcome.APPROVED and last.actor not in set(Actor)
+
+
 def rejection(run: Run, version: Version) -> Answer | None:
     """The last answer of this run that counts, if it is a no."""
     counted = [(outcome, answer) for outcome, answer in answers(run, version) if outcome != Outcome.REFUSED]
